@@ -1,0 +1,2 @@
+//! carat
+fn main() {}
