@@ -153,7 +153,6 @@ impl<'de> serde::Deserialize<'de> for Digest {
 #[cfg(test)]
 mod tests {
     use alloc::string::ToString;
-    use alloc::vec;
 
     use super::*;
 
@@ -168,7 +167,7 @@ mod tests {
 
     #[test]
     fn parts_do_not_run_together() {
-        let digests = vec![
+        let digests = [
             Digest::of("d", &[b"ab", b"c"]),
             Digest::of("d", &[b"a", b"bc"]),
             Digest::of("d", &[b"abc"]),
