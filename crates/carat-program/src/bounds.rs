@@ -70,13 +70,6 @@ impl Range {
         Self::new(a.min(b), a.max(b))
     }
 
-    fn plus(self, other: Self) -> Self {
-        Self::new(
-            self.lo.saturating_add(other.lo),
-            self.hi.saturating_add(other.hi),
-        )
-    }
-
     fn times(self, other: Self) -> Self {
         let p = [
             self.lo.saturating_mul(other.lo),
@@ -129,13 +122,7 @@ pub(crate) fn range(op: &Op, operands: &[ValueInfo<'_>]) -> Result<Range, String
                 .product();
             x.scale(n)
         }
-        Op::Linear { coefficients, bias } => {
-            let bias = Range::new(*bias, *bias);
-            operands
-                .iter()
-                .zip(coefficients)
-                .fold(bias, |r, (v, &c)| r.plus(v.range.scale(c)))
-        }
+        Op::Linear { coefficients, bias } => linear(operands, coefficients, *bias),
         Op::Mul if operands[0].id == operands[1].id => {
             let square = x.times(x);
             if x.contains(0) {
@@ -187,7 +174,10 @@ pub(crate) fn range(op: &Op, operands: &[ValueInfo<'_>]) -> Result<Range, String
             window,
         } => {
             // A window at the border may hold fewer elements, down to none.
-            let full: i64 = window.kernel.iter().map(|&k| i64::from(k)).product();
+            let full = window
+                .kernel
+                .iter()
+                .fold(1i64, |n, &k| n.saturating_mul(k.into()));
             let r = x.scale(full);
             if pads(window) {
                 r.union(x).union(Range::new(0, 0))
@@ -251,6 +241,21 @@ fn product_sum(
             Ok(product.scale(depth).union(Range::new(0, 0)))
         }
     }
+}
+
+/// In 128 bits: saturated terms of opposite signs could cancel to a bound that looks harmless.
+fn linear(operands: &[ValueInfo<'_>], coefficients: &[i64], bias: i64) -> Range {
+    let (mut lo, mut hi) = (i128::from(bias), i128::from(bias));
+    for (v, &c) in operands.iter().zip(coefficients) {
+        let (a, b) = (
+            i128::from(v.range.lo) * i128::from(c),
+            i128::from(v.range.hi) * i128::from(c),
+        );
+        lo += a.min(b);
+        hi += a.max(b);
+    }
+    let narrow = |v: i128| v.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
+    Range::new(narrow(lo), narrow(hi))
 }
 
 fn quotient(num: Range, den: Range, bits: u8, rounding: Rounding) -> Result<Range, String> {

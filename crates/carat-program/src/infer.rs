@@ -1,6 +1,6 @@
 //! Shape rules: what a primitive's result looks like, or why its operands do not fit.
 
-use crate::{Contraction, Op, Shape, ValueInfo, Window};
+use crate::{Contraction, Op, PoolKind, Shape, ShapeError, ValueInfo, Window};
 use alloc::{
     format,
     string::{String, ToString},
@@ -55,10 +55,24 @@ pub(crate) fn shape(op: &Op, operands: &[ValueInfo<'_>]) -> Result<Shape, String
             }
             Ok(x.clone())
         }
-        Op::Pool { window, .. } => {
+        Op::Pool { kind, window } => {
             let mut dims = spatial_prefix(x, window)?;
             dims.extend(windows(window, &x.dims()[2..])?);
-            make(&dims)
+            // The kernel has no tensor behind it that would limit its size.
+            make(
+                &window
+                    .kernel
+                    .iter()
+                    .map(|&k| k as usize)
+                    .collect::<Vec<_>>(),
+            )?;
+            let shape = make(&dims)?;
+            if *kind == PoolKind::Max
+                && (0..window.kernel.len()).any(|i| misses(window, i, x.dim(i + 2)))
+            {
+                return Err("has a window that holds no element of its operand".to_string());
+            }
+            Ok(shape)
         }
         Op::Reshape { shape } => {
             if shape.elements() != x.elements() {
@@ -225,9 +239,34 @@ fn windows(window: &Window, spatial: &[usize]) -> Result<Vec<usize>, String> {
                 .ok_or("has a kernel larger than its padded operand")?
                 / s
                 + 1;
-            Ok(positions as usize)
+            usize::try_from(positions).map_err(|_| ShapeError::Elements.to_string())
         })
         .collect()
+}
+
+/// Whether some window position along a spatial axis of length `n` has all its taps in the padding. [`windows`] has
+/// accepted the window, so only a position that starts in the padding and steps over the whole axis can.
+fn misses(window: &Window, axis: usize, n: usize) -> bool {
+    let (stride, dilation) = (
+        u64::from(window.stride[axis]),
+        u64::from(window.dilation[axis]),
+    );
+    let (before, after) = (
+        u64::from(window.before[axis]),
+        u64::from(window.after[axis]),
+    );
+    let n = n as u64;
+    let extent = dilation * (u64::from(window.kernel[axis]) - 1) + 1;
+    let last = (n + before + after - extent) / stride;
+    dilation > n
+        && (0..=last)
+            .map(|p| p * stride)
+            .take_while(|&start| start < before)
+            .any(|start| {
+                // The first tap that is not before the axis. `before < extent` puts it within the kernel.
+                let gap = (before - start) % dilation;
+                gap != 0 && dilation - gap >= n
+            })
 }
 
 fn conv(window: &Window, groups: usize, x: &Shape, w: &Shape) -> Result<Shape, String> {
