@@ -16,6 +16,7 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+pub mod air;
 pub mod amount;
 pub mod cbor;
 pub mod claims;
