@@ -11,11 +11,16 @@ pub const MAX_FILE_BYTES: usize = 128 * 1024 * 1024;
 /// Most items of Evidence.
 pub const MAX_EVIDENCE: usize = 64;
 /// Largest weightless Program in bytes.
-pub const MAX_PROGRAM_BYTES: usize = 32 * 1024 * 1024;
+pub const MAX_PROGRAM_BYTES: usize = 16 * 1024 * 1024;
 /// Most log items (promises, inclusion proofs, checkpoints).
 pub const MAX_LOG_ITEMS: usize = 16;
 /// Largest log item in bytes.
 pub const MAX_LOG_ITEM_BYTES: usize = 64 * 1024;
+
+/// Media type of a log's inclusion promise, as `carat-log` writes it.
+pub const LOG_PROMISE: &str = "text/vnd.carat.log-promise";
+/// Media type of an inclusion proof with its checkpoint (C2SP tlog-proof).
+pub const LOG_PROOF: &str = "text/vnd.c2sp.tlog-proof";
 
 const WHAT: &str = "receipt file";
 const SECTION_EVIDENCE: u64 = 1;

@@ -1,0 +1,452 @@
+//! `appraise`: the only function that decides what a receipt is good for.
+//!
+//! Two kinds of failure are kept apart. *Invalid*: the receipt is altered, contradicts itself, or answers another
+//! question than the one put; then every amount is zero and the verdict says so. *Blocked*: the receipt is in order, but
+//! something that an amount needs is missing; the amount is zero and its reason names what is missing.
+
+mod amounts;
+mod evidence;
+mod log;
+mod origin;
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use carat_receipt::{Amount, Digest, Execution, ReceiptFile};
+
+use crate::appraisal::{Appraisal, Check, Outcome, Summary, TrustUsed};
+use crate::question::{Question, QuestionError};
+use crate::{Trust, time};
+
+/// Appraises the bytes of a receipt file. Bytes that are no receipt give an invalid Appraisal, not an error.
+pub fn appraise_bytes(bytes: &[u8], question: &Question<'_>) -> Result<Appraisal, QuestionError> {
+    match ReceiptFile::decode(bytes) {
+        Ok(file) => appraise(&file, question),
+        Err(error) => Ok(Appraisal::unreadable(error, question.amount)),
+    }
+}
+
+/// Appraises a receipt.
+///
+/// # Errors
+/// Only if the question makes no sense, such as an amount in another currency than the Trust file's.
+pub fn appraise(file: &ReceiptFile, question: &Question<'_>) -> Result<Appraisal, QuestionError> {
+    if let (Some(amount), Some(trust)) = (question.amount, question.trust) {
+        let (asked, trust) = (amount.currency(), trust.content().currency);
+        if asked != trust {
+            return Err(QuestionError::Currency { asked, trust });
+        }
+    }
+    let mut work = Work::new(file, question);
+    work.form();
+    work.trust_file();
+    work.issuer_and_log();
+    work.question();
+    work.evidence();
+    work.own_replay();
+    Ok(work.conclude())
+}
+
+/// The state of one appraisal.
+struct Work<'a> {
+    file: &'a ReceiptFile,
+    question: &'a Question<'a>,
+    receipt_id: Digest,
+    checks: Vec<Check>,
+    /// Reasons why the receipt is invalid.
+    invalid: Vec<String>,
+    /// Reasons why every amount is zero.
+    blocks_all: Vec<String>,
+    /// Reasons why amounts that rest on others than the relying party are zero.
+    blocks_others: Vec<String>,
+    /// The Trust file, if it may be used at all.
+    trust: Option<&'a Trust>,
+    /// Own replay that matched.
+    replayed: bool,
+    /// Auditors whose replay counts: name, cap.
+    audited: Vec<(&'a carat_receipt::Label, Amount)>,
+    /// Where the input came from: `own` or `issuer`.
+    input_from: &'static str,
+}
+
+impl<'a> Work<'a> {
+    fn new(file: &'a ReceiptFile, question: &'a Question<'a>) -> Self {
+        Self {
+            file,
+            question,
+            receipt_id: file.receipt_id(),
+            checks: Vec::with_capacity(32),
+            invalid: Vec::new(),
+            blocks_all: Vec::new(),
+            blocks_others: Vec::new(),
+            trust: None,
+            replayed: false,
+            audited: Vec::new(),
+            input_from: "issuer",
+        }
+    }
+
+    fn note(&mut self, name: impl Into<String>, outcome: Outcome, reason: impl Into<String>) {
+        self.checks.push(Check {
+            name: name.into(),
+            outcome,
+            reason: reason.into(),
+        });
+    }
+
+    fn pass(&mut self, name: impl Into<String>, reason: impl Into<String>) {
+        self.note(name, Outcome::Pass, reason);
+    }
+
+    fn not_made(&mut self, name: impl Into<String>, reason: impl Into<String>) {
+        self.note(name, Outcome::NotMade, reason);
+    }
+
+    fn fail(&mut self, name: impl Into<String>, reason: impl Into<String>) {
+        self.note(name, Outcome::Fail, reason);
+    }
+
+    /// A failure that makes the receipt invalid.
+    fn refuse(&mut self, name: impl Into<String>, reason: impl Into<String>) {
+        let reason = reason.into();
+        self.invalid.push(reason.clone());
+        self.fail(name, reason);
+    }
+
+    /// The receipt itself: signature, Program, time, execution, upstream receipts.
+    fn form(&mut self) {
+        let signed = &self.file.signed;
+        let statement = signed.statement();
+        self.pass(
+            "encoding",
+            "deterministic CBOR, every section within its limits",
+        );
+        match signed.verify_signature() {
+            Ok(()) => self.pass("signature", format!("signed by {}", statement.issuer_key)),
+            Err(error) => self.refuse("signature", format!("{error}: the receipt was altered")),
+        }
+        self.program();
+        if statement.issued_at > self.question.now.saturating_add(crate::trust::CLOCK_SKEW) {
+            let reason = format!(
+                "issued at {}, which is in the future",
+                time::to_text(statement.issued_at)
+            );
+            self.blocks_others.push(reason.clone());
+            self.fail("time", reason);
+        } else {
+            self.pass(
+                "time",
+                format!(
+                    "issued at {} by the issuer's own clock",
+                    time::to_text(statement.issued_at)
+                ),
+            );
+        }
+        match &statement.execution {
+            Execution::Local => self.pass(
+                "execution",
+                "the issuer says that it ran the program itself",
+            ),
+            Execution::Courier { upstream } => {
+                let reason =
+                    format!("the model ran at {upstream}; passing an answer on is not execution");
+                self.blocks_all.push(reason.clone());
+                self.fail("execution", reason);
+            }
+        }
+        let upstream = statement.optional.relies_on.len();
+        if upstream == 0 {
+            self.pass("relies_on", "the receipt rests on no other receipt");
+        } else {
+            let reason = format!(
+                "rests on {upstream} other receipts, which this version does not appraise together"
+            );
+            self.blocks_all.push(reason.clone());
+            self.not_made("relies_on", reason);
+        }
+        let transparency = signed.transparency_receipts().len();
+        if transparency > 0 {
+            self.not_made(
+                "transparency",
+                format!("{transparency} COSE receipts; not appraised by this version"),
+            );
+        }
+    }
+
+    fn program(&mut self) {
+        let expected = self.file.signed.statement().program;
+        let Some(bytes) = &self.file.program else {
+            self.not_made("program", "the file does not carry the weightless Program");
+            return;
+        };
+        match carat_program::Program::decode(bytes) {
+            Ok(program) if program.digest() == expected => {
+                self.pass(
+                    "program",
+                    format!(
+                        "the Program in the file is the one named: {}",
+                        expected.short()
+                    ),
+                );
+            }
+            Ok(program) => self.refuse(
+                "program",
+                format!(
+                    "the file carries Program {}, the Statement names {expected}",
+                    program.digest()
+                ),
+            ),
+            Err(error) => self.refuse(
+                "program",
+                format!("the Program in the file is not valid: {error}"),
+            ),
+        }
+    }
+
+    /// Nonce, audience, opening, input; then whether the receipt answers the relying party's question.
+    fn question(&mut self) {
+        let nonce = self.nonce();
+        let audience = self.audience();
+        let opened = self.opening();
+        let input = self.input(opened);
+        if input {
+            self.input_from = "own";
+            self.pass("question_matched", "the input is the one that you gave");
+        } else if nonce && audience {
+            self.pass(
+                "question_matched",
+                "the nonce is yours and the receipt is for you",
+            );
+        } else {
+            let reason = "nothing shows that this receipt answers your question: give the input and its opening, or \
+                          your nonce and audience";
+            self.blocks_others.push(reason.into());
+            self.not_made("question_matched", reason);
+        }
+    }
+
+    fn nonce(&mut self) -> bool {
+        let claimed = self.file.signed.statement().optional.nonce.as_ref();
+        match (self.question.nonce, claimed) {
+            (Some(asked), Some(claimed)) if asked == claimed.as_bytes() => {
+                self.pass("nonce", "the receipt carries your nonce");
+                return true;
+            }
+            (Some(_), Some(_)) => self.refuse(
+                "nonce",
+                "the receipt carries another nonce: it answers another question",
+            ),
+            (Some(_), None) => self.refuse(
+                "nonce",
+                "the receipt carries no nonce: it does not answer yours",
+            ),
+            (None, Some(_)) => self.not_made(
+                "nonce",
+                "the receipt carries a nonce; you gave none to compare",
+            ),
+            (None, None) => self.not_made("nonce", "neither you nor the receipt gave a nonce"),
+        }
+        false
+    }
+
+    fn audience(&mut self) -> bool {
+        let claimed = self.file.signed.statement().optional.audience.as_ref();
+        let from_trust = self
+            .trust
+            .and_then(|trust| trust.content().audience.as_ref());
+        match (self.question.audience.or(from_trust), claimed) {
+            (Some(asked), Some(claimed)) if asked == claimed => {
+                self.pass("audience", format!("the receipt is for {claimed}"));
+                return true;
+            }
+            (Some(asked), claimed) => {
+                let claimed = claimed.map_or("nobody in particular".to_string(), |claimed| {
+                    format!("{claimed}")
+                });
+                let reason = format!("the receipt is for {claimed}, you are {asked}");
+                if self.question.audience.is_some() {
+                    self.refuse("audience", reason);
+                } else {
+                    self.blocks_others.push(reason.clone());
+                    self.fail("audience", reason);
+                }
+            }
+            (None, claimed) => {
+                let reason = match claimed {
+                    Some(claimed) => {
+                        format!("the receipt is for {claimed}; you did not say who you are")
+                    }
+                    None => "neither you nor the receipt named an audience".into(),
+                };
+                self.blocks_others.push(reason.clone());
+                self.not_made("audience", reason);
+            }
+        }
+        false
+    }
+
+    fn opening(&mut self) -> bool {
+        let Some(opening) = self.question.opening else {
+            self.not_made(
+                "opening",
+                "no opening was given; the commitments stay closed",
+            );
+            return false;
+        };
+        let statement = self.file.signed.statement();
+        let facts = opening
+            .facts
+            .as_ref()
+            .map(|facts| facts.commitment(carat_receipt::Role::Facts));
+        let wrong = [
+            (
+                opening.receipt_id != self.receipt_id,
+                "it belongs to another receipt",
+            ),
+            (
+                opening.program != statement.program,
+                "it names another Program",
+            ),
+            (
+                opening.input.commitment(carat_receipt::Role::Input) != statement.input,
+                "its input is not the one committed to",
+            ),
+            (
+                opening.output.commitment(carat_receipt::Role::Output) != statement.output,
+                "its output is not the one committed to",
+            ),
+            (
+                facts.is_some() && facts != statement.optional.facts,
+                "its facts are not the ones committed to",
+            ),
+        ];
+        match wrong.iter().find(|(wrong, _)| *wrong) {
+            Some((_, reason)) => {
+                self.refuse("opening", format!("the opening does not fit: {reason}"));
+                false
+            }
+            None => {
+                self.pass("opening", "input and output are the ones committed to");
+                true
+            }
+        }
+    }
+
+    fn input(&mut self, opened: bool) -> bool {
+        let Some(input) = self
+            .question
+            .input
+            .or(self.question.own_replay.map(|replay| replay.input))
+        else {
+            self.not_made("input", "you gave no input to compare");
+            return false;
+        };
+        match self.question.opening {
+            Some(opening) if opened => {
+                if *opening.input.bytes == input {
+                    self.pass("input", "the receipt is about the input that you gave");
+                    return true;
+                }
+                self.refuse(
+                    "input",
+                    "the receipt is about another input than the one that you gave",
+                );
+            }
+            Some(_) => self.not_made("input", "the opening does not fit"),
+            None => self.not_made(
+                "input",
+                "comparing inputs needs the opening (the .carat-open file), which holds the salt",
+            ),
+        }
+        false
+    }
+
+    /// What the relying party's own machine computed.
+    fn own_replay(&mut self) {
+        let Some(replay) = self.question.own_replay else {
+            self.not_made("own_replay", "you did not run the program yourself");
+            return;
+        };
+        let statement = self.file.signed.statement();
+        if replay.program != statement.program {
+            let reason = format!(
+                "you ran program {}, the receipt is about {}",
+                replay.program, statement.program
+            );
+            self.refuse("own_replay", reason);
+            return;
+        }
+        let Some(opening) = self.question.opening else {
+            let reason = "comparing your result needs the opening (the .carat-open file), which holds the salts";
+            self.not_made("own_replay", reason);
+            return;
+        };
+        let input = carat_receipt::commit(
+            carat_receipt::Role::Input,
+            &opening.input.salt,
+            replay.input,
+        );
+        let output = carat_receipt::commit(
+            carat_receipt::Role::Output,
+            &opening.output.salt,
+            replay.output,
+        );
+        if input != statement.input {
+            self.refuse(
+                "own_replay",
+                "you ran the program on another input than the receipt's",
+            );
+        } else if output != statement.output {
+            self.refuse(
+                "own_replay",
+                "your machine computes another output: the receipt is wrong",
+            );
+        } else {
+            self.replayed = true;
+            self.pass("own_replay", "your machine computes the same output");
+        }
+    }
+
+    fn summary(&self) -> Summary {
+        let signed = &self.file.signed;
+        let statement = signed.statement();
+        let known = self
+            .trust
+            .and_then(|trust| trust.issuer_of(&statement.issuer_key));
+        Summary {
+            receipt_id: self.receipt_id,
+            issuer: statement.issuer.clone(),
+            issuer_key: statement.issuer_key,
+            key_id: signed.key_id(),
+            known_as: known.map(|(issuer, _)| issuer.name.clone()),
+            model_name: statement.model_name.clone(),
+            model_version: statement.model_version.clone(),
+            program: statement.program,
+            issued_at: time::to_text(statement.issued_at),
+            execution: match &statement.execution {
+                Execution::Local => "local".into(),
+                Execution::Courier { upstream } => format!("courier({upstream})"),
+            },
+            audience: statement.optional.audience.clone(),
+            evidence: core::iter::once("signature")
+                .chain(
+                    self.file
+                        .evidence()
+                        .iter()
+                        .map(|item| item.body.kind().as_str()),
+                )
+                .collect(),
+        }
+    }
+
+    fn trust_used(&self) -> Option<TrustUsed> {
+        let trust = self.question.trust?;
+        let content = trust.content();
+        Some(TrustUsed {
+            name: content.name.clone(),
+            version: content.version,
+            digest: trust.digest(),
+        })
+    }
+}

@@ -1,0 +1,260 @@
+//! From the text of a Trust file to its content.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use carat_log::VerifierKey;
+use carat_receipt::{Amount, Currency, Digest, Label, PublicKey, Signature};
+use serde::Deserialize;
+use toml::value::Datetime;
+
+use super::{
+    Auditor, Bond, Content, DeniedPlatform, Issuer, IssuerKey, LogKey, MAX_TRUST_BYTES, Model,
+    Revocation, TrustError, WitnessKey,
+};
+use crate::time;
+
+/// The value of `schema` in files that this version reads.
+pub(super) const SCHEMA: &str = "carat-trust/v1";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    schema: String,
+    name: Label,
+    owner: PublicKey,
+    audience: Option<Label>,
+    currency: Currency,
+    version: u64,
+    as_of: Datetime,
+    max_age_days: u64,
+    witness_quorum: Option<u64>,
+    #[serde(default)]
+    caps: Caps,
+    #[serde(default)]
+    issuer: Vec<FileIssuer>,
+    #[serde(default)]
+    model: Vec<FileModel>,
+    #[serde(default)]
+    log: Vec<FileNoteKey>,
+    #[serde(default)]
+    witness: Vec<FileNoteKey>,
+    #[serde(default)]
+    auditor: Vec<FileAuditor>,
+    #[serde(default)]
+    bond: Vec<FileBond>,
+    #[serde(default)]
+    denied_platform: Vec<FileDenied>,
+    signature: Option<FileSignature>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Caps {
+    implementation: Option<Amount>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileIssuer {
+    name: Label,
+    #[serde(default)]
+    key: Vec<FileIssuerKey>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileIssuerKey {
+    public: PublicKey,
+    not_before: Option<Datetime>,
+    not_after: Option<Datetime>,
+    revoked_from_log_index: Option<u64>,
+    revoked_in_log: Option<Label>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileModel {
+    name: Label,
+    program: Digest,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileNoteKey {
+    key: String,
+    controller: Label,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileAuditor {
+    name: Label,
+    key: PublicKey,
+    controller: Label,
+    cap: Amount,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileBond {
+    issuer: Label,
+    amount: Amount,
+    as_of: Datetime,
+    expiry: Datetime,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileDenied {
+    vendor: Label,
+    id: Label,
+    reason: Label,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileSignature {
+    ed25519: String,
+}
+
+/// Reads a Trust file. The rules that span entries are checked by the caller.
+pub(super) fn parse(text: &str) -> Result<(Content, Option<Signature>), TrustError> {
+    if text.len() > MAX_TRUST_BYTES {
+        return Err(TrustError::TooLarge(text.len()));
+    }
+    let file: File =
+        toml::from_str(text).map_err(|error| TrustError::Syntax(error.message().to_string()))?;
+    if file.schema != SCHEMA {
+        return Err(TrustError::value(
+            "schema",
+            format!("this software reads {SCHEMA:?} only"),
+        ));
+    }
+    let signature = file
+        .signature
+        .map(|signature| read_signature(&signature.ed25519))
+        .transpose()?;
+    let content = Content {
+        name: file.name,
+        owner: file.owner,
+        audience: file.audience,
+        currency: file.currency,
+        version: file.version,
+        as_of: seconds("as_of", &file.as_of)?,
+        max_age_days: file.max_age_days,
+        implementation_cap: file.caps.implementation,
+        witness_quorum: file.witness_quorum.unwrap_or(0),
+        issuers: collect(file.issuer, issuer)?,
+        models: collect(file.model, |model| {
+            Ok(Model {
+                name: model.name,
+                program: model.program,
+            })
+        })?,
+        logs: collect(file.log, |log| {
+            Ok(LogKey {
+                key: note_key("log", &log.key)?,
+                controller: log.controller,
+            })
+        })?,
+        witnesses: collect(file.witness, |witness| {
+            Ok(WitnessKey {
+                key: note_key("witness", &witness.key)?,
+                controller: witness.controller,
+            })
+        })?,
+        auditors: collect(file.auditor, |auditor| {
+            let FileAuditor {
+                name,
+                key,
+                controller,
+                cap,
+            } = auditor;
+            Ok(Auditor {
+                name,
+                key,
+                controller,
+                cap,
+            })
+        })?,
+        bonds: collect(file.bond, |bond| {
+            Ok(Bond {
+                issuer: bond.issuer,
+                amount: bond.amount,
+                as_of: seconds("bond.as_of", &bond.as_of)?,
+                expiry: seconds("bond.expiry", &bond.expiry)?,
+            })
+        })?,
+        denied_platforms: collect(file.denied_platform, |denied| {
+            let FileDenied { vendor, id, reason } = denied;
+            Ok(DeniedPlatform { vendor, id, reason })
+        })?,
+    };
+    Ok((content, signature))
+}
+
+fn collect<T, U>(
+    entries: Vec<T>,
+    read: impl FnMut(T) -> Result<U, TrustError>,
+) -> Result<Vec<U>, TrustError> {
+    entries.into_iter().map(read).collect()
+}
+
+fn seconds(place: &str, value: &Datetime) -> Result<u64, TrustError> {
+    time::from_toml(value).ok_or_else(|| {
+        TrustError::value(
+            place,
+            "give a time in UTC with whole seconds, like 2026-01-31T00:00:00Z",
+        )
+    })
+}
+
+fn issuer(issuer: FileIssuer) -> Result<Issuer, TrustError> {
+    let keys = collect(issuer.key, |key| {
+        let place = "issuer.key";
+        let revoked = match (key.revoked_in_log, key.revoked_from_log_index) {
+            (Some(log), Some(from_index)) => Some(Revocation { log, from_index }),
+            (None, None) => None,
+            _ => {
+                let reason = "give revoked_in_log and revoked_from_log_index together";
+                return Err(TrustError::value(place, reason));
+            }
+        };
+        Ok(IssuerKey {
+            key: key.public,
+            not_before: key
+                .not_before
+                .as_ref()
+                .map(|time| seconds(place, time))
+                .transpose()?,
+            not_after: key
+                .not_after
+                .as_ref()
+                .map(|time| seconds(place, time))
+                .transpose()?,
+            revoked,
+        })
+    })?;
+    Ok(Issuer {
+        name: issuer.name,
+        keys,
+    })
+}
+
+fn note_key(place: &str, text: &str) -> Result<VerifierKey, TrustError> {
+    VerifierKey::from_vkey(text).map_err(|error| TrustError::value(place, error))
+}
+
+fn read_signature(text: &str) -> Result<Signature, TrustError> {
+    let mut signature = [0; 64];
+    let lower = !text.bytes().any(|byte| byte.is_ascii_uppercase());
+    match hex::decode_to_slice(text, &mut signature) {
+        Ok(()) if lower => Ok(signature),
+        _ => Err(TrustError::value(
+            "signature.ed25519",
+            "128 lowercase hexadecimal digits are expected",
+        )),
+    }
+}

@@ -1,0 +1,128 @@
+//! The canonical text of a Trust file. It is what the owner signs, so it depends on the content alone: fixed order of
+//! tables and keys, one spelling of every value. It does not use a TOML library's printer, whose choices may change.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use core::fmt::Write as _;
+
+use carat_receipt::Signature;
+
+use super::read::SCHEMA;
+use super::{Content, IssuerKey};
+use crate::time;
+
+struct Text(String);
+
+impl Text {
+    fn table(&mut self, head: &str) {
+        // Writing to a String cannot fail.
+        let _ = write!(self.0, "\n{head}\n");
+    }
+
+    fn raw(&mut self, key: &str, value: impl ToString) {
+        let _ = writeln!(self.0, "{key} = {}", value.to_string());
+    }
+
+    /// A basic string (TOML 1.0). Names hold no control characters, so two escapes are enough for them; everything
+    /// else that is written is plain ASCII.
+    fn text(&mut self, key: &str, value: impl ToString) {
+        let escaped = value.to_string().replace('\\', "\\\\").replace('"', "\\\"");
+        self.raw(key, format!("\"{escaped}\""));
+    }
+
+    fn time(&mut self, key: &str, seconds: u64) {
+        self.raw(key, time::to_text(seconds));
+    }
+}
+
+/// The text without signature.
+pub(super) fn canonical(content: &Content) -> String {
+    let mut t = Text(String::new());
+    t.text("schema", SCHEMA);
+    t.text("name", &content.name);
+    t.text("owner", content.owner);
+    if let Some(audience) = &content.audience {
+        t.text("audience", audience);
+    }
+    t.text("currency", content.currency);
+    t.raw("version", content.version);
+    t.time("as_of", content.as_of);
+    t.raw("max_age_days", content.max_age_days);
+    t.raw("witness_quorum", content.witness_quorum);
+    if let Some(cap) = content.implementation_cap {
+        t.table("[caps]");
+        t.text("implementation", cap);
+    }
+    for issuer in &content.issuers {
+        t.table("[[issuer]]");
+        t.text("name", &issuer.name);
+        for key in &issuer.keys {
+            t.table("[[issuer.key]]");
+            issuer_key(&mut t, key);
+        }
+    }
+    for model in &content.models {
+        t.table("[[model]]");
+        t.text("name", &model.name);
+        t.text("program", model.program);
+    }
+    let logs = content
+        .logs
+        .iter()
+        .map(|log| ("[[log]]", &log.key, &log.controller));
+    let witnesses = content
+        .witnesses
+        .iter()
+        .map(|witness| ("[[witness]]", &witness.key, &witness.controller));
+    for (head, key, controller) in logs.chain(witnesses) {
+        t.table(head);
+        // Only promise keys have no text, and none of them gets past the checks.
+        t.text("key", key.to_vkey().unwrap_or_default());
+        t.text("controller", controller);
+    }
+    for auditor in &content.auditors {
+        t.table("[[auditor]]");
+        t.text("name", &auditor.name);
+        t.text("key", auditor.key);
+        t.text("controller", &auditor.controller);
+        t.text("cap", auditor.cap);
+    }
+    for bond in &content.bonds {
+        t.table("[[bond]]");
+        t.text("issuer", &bond.issuer);
+        t.text("amount", bond.amount);
+        t.time("as_of", bond.as_of);
+        t.time("expiry", bond.expiry);
+    }
+    for denied in &content.denied_platforms {
+        t.table("[[denied_platform]]");
+        t.text("vendor", &denied.vendor);
+        t.text("id", &denied.id);
+        t.text("reason", &denied.reason);
+    }
+    t.0
+}
+
+fn issuer_key(t: &mut Text, key: &IssuerKey) {
+    t.text("public", key.key);
+    if let Some(time) = key.not_before {
+        t.time("not_before", time);
+    }
+    if let Some(time) = key.not_after {
+        t.time("not_after", time);
+    }
+    if let Some(revoked) = &key.revoked {
+        t.raw("revoked_from_log_index", revoked.from_index);
+        t.text("revoked_in_log", &revoked.log);
+    }
+}
+
+/// The text of the file.
+pub(super) fn with_signature(canonical: &str, signature: Option<&Signature>) -> String {
+    let mut t = Text(String::from(canonical));
+    if let Some(signature) = signature {
+        t.table("[signature]");
+        t.text("ed25519", hex::encode(signature));
+    }
+    t.0
+}
