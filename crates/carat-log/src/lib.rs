@@ -49,7 +49,8 @@ mod proof;
 mod tlog_proof;
 mod tree;
 
-//STORE
+#[cfg(all(feature = "store", unix))]
+pub mod store;
 
 pub use checkpoint::{
     Checkpoint, CheckpointError, Cosignature, SignedCheckpoint, VerifiedCheckpoint,
