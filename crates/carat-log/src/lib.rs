@@ -49,8 +49,13 @@ mod proof;
 mod tlog_proof;
 mod tree;
 
-#[cfg(all(feature = "store", unix))]
+#[cfg(feature = "store")]
+pub mod bench;
+#[cfg(feature = "store")]
 pub mod store;
+
+#[cfg(all(feature = "store", not(unix)))]
+compile_error!("the durable log (feature `store`) needs a Unix system: syncing directories and flock");
 
 pub use checkpoint::{
     Checkpoint, CheckpointError, Cosignature, SignedCheckpoint, VerifiedCheckpoint,

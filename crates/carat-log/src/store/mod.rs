@@ -4,7 +4,7 @@
 //! synced. A checkpoint is published when every tile under it is. `docs/log.md`
 //! gives the order of all writes and what a crash leaves behind each of them.
 
-//mod audit;
+mod audit;
 mod disk;
 mod error;
 mod journal;
@@ -18,7 +18,7 @@ mod tiles;
 #[cfg(test)]
 mod crash_tests;
 
-//pub use audit::{AuditReport, Finding, audit};
+pub use audit::{AuditReport, Finding, audit};
 pub use error::StoreError;
 pub use log::{Log, Options, Stats};
 

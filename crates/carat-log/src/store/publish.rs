@@ -99,6 +99,14 @@ impl Builder {
         files
     }
 
+    /// Hash tiles that became full since the last call, and drops the bundles:
+    /// for the audit, which has the bundles already.
+    pub(super) fn take_full(&mut self) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut files = std::mem::take(&mut self.full);
+        files.retain(|(path, _)| !path.starts_with("tile/entries"));
+        files
+    }
+
     /// Signs the tree of this size and makes the checkpoint durable.
     pub(super) fn sign(
         &self,
