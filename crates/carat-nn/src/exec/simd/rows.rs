@@ -1,0 +1,115 @@
+//! Loops over contiguous rows, compiled once per instruction set. Plain code: the compiler vectorises it.
+
+use super::multiversion;
+
+/// An operand of an elementwise step along a row.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Term<'a> {
+    /// One value per element.
+    Row(&'a [i32]),
+    /// One value for all.
+    Same(i32),
+}
+
+multiversion! {
+    /// `out = c * x + bias`.
+    fn linear_first(out: &mut [i32], c: i32, x: Term<'_>, bias: i32) {
+        match x {
+            Term::Row(x) if c == 1 => out.iter_mut().zip(x).for_each(|(o, x)| *o = x.wrapping_add(bias)),
+            Term::Row(x) => out.iter_mut().zip(x).for_each(|(o, x)| *o = x.wrapping_mul(c).wrapping_add(bias)),
+            Term::Same(x) => out.fill(x.wrapping_mul(c).wrapping_add(bias)),
+        }
+    }
+
+    /// `out += c * x`.
+    fn linear_next(out: &mut [i32], c: i32, x: Term<'_>) {
+        match x {
+            Term::Row(x) if c == 1 => out.iter_mut().zip(x).for_each(|(o, x)| *o = o.wrapping_add(*x)),
+            Term::Row(x) => out.iter_mut().zip(x).for_each(|(o, x)| *o = o.wrapping_add(x.wrapping_mul(c))),
+            Term::Same(x) => {
+                let add = x.wrapping_mul(c);
+                out.iter_mut().for_each(|o| *o = o.wrapping_add(add));
+            }
+        }
+    }
+
+    /// `out = x * y`.
+    fn binary_mul(out: &mut [i32], x: Term<'_>, y: Term<'_>) {
+        match (x, y) {
+            (Term::Row(x), Term::Row(y)) => {
+                out.iter_mut().zip(x).zip(y).for_each(|((o, x), y)| *o = x.wrapping_mul(*y));
+            }
+            (Term::Row(x), Term::Same(c)) | (Term::Same(c), Term::Row(x)) => {
+                out.iter_mut().zip(x).for_each(|(o, x)| *o = x.wrapping_mul(c));
+            }
+            (Term::Same(x), Term::Same(y)) => out.fill(x.wrapping_mul(y)),
+        }
+    }
+
+    /// `out = max(x, y)`.
+    fn binary_max(out: &mut [i32], x: Term<'_>, y: Term<'_>) {
+        match (x, y) {
+            (Term::Row(x), Term::Row(y)) => out.iter_mut().zip(x).zip(y).for_each(|((o, x), y)| *o = *x.max(y)),
+            (Term::Row(x), Term::Same(c)) | (Term::Same(c), Term::Row(x)) => {
+                out.iter_mut().zip(x).for_each(|(o, x)| *o = (*x).max(c));
+            }
+            (Term::Same(x), Term::Same(y)) => out.fill(x.max(y)),
+        }
+    }
+
+    /// Words of two 16-bit values each, one from `low` and one from `high` (zero where that row is missing).
+    fn pair_rows(out: &mut [i32], low: &[i32], high: Option<&[i32]>) {
+        match high {
+            Some(high) => {
+                out.iter_mut().zip(low).zip(high).for_each(|((o, l), h)| *o = (l & 0xffff) | (h << 16));
+            }
+            None => out.iter_mut().zip(low).for_each(|(o, l)| *o = l & 0xffff),
+        }
+    }
+
+    /// Words of two consecutive 16-bit values each; an odd last one is paired with zero.
+    fn pair_up(out: &mut [i32], x: &[i32]) {
+        let (pairs, rest) = x.as_chunks::<2>();
+        out.iter_mut().zip(pairs).for_each(|(o, [l, h])| *o = (l & 0xffff) | (h << 16));
+        if let ([last], Some(o)) = (rest, out.get_mut(pairs.len())) {
+            *o = last & 0xffff;
+        }
+    }
+
+    /// Sum of a row, modulo 2^32.
+    fn fold_sum(x: &[i32]) -> i32 {
+        x.iter().fold(0, |sum, v| sum.wrapping_add(*v))
+    }
+
+    /// Maximum of a row.
+    fn fold_max(x: &[i32]) -> i32 {
+        x.iter().fold(i32::MIN, |max, v| max.max(*v))
+    }
+
+    /// `out += x`.
+    fn fold_rows_sum(out: &mut [i32], x: &[i32]) {
+        out.iter_mut().zip(x).for_each(|(o, x)| *o = o.wrapping_add(*x));
+    }
+
+    /// `out = max(out, x)`.
+    fn fold_rows_max(out: &mut [i32], x: &[i32]) {
+        out.iter_mut().zip(x).for_each(|(o, x)| *o = (*o).max(*x));
+    }
+
+    /// One channel of a depthwise convolution: output row `i` sums `weights[t] * image[bases[i] + taps[t] + stride*x]`.
+    fn depthwise_plane(out: &mut [i32], image: &[i32], bases: &[u32], taps: &[u32], weights: &[i32], stride: usize) {
+        let width = out.len() / bases.len();
+        for (row, base) in out.chunks_exact_mut(width).zip(bases) {
+            row.fill(0);
+            for (tap, w) in taps.iter().zip(weights) {
+                let from = &image[(base + tap) as usize..];
+                if stride == 1 {
+                    row.iter_mut().zip(from).for_each(|(o, x)| *o = o.wrapping_add(x.wrapping_mul(*w)));
+                } else {
+                    let from = from.iter().step_by(stride);
+                    row.iter_mut().zip(from).for_each(|(o, x)| *o = o.wrapping_add(x.wrapping_mul(*w)));
+                }
+            }
+        }
+    }
+}
