@@ -1,7 +1,7 @@
 //! From the text of a Trust file to its content.
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use carat_log::VerifierKey;
@@ -124,8 +124,16 @@ pub(super) fn parse(text: &str) -> Result<(Content, Option<Signature>), TrustErr
     if text.len() > MAX_TRUST_BYTES {
         return Err(TrustError::TooLarge(text.len()));
     }
-    let file: File =
-        toml::from_str(text).map_err(|error| TrustError::Syntax(error.message().to_string()))?;
+    let file: File = toml::from_str(text).map_err(|error| {
+        let before = error
+            .span()
+            .and_then(|span| text.as_bytes().get(..span.start));
+        let place = before.map(|before| {
+            let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+            format!("line {line}: ")
+        });
+        TrustError::Syntax(format!("{}{}", place.unwrap_or_default(), error.message()))
+    })?;
     if file.schema != SCHEMA {
         return Err(TrustError::value(
             "schema",
