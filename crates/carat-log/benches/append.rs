@@ -8,10 +8,17 @@ use std::time::Duration;
 
 fn appends(c: &mut Criterion) {
     let mut group = c.benchmark_group("append");
-    group.sample_size(10).measurement_time(Duration::from_secs(5));
+    group
+        .sample_size(10)
+        .measurement_time(Duration::from_secs(5));
     for (threads, batch) in [(1, 1), (4, 1), (4, 64)] {
         let entries = if batch == 1 { 500 } else { 20_000 };
-        let options = BenchOptions { entries, threads, batch, ..BenchOptions::default() };
+        let options = BenchOptions {
+            entries,
+            threads,
+            batch,
+            ..BenchOptions::default()
+        };
         group.throughput(Throughput::Elements(entries));
         group.bench_function(format!("{threads} threads, batches of {batch}"), |b| {
             b.iter_custom(|rounds| {
@@ -34,7 +41,9 @@ fn proofs(c: &mut Criterion) {
     let root = tree.root(100_000).expect("in range");
     let proof = tree.prove_inclusion(77_777, 100_000).expect("in range");
     let leaf = leaf_hash(&77_777u64.to_be_bytes());
-    c.bench_function("verify inclusion in 100,000", |b| b.iter(|| proof.verify_root(leaf, root)));
+    c.bench_function("verify inclusion in 100,000", |b| {
+        b.iter(|| proof.verify_root(leaf, root))
+    });
 }
 
 criterion_group!(benches, appends, proofs);

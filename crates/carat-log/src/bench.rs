@@ -86,7 +86,13 @@ pub enum BenchError {
 /// # Errors
 /// [`BenchError`]; leaves the directory as it is then.
 pub fn bench_appends(dir: &Path, options: &BenchOptions) -> Result<BenchReport, BenchError> {
-    let BenchOptions { entries, leaf_bytes, threads, batch, publish_every } = *options;
+    let BenchOptions {
+        entries,
+        leaf_bytes,
+        threads,
+        batch,
+        publish_every,
+    } = *options;
     if entries == 0 || threads == 0 || batch == 0 {
         return Err(BenchError::Zero);
     }
@@ -96,13 +102,15 @@ pub fn bench_appends(dir: &Path, options: &BenchOptions) -> Result<BenchReport, 
 
     let start = Instant::now();
     let mut times = std::thread::scope(|scope| -> Result<Vec<Duration>, StoreError> {
-        let writers: Vec<_> =
-            (0..threads).map(|_| scope.spawn(|| append_all(&log, &taken, options))).collect();
+        let writers: Vec<_> = (0..threads)
+            .map(|_| scope.spawn(|| append_all(&log, &taken, options)))
+            .collect();
         let publisher = publish_every.map(|every| {
             let (stop, stopped) = std::sync::mpsc::channel::<()>();
             let (log, checkpoints) = (&log, &checkpoints);
             let thread = scope.spawn(move || {
-                while stopped.recv_timeout(every) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                while stopped.recv_timeout(every) == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
+                {
                     log.publish()?;
                     checkpoints.fetch_add(1, Ordering::Relaxed);
                 }
@@ -144,7 +152,11 @@ pub fn bench_appends(dir: &Path, options: &BenchOptions) -> Result<BenchReport, 
 }
 
 /// One thread: takes batches until all leaves are taken.
-fn append_all(log: &Log, taken: &AtomicU64, options: &BenchOptions) -> Result<Vec<Duration>, StoreError> {
+fn append_all(
+    log: &Log,
+    taken: &AtomicU64,
+    options: &BenchOptions,
+) -> Result<Vec<Duration>, StoreError> {
     let mut times = Vec::new();
     loop {
         let from = taken.fetch_add(options.batch as u64, Ordering::Relaxed);
@@ -155,7 +167,9 @@ fn append_all(log: &Log, taken: &AtomicU64, options: &BenchOptions) -> Result<Ve
         let leaves: Vec<Vec<u8>> = (from..to)
             .map(|i| {
                 let mut leaf = vec![0; options.leaf_bytes];
-                leaf.iter_mut().zip(i.to_be_bytes()).for_each(|(to, from)| *to = from);
+                leaf.iter_mut()
+                    .zip(i.to_be_bytes())
+                    .for_each(|(to, from)| *to = from);
                 leaf
             })
             .collect();
@@ -167,5 +181,7 @@ fn append_all(log: &Log, taken: &AtomicU64, options: &BenchOptions) -> Result<Ve
 
 /// A panic of a thread goes on in this one.
 fn join<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
-    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

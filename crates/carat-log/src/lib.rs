@@ -55,7 +55,9 @@ pub mod bench;
 pub mod store;
 
 #[cfg(all(feature = "store", not(unix)))]
-compile_error!("the durable log (feature `store`) needs a Unix system: syncing directories and flock");
+compile_error!(
+    "the durable log (feature `store`) needs a Unix system: syncing directories and flock"
+);
 
 pub use checkpoint::{
     Checkpoint, CheckpointError, Cosignature, SignedCheckpoint, VerifiedCheckpoint,

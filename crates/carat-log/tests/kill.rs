@@ -39,8 +39,13 @@ fn leaf(round: u64, thread: u64, i: u64) -> Vec<u8> {
 /// Not a test of its own: the child's part.
 #[test]
 fn child() {
-    let Ok(dir) = std::env::var(CHILD) else { return };
-    let round: u64 = std::env::var(ROUND).expect("set by the parent").parse().expect("a number");
+    let Ok(dir) = std::env::var(CHILD) else {
+        return;
+    };
+    let round: u64 = std::env::var(ROUND)
+        .expect("set by the parent")
+        .parse()
+        .expect("a number");
     let log = Log::open_or_create(&PathBuf::from(dir), signer(), options()).expect("opens");
     std::thread::scope(|scope| {
         for thread in 0..4u64 {
@@ -48,11 +53,15 @@ fn child() {
             scope.spawn(move || {
                 let mut i = 0;
                 loop {
-                    let leaves: Vec<_> = (0..1 + thread * 3).map(|k| leaf(round, thread, i + k)).collect();
+                    let leaves: Vec<_> = (0..1 + thread * 3)
+                        .map(|k| leaf(round, thread, i + k))
+                        .collect();
                     let range = log.append_batch(&leaves).expect("appends");
                     // Only now, and in one write, which a pipe does not tear.
                     let line = format!("ack {} {thread} {i} {}\n", range.start, leaves.len());
-                    std::io::stdout().write_all(line.as_bytes()).expect("parent reads");
+                    std::io::stdout()
+                        .write_all(line.as_bytes())
+                        .expect("parent reads");
                     i += leaves.len() as u64;
                 }
             });
@@ -80,7 +89,11 @@ fn kill_9_loses_nothing_acknowledged() {
         let before = acknowledged.len();
         let fresh = run_and_kill(dir.path(), round, Duration::from_micros(random % 25_000));
         for (index, leaf) in fresh {
-            assert_eq!(acknowledged.insert(index, leaf), None, "index {index} was given twice");
+            assert_eq!(
+                acknowledged.insert(index, leaf),
+                None,
+                "index {index} was given twice"
+            );
         }
         empty_rounds += u64::from(acknowledged.len() == before);
 
@@ -89,7 +102,11 @@ fn kill_9_loses_nothing_acknowledged() {
         // All of this round and a part of the older ones; everything at the end.
         for (index, leaf) in &acknowledged {
             if round + 1 == ROUNDS || index + 2000 > log.len() {
-                assert_eq!(&log.leaf(*index).unwrap_or_else(|e| panic!("round {round}: {e}")), leaf);
+                assert_eq!(
+                    &log.leaf(*index)
+                        .unwrap_or_else(|e| panic!("round {round}: {e}")),
+                    leaf
+                );
             }
         }
         if round % 20 == 19 {
@@ -104,7 +121,10 @@ fn kill_9_loses_nothing_acknowledged() {
         "{ROUNDS} rounds: {} entries acknowledged and there, {empty_rounds} rounds killed before the first",
         acknowledged.len()
     );
-    assert!(empty_rounds < ROUNDS / 4, "{empty_rounds} rounds tested nothing");
+    assert!(
+        empty_rounds < ROUNDS / 4,
+        "{empty_rounds} rounds tested nothing"
+    );
 }
 
 /// Runs the child until `extra` after its first acknowledgement (or not even
@@ -137,7 +157,9 @@ fn run_and_kill(dir: &Path, round: u64, extra: Duration) -> Vec<(u64, Vec<u8>)> 
                 seen.push(line);
                 break;
             }
-            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => panic!("round {round}: the child ended"),
+            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => {
+                panic!("round {round}: the child ended")
+            }
             _ => {}
         }
     }
@@ -148,8 +170,14 @@ fn run_and_kill(dir: &Path, round: u64, extra: Duration) -> Vec<(u64, Vec<u8>)> 
     seen.extend(lines.try_iter().filter(|line| line.starts_with("ack ")));
     let mut acknowledged = Vec::new();
     for line in seen {
-        let fields: Vec<u64> = line.split_whitespace().skip(1).map(|n| n.parse().expect("a number")).collect();
-        let [start, thread, i, count] = fields[..] else { panic!("round {round}: {line:?}") };
+        let fields: Vec<u64> = line
+            .split_whitespace()
+            .skip(1)
+            .map(|n| n.parse().expect("a number"))
+            .collect();
+        let [start, thread, i, count] = fields[..] else {
+            panic!("round {round}: {line:?}")
+        };
         acknowledged.extend((0..count).map(|k| (start + k, leaf(round, thread, i + k))));
     }
     acknowledged

@@ -81,10 +81,15 @@ pub fn audit(
     log: &VerifierKey,
     previous: Option<&SignedCheckpoint>,
 ) -> Result<AuditReport, StoreError> {
-    let mut auditor = Auditor { disk: Disk::new(dir), findings: Vec::new() };
+    let mut auditor = Auditor {
+        disk: Disk::new(dir),
+        findings: Vec::new(),
+    };
     let bytes = match auditor.disk.read(Path::new(CHECKPOINT)) {
         Err(error) if error.is_not_found() => {
-            return Err(StoreError::NotALog { path: dir.to_path_buf() });
+            return Err(StoreError::NotALog {
+                path: dir.to_path_buf(),
+            });
         }
         bytes => bytes?,
     };
@@ -114,7 +119,10 @@ pub fn audit(
 
 impl Auditor {
     fn find(&mut self, path: &Path, what: impl Into<String>) {
-        self.findings.push(Finding { path: path.to_path_buf(), what: what.into() });
+        self.findings.push(Finding {
+            path: path.to_path_buf(),
+            what: what.into(),
+        });
     }
 
     fn run(
@@ -155,7 +163,8 @@ impl Auditor {
         {
             let same = *root == previous.root();
             // A remembered checkpoint that was no good is no measure.
-            report.consistent_with_previous = report.consistent_with_previous.map(|usable| usable && same);
+            report.consistent_with_previous =
+                report.consistent_with_previous.map(|usable| usable && same);
             if report.consistent_with_previous == Some(false) {
                 let what = format!(
                     "history was rewritten: the remembered checkpoint of {} entries has root {}, the entries now give {root}",
@@ -176,14 +185,19 @@ impl Auditor {
         previous: &SignedCheckpoint,
     ) {
         if let Err(error) = previous.verify(log) {
-            self.find(Path::new(CHECKPOINT), format!("the remembered checkpoint is no evidence: {error}"));
+            self.find(
+                Path::new(CHECKPOINT),
+                format!("the remembered checkpoint is no evidence: {error}"),
+            );
             return;
         }
         report.consistent_with_previous = Some(true);
         let (now, before) = (signed.unverified().size(), previous.unverified().size());
         if before > now {
             report.consistent_with_previous = Some(false);
-            let what = format!("the log has shrunk: {before} entries were signed before, now there are {now}");
+            let what = format!(
+                "the log has shrunk: {before} entries were signed before, now there are {now}"
+            );
             self.find(Path::new(CHECKPOINT), what);
         }
         if report.signature_ok
@@ -206,8 +220,14 @@ impl Auditor {
         }
         let (full, partial) = Kind::Entries.widths(size);
         for number in 0..full + u64::from(partial > 0) {
-            let width = if number < full { TILE as usize } else { partial };
-            let Some((path, bytes)) = self.read_prefix(Kind::Entries, number, width)? else { return Ok(()) };
+            let width = if number < full {
+                TILE as usize
+            } else {
+                partial
+            };
+            let Some((path, bytes)) = self.read_prefix(Kind::Entries, number, width)? else {
+                return Ok(());
+            };
             let leaves = layout::read_bundle(&bytes).filter(|leaves| {
                 // A full bundle may stand in for a partial one, nothing else.
                 leaves.len() == width || leaves.len() == TILE as usize
@@ -234,7 +254,9 @@ impl Auditor {
             }
             let (number, _) = Kind::Hashes(level).widths(size);
             let want = layout::write_hashes(hashes);
-            if let Some((path, bytes)) = self.read_prefix(Kind::Hashes(level), number, hashes.len())? {
+            if let Some((path, bytes)) =
+                self.read_prefix(Kind::Hashes(level), number, hashes.len())?
+            {
                 report.files_checked += 1;
                 let full = bytes.len() == 32 * TILE as usize;
                 if bytes != want && !(full && bytes.starts_with(&want)) {
@@ -262,7 +284,12 @@ impl Auditor {
         Ok(None)
     }
 
-    fn compare(&mut self, report: &mut AuditReport, path: &Path, want: &[u8]) -> Result<(), StoreError> {
+    fn compare(
+        &mut self,
+        report: &mut AuditReport,
+        path: &Path,
+        want: &[u8],
+    ) -> Result<(), StoreError> {
         match self.disk.read(path) {
             Err(error) if error.is_not_found() => self.find(path, "the file is missing"),
             bytes => {
@@ -275,7 +302,12 @@ impl Auditor {
         Ok(())
     }
 
-    fn count_pending(&mut self, report: &mut AuditReport, origin: &str, size: u64) -> Result<(), StoreError> {
+    fn count_pending(
+        &mut self,
+        report: &mut AuditReport,
+        origin: &str,
+        size: u64,
+    ) -> Result<(), StoreError> {
         if !self.disk.path(Path::new(journal::JOURNAL)).exists() {
             return Ok(());
         }
