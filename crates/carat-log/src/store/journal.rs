@@ -86,8 +86,11 @@ fn frame<'a>(salt: &[u8; 16], first: u64, leaves: impl Iterator<Item = &'a [u8]>
     bytes
 }
 
+/// One group: index of the first entry, and the entries.
+type Group<'a> = (u64, Vec<&'a [u8]>);
+
 /// A frame that checks, and the bytes after it.
-fn read_frame<'a>(salt: &[u8; 16], bytes: &'a [u8]) -> Option<(u64, Vec<&'a [u8]>, &'a [u8])> {
+fn read_frame<'a>(salt: &[u8; 16], bytes: &'a [u8]) -> Option<(Group<'a>, &'a [u8])> {
     let (fields, rest) = bytes.split_at_checked(20)?;
     let (head, rest) = rest.split_at_checked(16)?;
     let (sum, rest) = rest.split_at_checked(16)?;
@@ -104,7 +107,7 @@ fn read_frame<'a>(salt: &[u8; 16], bytes: &'a [u8]) -> Option<(u64, Vec<&'a [u8]
         return None;
     }
     let leaves = layout::read_bundle(body)?;
-    (leaves.len() == count as usize).then_some((first, leaves, rest))
+    (leaves.len() == count as usize).then_some(((first, leaves), rest))
 }
 
 /// What a segment holds.
@@ -112,8 +115,8 @@ fn read_frame<'a>(salt: &[u8; 16], bytes: &'a [u8]) -> Option<(u64, Vec<&'a [u8]
 pub(super) struct Segment<'a> {
     /// Index of the first entry, by the header.
     pub(super) first: u64,
-    /// Groups: index of the first entry, and the entries.
-    pub(super) frames: Vec<(u64, Vec<&'a [u8]>)>,
+    /// All groups that check.
+    pub(super) frames: Vec<Group<'a>>,
 }
 
 /// Reads a segment; an unfinished frame at the end is dropped.
@@ -135,9 +138,9 @@ pub(super) fn read_segment<'a>(bytes: &'a [u8], origin: &str) -> Result<Segment<
     if head != header(origin, &salt, first) {
         return Err("the header of the journal segment is damaged or of another log");
     }
-    let mut frames: Vec<(u64, Vec<&[u8]>)> = Vec::new();
+    let mut frames: Vec<Group<'_>> = Vec::new();
     let mut next = first;
-    while let Some((start, leaves, after)) = read_frame(&salt, rest) {
+    while let Some(((start, leaves), after)) = read_frame(&salt, rest) {
         if start != next {
             return Err("the groups of the journal segment are not in sequence");
         }

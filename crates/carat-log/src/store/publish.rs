@@ -55,7 +55,7 @@ impl Builder {
         let number = self.edge.size / TILE;
         layout::push_entry(&mut self.bundle, leaf);
         self.edge.size += 1;
-        if self.edge.size % TILE == 0 {
+        if self.edge.size.is_multiple_of(TILE) {
             self.full
                 .push((Kind::Entries.full(number), std::mem::take(&mut self.bundle)));
         }

@@ -1,7 +1,7 @@
 //! Entries that are durable but not yet published, and the index by leaf hash.
 
 use crate::hash::Hash;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque, hash_map};
 use std::sync::Arc;
 
 /// A leaf with its hash, shared between journal, tail and publisher.
@@ -74,10 +74,9 @@ impl HashIndex {
 
     pub(super) fn insert(&mut self, hash: &Hash, index: u64) {
         let key = Self::key(hash);
-        if self.first.contains_key(&key) {
-            self.more.entry(key).or_default().push(index);
-        } else {
-            self.first.insert(key, index);
+        match self.first.entry(key) {
+            hash_map::Entry::Vacant(vacant) => drop(vacant.insert(index)),
+            hash_map::Entry::Occupied(_) => self.more.entry(key).or_default().push(index),
         }
     }
 

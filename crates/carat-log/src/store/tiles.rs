@@ -50,10 +50,13 @@ pub(super) fn subtree_root(hashes: &[Hash]) -> Hash {
     row.first().copied().unwrap_or_else(crate::hash::empty_root)
 }
 
+/// The hashes of one tile.
+type Tile = Arc<Vec<Hash>>;
+
 /// Full tiles, read when asked for and kept for a while. They never change.
 #[derive(Debug, Default)]
 pub(super) struct TileCache {
-    tiles: Mutex<HashMap<(u8, u64), Arc<Vec<Hash>>>>,
+    tiles: Mutex<HashMap<(u8, u64), Tile>>,
 }
 
 impl TileCache {
@@ -185,7 +188,6 @@ pub(super) fn read_edge(disk: &Disk, size: u64) -> Result<Edge, StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::{MemoryTree, leaf_hash};
 
     #[test]
