@@ -53,7 +53,7 @@ pub struct LogPart {
 /// Typed bytes from a log, as `carat-log` encodes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogItem {
-    /// What the bytes are.
+    /// What the bytes are: [`LOG_PROMISE`] or [`LOG_PROOF`].
     pub media_type: Label,
     /// The bytes.
     pub bytes: Vec<u8>,
@@ -210,6 +210,12 @@ fn read_log(r: &mut Reader<'_>) -> Result<LogPart, DecodeError> {
     for _ in 0..r.array(WHAT, 0, MAX_LOG_ITEMS)? {
         r.array(WHAT, 2, 2)?;
         let media_type = Label::read(r, WHAT)?;
+        if ![LOG_PROMISE, LOG_PROOF].contains(&media_type.as_str()) {
+            return Err(DecodeError::Value {
+                what: WHAT,
+                reason: "an item of a type that this version does not know",
+            });
+        }
         items.push(LogItem {
             media_type,
             bytes: r.bytes(WHAT, 1, MAX_LOG_ITEM_BYTES)?.to_vec(),

@@ -68,7 +68,7 @@ fn everything() -> ReceiptFile {
     file.log = Some(LogPart {
         blind: Salt::from_bytes([5; 32]),
         items: vec![LogItem {
-            media_type: label("text/x-promise"),
+            media_type: label(carat_receipt::file::LOG_PROMISE),
             bytes: vec![6; 20],
         }],
     });

@@ -9,9 +9,10 @@ use carat_receipt::file::{LOG_PROMISE, LOG_PROOF};
 use carat_receipt::{LogItem, leaf};
 
 use super::Work;
+use crate::appraisal::Outcome;
 use crate::trust::Trust;
 
-/// A receipt's place in a log whose key is in the Trust file.
+/// A receipt's place in a log whose key is in the Trust file, under a checkpoint that enough witnesses cosigned.
 pub(super) struct Inclusion {
     pub(super) origin: String,
     pub(super) index: u64,
@@ -19,7 +20,7 @@ pub(super) struct Inclusion {
 
 impl Work<'_> {
     /// Checks every log item. What is attached must at least be about this receipt, with or without a Trust file.
-    pub(super) fn log(&mut self) -> Option<Inclusion> {
+    pub(super) fn log(&mut self) -> Vec<Inclusion> {
         let Some(part) = &self.file.log else {
             for name in [
                 "log_promise",
@@ -29,7 +30,7 @@ impl Work<'_> {
             ] {
                 self.not_made(name, "the receipt carries nothing from a log");
             }
-            return None;
+            return Vec::new();
         };
         let tau = self
             .file
@@ -48,19 +49,6 @@ impl Work<'_> {
         };
         self.promises(&items(LOG_PROMISE), leaf);
         let inclusion = self.proofs(&items(LOG_PROOF), leaf);
-        let others = part
-            .items
-            .iter()
-            .filter(|item| ![LOG_PROMISE, LOG_PROOF].contains(&item.media_type.as_str()));
-        for item in others {
-            self.not_made(
-                "log_other",
-                format!(
-                    "an item of type {}; not known to this version",
-                    item.media_type
-                ),
-            );
-        }
         inclusion
     }
 
@@ -89,9 +77,7 @@ impl Work<'_> {
             match log_key(self.trust, origin) {
                 None => self.not_made(
                     NAME,
-                    format!(
-                        "the log {origin} is not in a usable Trust file; its promise is unverified"
-                    ),
+                    "its log is not in a usable Trust file: the promise is unverified",
                 ),
                 Some(key) => match promise.verify(leaf, key) {
                     Ok(said) => {
@@ -114,9 +100,9 @@ impl Work<'_> {
         }
     }
 
-    fn proofs(&mut self, items: &[&LogItem], leaf: Hash) -> Option<Inclusion> {
+    fn proofs(&mut self, items: &[&LogItem], leaf: Hash) -> Vec<Inclusion> {
         const NAME: &str = "log_inclusion";
-        let mut found = None;
+        let mut found = Vec::new();
         if items.is_empty() {
             for name in [NAME, "log_witnesses", "log_consistency"] {
                 self.not_made(name, "the receipt carries no inclusion proof");
@@ -137,7 +123,10 @@ impl Work<'_> {
                 continue;
             }
             let Some(key) = log_key(self.trust, &origin) else {
-                self.not_made(NAME, format!("the log {origin} is not in a usable Trust file; its checkpoint is unverified"));
+                self.not_made(
+                    NAME,
+                    "its log is not in a usable Trust file: the checkpoint is unverified",
+                );
                 self.not_made("log_witnesses", "the checkpoint is unverified");
                 self.not_made("log_consistency", "the checkpoint is unverified");
                 continue;
@@ -150,12 +139,12 @@ impl Work<'_> {
                         checkpoint.size()
                     );
                     self.pass(NAME, reason);
-                    self.witnesses(&proof);
+                    let witnessed = self.witnesses(&proof);
                     self.consistency(&checkpoint);
-                    found = Some(Inclusion {
-                        origin,
-                        index: proof.index,
-                    });
+                    if witnessed {
+                        let index = proof.index;
+                        found.push(Inclusion { origin, index });
+                    }
                 }
                 Err(error) => self.refuse(NAME, error.to_string()),
             }
@@ -163,10 +152,11 @@ impl Work<'_> {
         found
     }
 
-    fn witnesses(&mut self, proof: &TlogProof) {
+    /// Whether enough witnesses cosigned. Without them the log's operator could show this checkpoint to nobody else.
+    fn witnesses(&mut self, proof: &TlogProof) -> bool {
         const NAME: &str = "log_witnesses";
         let Some(content) = self.trust.map(Trust::content) else {
-            return;
+            return false;
         };
         let keys: Vec<VerifierKey> = content
             .witnesses
@@ -174,18 +164,23 @@ impl Work<'_> {
             .map(|witness| witness.key.clone())
             .collect();
         match proof.checkpoint.cosignatures(&keys) {
-            Err(error) => self.refuse(NAME, error.to_string()),
+            Err(error) => {
+                self.refuse(NAME, error.to_string());
+                false
+            }
             Ok(found) => {
                 let quorum = content.witness_quorum;
                 let count = controllers(content, &found);
                 let reason = format!(
                     "{count} independent witnesses cosigned; the Trust file asks for {quorum}"
                 );
-                if count >= quorum {
-                    self.pass(NAME, reason)
-                } else {
-                    self.fail(NAME, reason)
-                }
+                let enough = count >= quorum;
+                self.note(
+                    NAME,
+                    if enough { Outcome::Pass } else { Outcome::Fail },
+                    reason,
+                );
+                enough
             }
         }
     }

@@ -40,21 +40,6 @@ pub enum Freshness {
 pub(crate) const CLOCK_SKEW: u64 = 300;
 
 impl Trust {
-    /// Whether the owner's signature holds.
-    pub fn standing(&self) -> Standing {
-        match &self.signature {
-            None => Standing::Unsigned,
-            Some(signature) => match self
-                .content
-                .owner
-                .verify(self.digest().as_bytes(), signature)
-            {
-                Ok(()) => Standing::Signed,
-                Err(_) => Standing::Broken,
-            },
-        }
-    }
-
     /// Whether the file may be relied on at `now`.
     pub fn freshness(&self, now: u64) -> Freshness {
         let content = &self.content;

@@ -26,7 +26,10 @@ pub struct Trust {
     content: Content,
     /// The canonical text of `content`, kept because the digest and the signature are over it.
     canonical: String,
+    digest: Digest,
     signature: Option<Signature>,
+    /// Kept because a signature costs more to check than the rest of a simple appraisal.
+    standing: Standing,
 }
 
 /// What a Trust file says. Change it through [`Trust::edit`], which checks it and raises the version.
@@ -234,18 +237,34 @@ impl Trust {
     pub fn new(content: Content) -> Result<Self, TrustError> {
         check::content(&content)?;
         let canonical = write::canonical(&content);
+        let digest = Digest::of(domain::TRUST, &[canonical.as_bytes()]);
         Ok(Self {
             content,
             canonical,
+            digest,
             signature: None,
+            standing: Standing::Unsigned,
         })
     }
 
-    /// Reads the text of a Trust file. A signature that is there is not verified yet: see [`Trust::standing`].
+    /// Reads the text of a Trust file. A signature that does not hold is no error here: see [`Trust::standing`].
     pub fn parse(text: &str) -> Result<Self, TrustError> {
         let (content, signature) = read::parse(text)?;
-        let trust = Self::new(content)?;
-        Ok(Self { signature, ..trust })
+        let mut trust = Self::new(content)?;
+        if let Some(signature) = signature {
+            let holds = trust
+                .content
+                .owner
+                .verify(trust.digest.as_bytes(), &signature)
+                .is_ok();
+            trust.standing = if holds {
+                Standing::Signed
+            } else {
+                Standing::Broken
+            };
+            trust.signature = Some(signature);
+        }
+        Ok(trust)
     }
 
     /// The text of the file. Reading it gives the same Trust, and the text does not depend on how the file was
@@ -278,13 +297,19 @@ impl Trust {
         if owner != given {
             return Err(TrustError::WrongKey { owner, given });
         }
-        self.signature = Some(key.sign(self.digest().as_bytes()));
+        self.signature = Some(key.sign(self.digest.as_bytes()));
+        self.standing = Standing::Signed;
         Ok(())
+    }
+
+    /// Whether the owner's signature holds.
+    pub fn standing(&self) -> Standing {
+        self.standing
     }
 
     /// Names the content: `Digest::of(TRUST, [canonical text])`. This is what is signed and what appraisals print.
     pub fn digest(&self) -> Digest {
-        Digest::of(domain::TRUST, &[self.canonical.as_bytes()])
+        self.digest
     }
 
     /// The issuer and the entry of a key.
