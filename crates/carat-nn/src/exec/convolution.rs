@@ -8,8 +8,8 @@
 
 use super::buffer::{Buffer, Operand, Run, Scratch};
 use super::matrix::{Known, is_short};
-use super::simd::{self, Epilogue, Isa, Job, LANES, Offsets, Sink};
-use super::strided::{copy, offsets, outer, strides_of};
+use super::simd::{self, Epilogue, Geometry, Isa, Job, LANES, Offsets, Sink};
+use super::strided::{merge, offsets, outer, strides_of};
 use carat_program::{ConvGeometry, Shape};
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -24,16 +24,18 @@ pub(crate) struct Convolution {
     out_channels: usize,
     units: usize,
     taps: usize,
-    /// Input spatial lengths; padded ones; offset of the input's first pixel in the padded plane.
-    spatial: Vec<usize>,
-    padded: Vec<usize>,
-    origin: usize,
+    /// Pixels of the input and of the padded image.
+    in_plane: usize,
+    plane: usize,
+    /// Where rows of pixels start in both, and their length.
+    image_rows: Vec<(u32, u32)>,
+    image_row: usize,
     /// Output pixels.
     pixels: usize,
     offsets: Offsets,
     weights: Option<Arc<Buffer>>,
     kind: Kind,
-    epilogue: Vec<Epilogue>,
+    epilogue: Epilogue,
 }
 
 #[derive(Debug, Clone)]
@@ -104,6 +106,10 @@ impl Convolution {
             Kind::Gather { .. } => (0..units * taps).map(|k| (k * LANES) as u32).collect(),
             _ => image_offsets,
         };
+        let (row_dims, row_strides) = merge(&spatial, [&strides_of(&spatial), &strides_of(&padded)]);
+        let origin: usize = (0..n).map(|i| before[i] * steps[i]).sum();
+        let (mut image_rows, image_row) = (vec![], row_dims[row_dims.len() - 1]);
+        outer(&row_dims, &row_strides, |[from, to]| image_rows.push((from as u32, to as u32 + origin as u32)));
         let mut this = Self {
             wide: wide || depthwise,
             images: x.shape.dim(0),
@@ -112,14 +118,15 @@ impl Convolution {
             out_channels,
             units,
             taps,
-            origin: (0..n).map(|i| before[i] * steps[i]).sum(),
-            spatial,
-            padded,
+            in_plane: spatial.iter().product(),
+            plane,
+            image_rows,
+            image_row,
             pixels,
             offsets: Offsets::new(table),
             weights: None,
             kind,
-            epilogue: vec![],
+            epilogue: Epilogue::default(),
         };
         if let Some(data) = w.data {
             let mut packed = Buffer::default();
@@ -142,7 +149,7 @@ impl Convolution {
         image.saturating_add(windows).saturating_add(w.elements() as u64)
     }
 
-    pub(crate) fn set_epilogue(&mut self, epilogue: Vec<Epilogue>) {
+    pub(crate) fn set_epilogue(&mut self, epilogue: Epilogue) {
         self.epilogue = epilogue;
     }
 
@@ -173,7 +180,7 @@ impl Convolution {
     pub(crate) fn run(&self, run: Run, operands: &[Operand<'_>], scratch: &mut Scratch, out: &mut [i32]) {
         let [x, w] = operands else { return };
         let Scratch { a: weights, b: image, c: panels, .. } = scratch;
-        let plane: usize = self.padded.iter().product();
+        let plane = self.plane;
         // The last panel of the last tap may read on behind the image.
         let image = image.sized(self.units * plane + 4 * LANES);
         image.fill(0);
@@ -183,7 +190,7 @@ impl Convolution {
             }
             _ => &mut [],
         };
-        let in_plane: usize = self.spatial.iter().product();
+        let in_plane = self.in_plane;
         let (in_group, out_group) = (self.channels * in_plane, self.out_channels * self.pixels);
         let parallel = run.spreads(self.work() / (self.images * self.groups));
         for (i, out) in out.chunks_exact_mut(out_group).enumerate() {
@@ -200,7 +207,14 @@ impl Convolution {
             };
             let rows = self.out_channels * self.units * self.taps;
             let packed = &packed[group * rows..][..rows];
-            self.pack_image(run.isa, &x.sample(s)[rest * in_group..][..in_group], plane, image);
+            let geometry = Geometry {
+                rows: &self.image_rows,
+                row: self.image_row,
+                from: in_plane,
+                to: plane,
+                pairs: !self.wide,
+            };
+            simd::pack_image(run.isa, &x.sample(s)[rest * in_group..][..in_group], image, self.units, geometry);
             self.group(run.isa, group, packed, image, gathered, out, parallel);
         }
     }
@@ -222,7 +236,7 @@ impl Convolution {
                 let rows = out.chunks_exact_mut(self.pixels).zip(weights.chunks_exact(self.taps));
                 for (m, (out, w)) in rows.enumerate() {
                     simd::depthwise_plane(isa, out, image, bases, taps, w, *stride);
-                    simd::apply(isa, &self.epilogue, out, group * self.out_channels + m, 0);
+                    simd::apply(isa, &self.epilogue, out, group * self.out_channels + m);
                 }
                 return;
             }
@@ -255,7 +269,7 @@ impl Convolution {
             row: group * self.out_channels + row,
             runs,
             first,
-            steps: &self.epilogue,
+            epilogue: &self.epilogue,
         };
         if parallel && self.out_channels > 8 {
             let rows = self.out_channels.div_ceil(rayon::current_num_threads() * 2).next_multiple_of(8);
@@ -265,27 +279,6 @@ impl Convolution {
             });
         } else {
             simd::gemm(isa, &job, &mut sink(out, 0));
-        }
-    }
-
-    /// Copies a group's channels into the padded image; the padding stays zero.
-    fn pack_image(&self, isa: Isa, x: &[i32], plane: usize, image: &mut [i32]) {
-        let in_plane: usize = self.spatial.iter().product();
-        let strides = [strides_of(&self.spatial), strides_of(&self.padded)];
-        let n = self.spatial[self.spatial.len() - 1];
-        for (unit, image) in image.chunks_exact_mut(plane).take(self.units).enumerate() {
-            let channel = if self.wide { unit } else { 2 * unit };
-            let low = &x[channel * in_plane..][..in_plane];
-            let high = if self.wide { None } else { x.get((channel + 1) * in_plane..).filter(|h| !h.is_empty()) };
-            outer(&self.spatial, &strides, |[from, to]| {
-                let (from, to) = (from as usize, to as usize + self.origin);
-                let to = &mut image[to..to + n];
-                if self.wide {
-                    copy(to, &low[from..from + n]);
-                } else {
-                    simd::pair_rows(isa, to, &low[from..from + n], high.map(|h| &h[from..from + n]));
-                }
-            });
         }
     }
 }
@@ -311,13 +304,14 @@ struct Planes<'a> {
     runs: &'a [Pixels],
     /// First run that reaches into each panel; empty: the first.
     first: &'a [u32],
-    steps: &'a [Epilogue],
+    epilogue: &'a Epilogue,
 }
 
 impl Sink for Planes<'_> {
     #[inline(always)]
-    fn row(&mut self, row: usize, column: usize, values: &mut [i32]) {
-        simd::epilogue_row(self.steps, values, self.row + row, 0);
+    fn row(&mut self, row: usize, column: usize, values: &mut [[i32; LANES]]) {
+        self.epilogue.row(values, self.row + row, 0);
+        let values = values.as_flattened();
         let end = column + values.len();
         let plane = &mut self.to[row * self.pixels..][..self.pixels];
         let first = self.first.get(column / LANES).map_or(0, |&f| f as usize);
@@ -327,7 +321,24 @@ impl Sink for Planes<'_> {
             }
             let (from, until) = (run.column.max(column), (run.column + run.len).min(end));
             let at = run.pixel + from - run.column;
-            copy(&mut plane[at..at + until - from], &values[from - column..until - column]);
+            copy_over(&mut plane[at..], &values[from - column..], until - from);
         }
+    }
+}
+
+/// Copies the first `n` elements, and where there is room some more: whole vectors are faster than odd lengths. What is
+/// overwritten beyond belongs to later pixels, which are written later.
+#[inline(always)]
+fn copy_over(to: &mut [i32], from: &[i32], n: usize) {
+    let mut done = 0;
+    while done < n {
+        match (to[done..].first_chunk_mut::<8>(), from[done..].first_chunk::<8>()) {
+            (Some(to), Some(from)) => *to = *from,
+            _ => {
+                to[done..n].iter_mut().zip(&from[done..n]).for_each(|(t, f)| *t = *f);
+                return;
+            }
+        }
+        done += 8;
     }
 }

@@ -22,7 +22,7 @@ pub(crate) enum Head {
 #[derive(Debug, Clone)]
 pub(crate) struct Elementwise {
     head: Head,
-    epilogue: Vec<Epilogue>,
+    epilogue: Epilogue,
     elements: usize,
     dims: Vec<usize>,
     /// Per operand.
@@ -30,7 +30,7 @@ pub(crate) struct Elementwise {
 }
 
 impl Elementwise {
-    pub(crate) fn new(head: Head, epilogue: Vec<Epilogue>, operands: &[&Shape], out: &Shape) -> Self {
+    pub(crate) fn new(head: Head, epilogue: Epilogue, operands: &[&Shape], out: &Shape) -> Self {
         let strides: Vec<Vec<isize>> = operands
             .iter()
             .map(|shape| shape.broadcast_strides(out).into_iter().map(|s| s as isize).collect())
@@ -125,7 +125,7 @@ impl Elementwise {
                 }
             }
             if !self.epilogue.is_empty() {
-                simd::apply(isa, &self.epilogue, out, 0, 0);
+                simd::apply(isa, &self.epilogue, out, 0);
             }
         }
     }

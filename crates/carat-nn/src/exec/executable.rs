@@ -24,7 +24,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { threads: 0, simd: Simd::Auto, memory_limit: 16 << 30, parallel_work: 1 << 20 }
+        Self { threads: 0, simd: Simd::Auto, memory_limit: 16 << 30, parallel_work: 1 << 22 }
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) struct Matrix {
     offsets: Offsets,
     /// Places of the result's batches, rows and columns, unless it is contiguous in that order.
     scatter: Option<[Vec<u32>; 3]>,
-    epilogue: Vec<Epilogue>,
+    epilogue: Epilogue,
 }
 
 /// The axes of the result that rows and columns stand for, in their order.
@@ -134,7 +134,7 @@ impl Matrix {
             b: b_side,
             offsets: Offsets::new((0..words).map(|k| (k * LANES) as u32).collect()),
             scatter: if direct.is_some() { None } else { Some(places) },
-            epilogue: vec![],
+            epilogue: Epilogue::default(),
         }
     }
 
@@ -161,7 +161,7 @@ impl Matrix {
         self.swapped
     }
 
-    pub(crate) fn set_epilogue(&mut self, epilogue: Vec<Epilogue>) {
+    pub(crate) fn set_epilogue(&mut self, epilogue: Epilogue) {
         self.epilogue = epilogue;
     }
 
@@ -253,7 +253,7 @@ impl Matrix {
     /// One product into a contiguous result, over threads by rows, or by columns where there are few rows.
     fn multiply(&self, isa: Isa, job: &Job<'_>, to: &mut [i32], parallel: bool) {
         let columns = self.columns;
-        let sink = |to, row, column| Dense { to, columns, row, column, modulus: self.rows, steps: &self.epilogue };
+        let sink = |to, row, column| Dense { to, columns, row, column, epilogue: &self.epilogue };
         if !parallel {
             simd::gemm(isa, job, &mut sink(to, 0, 0));
         } else if job.rows >= 32 {
@@ -351,18 +351,15 @@ struct Dense<'a> {
     /// Position of `to` within the product.
     row: usize,
     column: usize,
-    /// Rows repeat after this many (samples are stacked).
-    modulus: usize,
-    steps: &'a [Epilogue],
+    epilogue: &'a Epilogue,
 }
 
 impl Sink for Dense<'_> {
     #[inline(always)]
-    fn row(&mut self, row: usize, column: usize, values: &mut [i32]) {
-        let n = values.len().min(self.columns - self.column - column);
-        let values = &mut values[..n];
-        simd::epilogue_row(self.steps, values, (self.row + row) % self.modulus, self.column + column);
+    fn row(&mut self, row: usize, column: usize, values: &mut [[i32; LANES]]) {
+        self.epilogue.row(values, self.row + row, self.column + column);
+        let n = (values.len() * LANES).min(self.columns - self.column - column);
         let start = if self.column > 0 { column } else { row * self.columns + column };
-        copy(&mut self.to[start..start + n], values);
+        copy(&mut self.to[start..start + n], &values.as_flattened()[..n]);
     }
 }

@@ -10,6 +10,7 @@
 //! # Ok(()) }
 //! ```
 
+pub mod bench;
 mod buffer;
 mod convolution;
 mod elementwise;

@@ -7,7 +7,7 @@ use super::gather::Gather;
 use super::input::saturate;
 use super::matrix::{Known, Matrix, TileAxes};
 use super::reduce::{ArgMax, Fold, Pool, Reduce};
-use super::simd::{Along, Epilogue, Isa};
+use super::simd::{Along, Epilogue, Isa, Step as After};
 use super::strided::{Copy, offsets, strides_of};
 use carat_program::{Op, Program, ValueId};
 
@@ -161,13 +161,13 @@ impl<'a> Planner<'a> {
                 if matrix.swapped() {
                     std::mem::swap(&mut axes.rows, &mut axes.columns);
                 }
-                matrix.set_epilogue(self.fuse(result, vec![], &axes, fuse));
+                matrix.set_epilogue(Epilogue::new(self.fuse(result, vec![], &axes, fuse)));
                 Kernel::Matrix(Box::new(matrix))
             }
             Op::Conv { geometry, .. } => {
                 let mut convolution = Convolution::new(geometry, x, second(), out, self.isa);
                 let axes = TileAxes { rows: vec![1], columns: vec![] };
-                convolution.set_epilogue(self.fuse(result, vec![], &axes, fuse));
+                convolution.set_epilogue(Epilogue::new(self.fuse(result, vec![], &axes, fuse)));
                 Kernel::Convolution(Box::new(convolution))
             }
             Op::Sum { axes } => Kernel::Reduce(Reduce::new(Fold::Sum, axes, x.shape)),
@@ -231,7 +231,7 @@ impl<'a> Planner<'a> {
         &mut self,
         i: usize,
         head: Head,
-        first: Option<Epilogue>,
+        first: Option<After>,
         fuse: bool,
         result: &mut ValueId,
     ) -> Kernel {
@@ -239,21 +239,21 @@ impl<'a> Planner<'a> {
         let node = &self.program.nodes[i];
         let count = if matches!(node.op, Op::Lut { .. }) { 1 } else { node.inputs.len() };
         let shapes: Vec<_> = node.inputs[..count].iter().map(|&id| self.known(id).shape).collect();
-        Kernel::Elementwise(Elementwise::new(head, steps, &shapes, &node.shape))
+        Kernel::Elementwise(Elementwise::new(head, Epilogue::new(steps), &shapes, &node.shape))
     }
 
     /// A node with one operand that is no constant, as an elementwise step.
-    fn unary(&self, i: usize) -> Option<Epilogue> {
+    fn unary(&self, i: usize) -> Option<After> {
         let node = &self.program.nodes[i];
         Some(match &node.op {
-            Op::Shift { bits } => Epilogue::Shift { bits: (*bits).into() },
-            Op::Clamp { lo, hi } => Epilogue::Clamp { lo: saturate(*lo), hi: saturate(*hi) },
+            Op::Shift { bits } => After::Shift { bits: (*bits).into() },
+            Op::Clamp { lo, hi } => After::Clamp { lo: saturate(*lo), hi: saturate(*hi) },
             Op::Lut { offset } => {
                 let table = self.constants[self.program.constant_index(node.inputs[1])?].clone();
-                Epilogue::Lut { offset: i32::try_from(*offset).ok()?, table }
+                After::Lut { offset: i32::try_from(*offset).ok()?, table }
             }
             Op::Linear { coefficients, bias } if node.inputs.len() == 1 => {
-                Epilogue::Affine { scale: coefficients[0] as i32, bias: *bias as i32 }
+                After::Affine { scale: coefficients[0] as i32, bias: *bias as i32 }
             }
             _ => return None,
         })
@@ -261,7 +261,7 @@ impl<'a> Planner<'a> {
 
     /// Collects the elementwise steps that follow a value and that nothing else depends on. Moves `result` to the
     /// value that the last of them defines.
-    fn fuse(&mut self, result: &mut ValueId, mut steps: Vec<Epilogue>, axes: &TileAxes, on: bool) -> Vec<Epilogue> {
+    fn fuse(&mut self, result: &mut ValueId, mut steps: Vec<After>, axes: &TileAxes, on: bool) -> Vec<After> {
         let (mut reshaped, mut pending) = (false, vec![]);
         let mut at = *result;
         while on && self.uses[at.index()] == 1 {
@@ -288,7 +288,7 @@ impl<'a> Planner<'a> {
     }
 
     /// `at` combined with a constant that varies along rows or columns only, as an elementwise step.
-    fn with_constant(&self, i: usize, at: ValueId, axes: &TileAxes) -> Option<Epilogue> {
+    fn with_constant(&self, i: usize, at: ValueId, axes: &TileAxes) -> Option<After> {
         let node = &self.program.nodes[i];
         let &[a, b] = node.inputs.as_slice() else { return None };
         let (side, constant) = if a == at { (0, b) } else { (1, a) };
@@ -298,12 +298,12 @@ impl<'a> Planner<'a> {
             return None;
         }
         match &node.op {
-            Op::Max if data.len() == 1 => Some(Epilogue::Clamp { lo: data[0], hi: i32::MAX }),
+            Op::Max if data.len() == 1 => Some(After::Clamp { lo: data[0], hi: i32::MAX }),
             Op::Linear { coefficients, bias } => {
                 let (scale, factor, bias) = (coefficients[side] as i32, coefficients[1 - side] as i32, *bias as i32);
                 let addend = |v: i32| v.wrapping_mul(factor).wrapping_add(bias);
                 if data.len() == 1 {
-                    return Some(Epilogue::Affine { scale, bias: addend(data[0]) });
+                    return Some(After::Affine { scale, bias: addend(data[0]) });
                 }
                 let strides = other.broadcast_strides(own);
                 let within = |list: &[usize]| (0..strides.len()).all(|axis| strides[axis] == 0 || list.contains(&axis));
@@ -316,7 +316,7 @@ impl<'a> Planner<'a> {
                 };
                 let places = offsets(&list.iter().map(|&axis| (own.dim(axis), strides[axis])).collect::<Vec<_>>());
                 let addends = places.iter().map(|&at| addend(data[at as usize])).collect();
-                Some(Epilogue::Add { scale, addends, along })
+                Some(After::Add { scale, addends, along })
             }
             _ => None,
         }

@@ -1,7 +1,7 @@
 //! Reductions along axes, and sliding windows that reduce.
 
 use super::buffer::{Operand, Run, Scratch};
-use super::simd::{self, Isa};
+use super::simd::{self, Isa, Windows};
 use super::strided::{merge, outer, strides_of};
 use carat_program::{PoolKind, Shape, Window};
 
@@ -128,8 +128,8 @@ struct Pass {
     /// First tap inside the operand, and number of taps inside, for each position.
     taps: Vec<(u32, u32)>,
     dilation: usize,
-    /// Stride, where all positions hold the same number of taps: the loops can be exchanged.
-    regular: Option<usize>,
+    /// Where no window reaches into padding: a plain loop.
+    regular: Option<Windows>,
 }
 
 impl Pool {
@@ -152,13 +152,17 @@ impl Pool {
                 })
                 .collect();
             let full = taps.iter().enumerate().all(|(p, t)| *t == ((p as u64 * stride) as u32, k as u32));
+            let inner = dims[axis + 1..].iter().product();
+            let (stride, dilation) = (stride as usize, d as usize);
+            let windows =
+                Windows { n: dims[axis], inner, positions: taps.len(), count: k as usize, stride, dilation };
             passes.push(Pass {
                 outer: dims[..axis].iter().product(),
                 n: dims[axis],
-                inner: dims[axis + 1..].iter().product(),
+                inner,
                 taps,
-                dilation: d as usize,
-                regular: full.then_some(stride as usize),
+                dilation,
+                regular: full.then_some(windows),
             });
             dims[axis] = out.dim(axis);
         }
@@ -183,41 +187,26 @@ impl Pool {
 
 impl Pass {
     fn run(&self, isa: Isa, fold: Fold, x: &[i32], out: &mut [i32]) {
+        if let Some(windows) = self.regular {
+            return match fold {
+                Fold::Sum => simd::pool_sum(isa, x, out, windows),
+                Fold::Max => simd::pool_max(isa, x, out, windows),
+            };
+        }
         let planes = x.chunks_exact(self.n * self.inner).zip(out.chunks_exact_mut(self.taps.len() * self.inner));
-        match self.regular {
-            Some(stride) if self.inner == 1 => {
-                let count = self.taps[0].1 as usize;
-                match fold {
-                    Fold::Sum => planes.for_each(|(x, out)| strided(x, out, stride, self.dilation, count, i32::wrapping_add)),
-                    Fold::Max => planes.for_each(|(x, out)| strided(x, out, stride, self.dilation, count, i32::max)),
+        for (x, out) in planes {
+            for (&(start, count), out) in self.taps.iter().zip(out.chunks_exact_mut(self.inner)) {
+                if self.inner == 1 {
+                    let taps = (0..count as usize).map(|t| x[start as usize + t * self.dilation]);
+                    out[0] = taps.fold(fold.identity(), |a, b| fold.join(a, b));
+                    continue;
                 }
-            }
-            _ => {
-                for (x, out) in planes {
-                    for (&(start, count), out) in self.taps.iter().zip(out.chunks_exact_mut(self.inner)) {
-                        if self.inner == 1 {
-                            let taps = (0..count as usize).map(|t| x[start as usize + t * self.dilation]);
-                            out[0] = taps.fold(fold.identity(), |a, b| fold.join(a, b));
-                            continue;
-                        }
-                        let row = |t: usize| &x[(start as usize + t * self.dilation) * self.inner..][..self.inner];
-                        if count == 0 {
-                            out.fill(fold.identity());
-                            continue;
-                        }
-                        out.copy_from_slice(row(0));
-                        (1..count as usize).for_each(|t| fold.rows(isa, out, row(t)));
-                    }
+                out.fill(fold.identity());
+                for t in 0..count as usize {
+                    let row = &x[(start as usize + t * self.dilation) * self.inner..][..self.inner];
+                    fold.rows(isa, out, row);
                 }
             }
         }
-    }
-}
-
-#[inline(always)]
-fn strided(x: &[i32], out: &mut [i32], stride: usize, dilation: usize, count: usize, join: impl Fn(i32, i32) -> i32) {
-    for (p, out) in out.iter_mut().enumerate() {
-        let window = &x[p * stride..];
-        *out = (1..count).fold(window[0], |v, t| join(v, window[t * dilation]));
     }
 }

@@ -42,6 +42,8 @@ pub struct Builder {
     constants: Vec<(Shape, Vec<i32>)>,
     nodes: Vec<(Op, Vec<Value>, Shape, Range)>,
     rng: Rng,
+    /// Largest tensor; keeps random programs small.
+    limit: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +55,7 @@ pub enum Value {
 
 impl Builder {
     pub fn new(seed: u64) -> Self {
-        Self { inputs: vec![], constants: vec![], nodes: vec![], rng: Rng(seed) }
+        Self { inputs: vec![], constants: vec![], nodes: vec![], rng: Rng(seed), limit: usize::MAX }
     }
 
     pub fn input(&mut self, dims: &[usize], lo: i64, hi: i64) -> Value {
@@ -109,7 +111,7 @@ impl Builder {
             })
             .collect();
         let (shape, range) = Program::derive(self.nodes.len(), &op, &infos).ok()?;
-        if shape.elements() > 6000 {
+        if shape.elements() > self.limit {
             return None;
         }
         self.nodes.push((op, operands.to_vec(), shape, range));
@@ -601,6 +603,7 @@ impl Builder {
 /// are left out.
 pub fn build(seed: u64, recipe: &[(u8, u64)]) -> (Program, Weights) {
     let mut b = Builder::new(seed);
+    b.limit = 6000;
     for _ in 0..1 + b.rng.below(2) {
         let rank = b.rng.below(5);
         let dims = b.dims(rank);

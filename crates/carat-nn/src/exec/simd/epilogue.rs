@@ -1,6 +1,6 @@
 //! Elementwise steps applied to a tile of accumulators before it leaves the cache.
 
-use super::multiversion;
+use super::{LANES, multiversion};
 
 /// Along which axis of a tile a vector of addends runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub(crate) enum Along {
 
 /// One elementwise step. All arithmetic is modulo 2^32 (see the module above).
 #[derive(Debug, Clone)]
-pub(crate) enum Epilogue {
+pub(crate) enum Step {
     /// `x * scale + bias`.
     Affine { scale: i32, bias: i32 },
     /// `x * scale + addend`.
@@ -22,44 +22,140 @@ pub(crate) enum Epilogue {
     Shift { bits: u32 },
     /// `min(max(x, lo), hi)`.
     Clamp { lo: i32, hi: i32 },
+    /// `table[x - offset]`.
+    Lut { offset: i32, table: Vec<i32> },
+}
+
+/// Steps merged into as few passes as possible.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Epilogue(Vec<Pass>);
+
+#[derive(Debug, Clone)]
+enum Pass {
+    /// `min(max((x * scale + addend) >> bits, lo), hi)`; the addend holds the rounding half as well.
+    Scale { scale: i32, addend: Addend, bits: u32, lo: i32, hi: i32 },
     /// `table[x - offset]`. The index is kept inside the table here too: tiles have columns that nobody reads.
     Lut { offset: i32, table: Vec<i32> },
 }
 
-/// Applies steps to one row of a tile whose first element has the given row and column.
-#[inline(always)]
-pub(crate) fn row(steps: &[Epilogue], x: &mut [i32], row: usize, column: usize) {
-    for step in steps {
-        match step {
-            Epilogue::Affine { scale: 1, bias } => x.iter_mut().for_each(|v| *v = v.wrapping_add(*bias)),
-            Epilogue::Affine { scale, bias } => {
-                x.iter_mut().for_each(|v| *v = v.wrapping_mul(*scale).wrapping_add(*bias));
-            }
-            Epilogue::Add { scale, addends, along: Along::Rows } => {
-                let addend = addends[row % addends.len()];
-                x.iter_mut().for_each(|v| *v = v.wrapping_mul(*scale).wrapping_add(addend));
-            }
-            Epilogue::Add { scale, addends, along: Along::Columns } => {
-                for (v, addend) in x.iter_mut().zip(&addends[column..]) {
-                    *v = v.wrapping_mul(*scale).wrapping_add(*addend);
+#[derive(Debug, Clone)]
+enum Addend {
+    Same(i32),
+    /// One per row; repeated where there are more rows.
+    Rows(Vec<i32>),
+    /// One per column, padded to whole panels.
+    Columns(Vec<i32>),
+}
+
+impl Epilogue {
+    pub(crate) fn new(steps: Vec<Step>) -> Self {
+        let mut passes: Vec<Pass> = vec![];
+        // How far the last pass is filled: 1 it scales and adds, 2 it shifts, 3 it clamps.
+        let mut filled = 4;
+        for step in steps {
+            let stage = match step {
+                Step::Affine { .. } | Step::Add { .. } => 1,
+                Step::Shift { .. } => 2,
+                Step::Clamp { .. } => 3,
+                Step::Lut { offset, table } => {
+                    passes.push(Pass::Lut { offset, table });
+                    filled = 4;
+                    continue;
                 }
+            };
+            if stage <= filled {
+                passes.push(Pass::Scale { scale: 1, addend: Addend::Same(0), bits: 0, lo: i32::MIN, hi: i32::MAX });
             }
-            Epilogue::Shift { bits } => {
-                let half = 1i32 << (bits - 1);
-                x.iter_mut().for_each(|v| *v = v.wrapping_add(half) >> bits);
+            filled = stage;
+            let Some(Pass::Scale { scale: to_scale, addend, bits: to_bits, lo: to_lo, hi: to_hi }) = passes.last_mut()
+            else {
+                continue;
+            };
+            match step {
+                Step::Affine { scale, bias } => (*to_scale, *addend) = (scale, Addend::Same(bias)),
+                Step::Add { scale, addends, along: Along::Rows } => {
+                    (*to_scale, *addend) = (scale, Addend::Rows(addends));
+                }
+                Step::Add { scale, mut addends, along: Along::Columns } => {
+                    addends.resize(addends.len().next_multiple_of(LANES), 0);
+                    (*to_scale, *addend) = (scale, Addend::Columns(addends));
+                }
+                Step::Shift { bits } => {
+                    // |x| < 2^30 and bits <= 30, so adding the half stays below 2^31.
+                    let half = 1i32 << (bits - 1);
+                    match addend {
+                        Addend::Same(v) => *v = v.wrapping_add(half),
+                        Addend::Rows(list) | Addend::Columns(list) => {
+                            list.iter_mut().for_each(|v| *v = v.wrapping_add(half));
+                        }
+                    }
+                    *to_bits = bits;
+                }
+                Step::Clamp { lo, hi } => (*to_lo, *to_hi) = (lo, hi),
+                Step::Lut { .. } => {}
             }
-            Epilogue::Clamp { lo, hi } => x.iter_mut().for_each(|v| *v = (*v).max(*lo).min(*hi)),
-            Epilogue::Lut { offset, table } => {
-                let last = table.len() - 1;
-                x.iter_mut().for_each(|v| *v = table[(v.wrapping_sub(*offset) as u32 as usize).min(last)]);
+        }
+        Self(passes)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Applies the steps to a part of one row of a tile, which begins at a given row and a column that begins a panel.
+    #[inline(always)]
+    pub(crate) fn row(&self, x: &mut [[i32; LANES]], row: usize, column: usize) {
+        for pass in &self.0 {
+            match pass {
+                Pass::Scale { scale, addend, bits, lo, hi } => {
+                    let finish = |v: i32| (v >> bits).max(*lo).min(*hi);
+                    match addend {
+                        Addend::Columns(list) => {
+                            let list = list[column..].as_chunks::<LANES>().0;
+                            let pairs = x.as_flattened_mut().iter_mut().zip(list.as_flattened());
+                            if *scale == 1 {
+                                pairs.for_each(|(v, add)| *v = finish(v.wrapping_add(*add)));
+                            } else {
+                                pairs.for_each(|(v, add)| *v = finish(v.wrapping_mul(*scale).wrapping_add(*add)));
+                            }
+                        }
+                        Addend::Same(_) | Addend::Rows(_) => {
+                            let add = match addend {
+                                Addend::Rows(list) => list[row % list.len()],
+                                Addend::Same(v) => *v,
+                                Addend::Columns(_) => 0,
+                            };
+                            if *scale == 1 {
+                                x.as_flattened_mut().iter_mut().for_each(|v| *v = finish(v.wrapping_add(add)));
+                            } else {
+                                for v in x.as_flattened_mut() {
+                                    *v = finish(v.wrapping_mul(*scale).wrapping_add(add));
+                                }
+                            }
+                        }
+                    }
+                }
+                Pass::Lut { offset, table } => {
+                    let last = table.len() - 1;
+                    for v in x.as_flattened_mut() {
+                        *v = table[(v.wrapping_sub(*offset) as u32 as usize).min(last)];
+                    }
+                }
             }
         }
     }
 }
 
 multiversion! {
-    /// Applies steps to a row, as [`row`] does.
-    fn apply(steps: &[Epilogue], x: &mut [i32], at_row: usize, column: usize) {
-        row(steps, x, at_row, column);
+    /// Applies steps to a row of any length, whose addends do not vary along it.
+    fn apply(epilogue: &Epilogue, x: &mut [i32], row: usize) {
+        let (whole, rest) = x.as_chunks_mut::<LANES>();
+        epilogue.row(whole, row, 0);
+        if !rest.is_empty() {
+            let mut last = [[0; LANES]];
+            last[0][..rest.len()].copy_from_slice(rest);
+            epilogue.row(&mut last, row, 0);
+            rest.copy_from_slice(&last[0][..rest.len()]);
+        }
     }
 }

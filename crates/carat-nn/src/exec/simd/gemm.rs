@@ -48,8 +48,8 @@ pub(crate) struct Job<'a> {
 
 /// Takes finished tiles.
 pub(crate) trait Sink {
-    /// Row `row`, columns from `column` on, of the product. May be overwritten.
-    fn row(&mut self, row: usize, column: usize, values: &mut [i32]);
+    /// Row `row`, panels from column `column` on, of the product. May be overwritten.
+    fn row(&mut self, row: usize, column: usize, values: &mut [[i32; LANES]]);
 }
 
 /// What the kernels read; the bounds were checked by [`gemm`].
@@ -61,6 +61,15 @@ pub(super) struct Args {
     pub(super) offsets: *const u32,
     pub(super) depth: usize,
     pub(super) panel_stride: usize,
+}
+
+impl Args {
+    /// Where a row of the left operand starts. Wrapping, because the release profile checks every other addition: that
+    /// the row lies inside the operand was checked once, by [`gemm`].
+    #[inline(always)]
+    pub(super) fn row(self, r: usize) -> *const i32 {
+        self.a.wrapping_add(r.wrapping_mul(self.a_stride))
+    }
 }
 
 /// An instruction set's kernels.
@@ -93,10 +102,10 @@ impl Kernel for Scalar {
             let offset = unsafe { *args.offsets.add(k) } as usize;
             for p in 0..P {
                 // SAFETY: the caller vouches for LANES words at each offset in each panel.
-                let b = unsafe { *args.b.add(offset + p * args.panel_stride).cast::<[i32; LANES]>() };
+                let b = unsafe { *args.b.add(offset).add(p.wrapping_mul(args.panel_stride)).cast::<[i32; LANES]>() };
                 for (r, acc) in acc.iter_mut().enumerate() {
                     // SAFETY: the caller vouches for `depth` words in each row.
-                    let a = unsafe { *args.a.add(r * args.a_stride + k) };
+                    let a = unsafe { *args.row(r).add(k) };
                     for (acc, b) in acc[p].iter_mut().zip(b) {
                         *acc = acc.wrapping_add(if WIDE { a.wrapping_mul(b) } else { dot(a, b) });
                     }
@@ -201,8 +210,8 @@ unsafe fn drive<K: Kernel, S: Sink>(job: &Job<'_>, sink: &mut S) {
                     tile_of::<K, false>(rows, panels, args, &mut tile);
                 }
             }
-            let width = panels * LANES;
-            for (r, values) in tile[..rows * width].chunks_exact_mut(width).enumerate() {
+            let filled = &mut tile.as_chunks_mut::<LANES>().0[..rows * panels];
+            for (r, values) in filled.chunks_exact_mut(panels).enumerate() {
                 sink.row(row + r, panel * LANES, values);
             }
             row += rows;

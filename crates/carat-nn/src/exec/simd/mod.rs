@@ -17,11 +17,11 @@ mod rows;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub(crate) use epilogue::{Along, Epilogue, apply, row as epilogue_row};
+pub(crate) use epilogue::{Along, Epilogue, Step, apply};
 pub(crate) use gemm::{Job, LANES, Offsets, Sink, gemm};
 pub(crate) use rows::{
-    Term, binary_max, binary_mul, depthwise_plane, fold_max, fold_rows_max, fold_rows_sum, fold_sum,
-    linear_first, linear_next, pair_rows, pair_up,
+    Term, binary_max, binary_mul, depthwise_plane, Geometry, Windows, fold_max, fold_rows_max, fold_rows_sum,
+    fold_sum, linear_first, linear_next, pack_image, pair_rows, pair_up, pool_max, pool_sum,
 };
 
 use super::ExecError;

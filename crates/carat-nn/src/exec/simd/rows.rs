@@ -11,6 +11,65 @@ pub(crate) enum Term<'a> {
     Same(i32),
 }
 
+/// Which rows of a plane of pixels go where.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Geometry<'a> {
+    /// Starts in the plane that is read and in the padded plane.
+    pub(crate) rows: &'a [(u32, u32)],
+    /// Length of each row.
+    pub(crate) row: usize,
+    /// Pixels of the plane that is read.
+    pub(crate) from: usize,
+    /// Pixels of the padded plane.
+    pub(crate) to: usize,
+    /// Two channels a word.
+    pub(crate) pairs: bool,
+}
+
+/// Sliding windows along one axis.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Windows {
+    /// Length of the axis and of everything behind it.
+    pub(crate) n: usize,
+    pub(crate) inner: usize,
+    pub(crate) positions: usize,
+    pub(crate) count: usize,
+    pub(crate) stride: usize,
+    pub(crate) dilation: usize,
+}
+
+impl Windows {
+    #[inline(always)]
+    fn pool(self, x: &[i32], out: &mut [i32], join: impl Fn(i32, i32) -> i32) {
+        let Self { mut n, inner, mut positions, count, stride, dilation } = self;
+        if n == positions * stride {
+            // Windows go on seamlessly from one block to the next: one long block.
+            (n, positions) = (x.len() / inner, out.len() / inner);
+        }
+        let blocks = x.chunks_exact(n * inner).zip(out.chunks_exact_mut(positions * inner));
+        for (x, out) in blocks {
+            if inner == 1 && count == 2 && stride == 2 && dilation == 1 {
+                out.iter_mut().zip(x.as_chunks::<2>().0).for_each(|(o, [a, b])| *o = join(*a, *b));
+            } else if inner == 1 {
+                for (p, out) in out.iter_mut().enumerate() {
+                    let window = &x[p * stride..];
+                    *out = (1..count).fold(window[0], |v, t| join(v, window[t * dilation]));
+                }
+            } else {
+                for (p, out) in out.chunks_exact_mut(inner).enumerate() {
+                    let row = |t: usize| &x[(p * stride + t * dilation) * inner..][..inner];
+                    if count == 1 {
+                        out.copy_from_slice(row(0));
+                        continue;
+                    }
+                    out.iter_mut().zip(row(0)).zip(row(1)).for_each(|((o, a), b)| *o = join(*a, *b));
+                    (2..count).for_each(|t| out.iter_mut().zip(row(t)).for_each(|(o, v)| *o = join(*o, *v)));
+                }
+            }
+        }
+    }
+}
+
 multiversion! {
     /// `out = c * x + bias`.
     fn linear_first(out: &mut [i32], c: i32, x: Term<'_>, bias: i32) {
@@ -94,6 +153,37 @@ multiversion! {
     /// `out = max(out, x)`.
     fn fold_rows_max(out: &mut [i32], x: &[i32]) {
         out.iter_mut().zip(x).for_each(|(o, x)| *o = (*o).max(*x));
+    }
+
+    /// Copies a group's channels into padded planes of words; the padding is left alone.
+    fn pack_image(x: &[i32], image: &mut [i32], units: usize, geometry: Geometry<'_>) {
+        let Geometry { rows, row, from, to, pairs } = geometry;
+        for (unit, image) in image.chunks_exact_mut(to).take(units).enumerate() {
+            let channel = if pairs { 2 * unit } else { unit };
+            let (low, high) = x[channel * from..].split_at(from);
+            for &(a, b) in rows {
+                let image = &mut image[b as usize..][..row];
+                let low = &low[a as usize..][..row];
+                if !pairs {
+                    image.iter_mut().zip(low).for_each(|(o, l)| *o = *l);
+                } else if high.is_empty() {
+                    image.iter_mut().zip(low).for_each(|(o, l)| *o = l & 0xffff);
+                } else {
+                    let high = &high[a as usize..][..row];
+                    image.iter_mut().zip(low).zip(high).for_each(|((o, l), h)| *o = (l & 0xffff) | (h << 16));
+                }
+            }
+        }
+    }
+
+    /// Maximum over windows that all lie inside: output `p` of each block joins `x[p*stride + t*dilation]`.
+    fn pool_max(x: &[i32], out: &mut [i32], w: Windows) {
+        w.pool(x, out, i32::max);
+    }
+
+    /// Sum over windows that all lie inside, modulo 2^32.
+    fn pool_sum(x: &[i32], out: &mut [i32], w: Windows) {
+        w.pool(x, out, i32::wrapping_add);
     }
 
     /// One channel of a depthwise convolution: output row `i` sums `weights[t] * image[bases[i] + taps[t] + stride*x]`.

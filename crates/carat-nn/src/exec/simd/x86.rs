@@ -3,6 +3,7 @@
 use super::gemm::{Args, Kernel, LANES, Tile};
 use std::arch::x86_64::*;
 
+
 pub(super) struct Avx2;
 pub(super) struct Avx512;
 pub(super) struct Avx512Vnni;
@@ -66,12 +67,12 @@ unsafe fn avx2<const R: usize, const P: usize, const WIDE: bool>(args: Args, out
         for p in 0..P {
             // SAFETY: the caller vouches for LANES words at each offset in each panel; the loads need no alignment.
             let (b0, b1) = unsafe {
-                let b = b.add(p * args.panel_stride);
+                let b = b.add(p.wrapping_mul(args.panel_stride));
                 (_mm256_loadu_si256(b.cast()), _mm256_loadu_si256(b.add(8).cast()))
             };
             for (r, acc) in acc.iter_mut().enumerate() {
                 // SAFETY: the caller vouches for `depth` words in each row.
-                let a = _mm256_set1_epi32(unsafe { *args.a.add(r * args.a_stride + k) });
+                let a = _mm256_set1_epi32(unsafe { *args.row(r).add(k) });
                 if WIDE {
                     acc[p][0] = _mm256_add_epi32(acc[p][0], _mm256_mullo_epi32(a, b0));
                     acc[p][1] = _mm256_add_epi32(acc[p][1], _mm256_mullo_epi32(a, b1));
@@ -98,43 +99,48 @@ macro_rules! avx512_tile {
         #[target_feature(enable = $features)]
         unsafe fn $name<const R: usize, const P: usize, const WIDE: bool>(args: Args, out: &mut Tile) {
             let zero = _mm512_setzero_si512();
-            // Small tiles have too few accumulators to hide the latency of one: they get two sets, for even and odd k.
             let mut acc = [[zero; P]; R];
-            let mut odd = [[zero; P]; R];
-            let step = |acc: &mut [[__m512i; P]; R], k: usize| {
-                // SAFETY: the caller vouches for `depth` offsets.
-                let b = unsafe { args.b.add(*args.offsets.add(k) as usize) };
-                let mut panel = [zero; P];
-                for (p, panel) in panel.iter_mut().enumerate() {
-                    // SAFETY: the caller vouches for LANES words at each offset in each panel; no alignment needed.
-                    *panel = unsafe { _mm512_loadu_si512(b.add(p * args.panel_stride).cast()) };
-                }
-                for (r, acc) in acc.iter_mut().enumerate() {
-                    // SAFETY: the caller vouches for `depth` words in each row.
-                    let a = _mm512_set1_epi32(unsafe { *args.a.add(r * args.a_stride + k) });
-                    for (acc, b) in acc.iter_mut().zip(panel) {
-                        *acc = if WIDE {
-                            _mm512_add_epi32(*acc, _mm512_mullo_epi32(a, b))
-                        } else {
-                            $accumulate(*acc, a, b)
-                        };
+            // A macro, not a closure: the accumulators must stay in registers.
+            macro_rules! step {
+                ($acc:ident, $k:expr) => {
+                    // SAFETY: the caller vouches for `depth` offsets.
+                    let b = unsafe { args.b.add(*args.offsets.add($k) as usize) };
+                    let mut panel = [zero; P];
+                    for p in 0..P {
+                        // SAFETY: the caller vouches for LANES words at each offset in each panel; no alignment needed.
+                        panel[p] = unsafe { _mm512_loadu_si512(b.add(p.wrapping_mul(args.panel_stride)).cast()) };
                     }
-                }
-            };
+                    for r in 0..R {
+                        // SAFETY: the caller vouches for `depth` words in each row.
+                        let a = _mm512_set1_epi32(unsafe { *args.row(r).add($k) });
+                        for p in 0..P {
+                            $acc[r][p] = if WIDE {
+                                _mm512_add_epi32($acc[r][p], _mm512_mullo_epi32(a, panel[p]))
+                            } else {
+                                $accumulate($acc[r][p], a, panel[p])
+                            };
+                        }
+                    }
+                };
+            }
             if R * P <= 8 {
+                // Small tiles have too few accumulators to hide the latency of one: they get two sets, even and odd k.
+                let mut odd = [[zero; P]; R];
                 for k in 0..args.depth / 2 {
-                    step(&mut acc, 2 * k);
-                    step(&mut odd, 2 * k + 1);
+                    step!(acc, 2 * k);
+                    step!(odd, 2 * k + 1);
                 }
                 if args.depth % 2 == 1 {
-                    step(&mut acc, args.depth - 1);
+                    step!(acc, args.depth - 1);
                 }
-                for (acc, odd) in acc.as_flattened_mut().iter_mut().zip(odd.as_flattened()) {
-                    *acc = _mm512_add_epi32(*acc, *odd);
+                for r in 0..R {
+                    for p in 0..P {
+                        acc[r][p] = _mm512_add_epi32(acc[r][p], odd[r][p]);
+                    }
                 }
             } else {
                 for k in 0..args.depth {
-                    step(&mut acc, k);
+                    step!(acc, k);
                 }
             }
             for (to, acc) in out.chunks_exact_mut(LANES).zip(acc.as_flattened()) {
@@ -149,6 +155,24 @@ avx512_tile!(avx512, "avx2,avx512f,avx512bw,avx512dq,avx512vl", |acc, a, b| _mm5
     acc,
     _mm512_madd_epi16(a, b)
 ));
-avx512_tile!(avx512_vnni, "avx2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni", |acc, a, b| {
-    _mm512_dpwssd_epi32(acc, a, b)
-});
+avx512_tile!(avx512_vnni, "avx2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni", |acc, a, b| dpwssd(acc, a, b));
+
+/// `vpdpwssd`: adds the two products of each lane's 16-bit pairs to the lane, modulo 2^32.
+///
+/// Written as assembly because the compiler turns the intrinsic back into a multiplication and an addition, which halves
+/// the speed of the kernel.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn dpwssd(mut acc: __m512i, a: __m512i, b: __m512i) -> __m512i {
+    // SAFETY: the instruction exists wherever this function may be called; it reads and writes registers only.
+    unsafe {
+        std::arch::asm!(
+            "vpdpwssd {acc}, {a}, {b}",
+            acc = inout(zmm_reg) acc,
+            a = in(zmm_reg) a,
+            b = in(zmm_reg) b,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    acc
+}
