@@ -38,7 +38,7 @@ pub use spec::{
     Dtype, F64Bits, ImageMap, ImageMode, InputEncoding, InputSpec, OutputEncoding, OutputSpec,
 };
 pub use tensor::{Tensor, TensorError, decode_tensors, encode_tensors};
-pub use weights::{ConstantWidth, Weights, constant_root};
+pub use weights::{ConstantWidth, Weights, constant_root, weight_sum};
 
 pub use bounds::Range;
 

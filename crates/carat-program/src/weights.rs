@@ -162,12 +162,13 @@ impl Weights {
             _ => return None,
         };
         let shape = &program.constants.get(index)?.shape;
-        l1_of(op, side, &shape.dims(), self.data.get(index)?)
+        weight_sum(op, side, &shape.dims(), self.data.get(index)?)
     }
 }
 
 /// The weight sum of a constant operand (`side` 0 or 1) with the given axis lengths.
-pub(crate) fn l1_of(op: &Op, side: usize, dims: &[usize], data: &[i32]) -> Option<u64> {
+#[must_use]
+pub fn weight_sum(op: &Op, side: usize, dims: &[usize], data: &[i32]) -> Option<u64> {
     // Which axes of the constant select an output row; all others are summed over.
     let kept: Vec<bool> = match op {
         Op::Conv { .. } if side == 1 => (0..dims.len()).map(|axis| axis == 0).collect(),

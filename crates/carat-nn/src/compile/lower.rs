@@ -1,0 +1,562 @@
+//! One graph node at a time.
+
+use super::{CompileError, Compiler, builder::Q, scale};
+use crate::graph::{Array, Expr, GraphOp, Id};
+use carat_program::{Contraction, HALF, Op, PoolKind, Range, Rounding, Shape};
+use std::sync::Arc;
+
+/// Fraction bits of a quotient: numerator (14 bits) and these stay below 2^28.
+const QUOTIENT_BITS: u8 = 14;
+
+fn bits_of(r: Range) -> u8 {
+    (64 - r.max_abs().unsigned_abs().leading_zeros()) as u8
+}
+
+impl Compiler<'_> {
+    /// Largest absolute value of a graph node over the samples.
+    fn largest(&self, id: Id) -> f64 {
+        if let Some(c) = self.graph.constant(id) {
+            return c.data.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
+        }
+        let (lo, hi) = self.calibration.ranges[id];
+        lo.abs().max(hi.abs())
+    }
+
+    /// The value of a node as it is; constants with at most `bits` bits.
+    pub(super) fn value(&mut self, id: Id, bits: u8) -> Result<Q, CompileError> {
+        if let Some(c) = self.graph.constant(id) {
+            return self.constant(&c.clone(), bits);
+        }
+        self.values[id].ok_or_else(|| CompileError::Internal(format!("value {id} is used before it is computed")))
+    }
+
+    fn constant(&mut self, c: &Arc<Array>, bits: u8) -> Result<Q, CompileError> {
+        let shape = Shape::new(&c.dims).map_err(|e| CompileError::Internal(e.to_string()))?;
+        if c.data.iter().any(|v| !v.is_finite()) {
+            return self.refuse("uses a constant that is infinite");
+        }
+        if !c.dtype.is_float() {
+            if c.data.iter().any(|v| v.abs() > HALF as f64) {
+                return self.refuse(format!("uses an integer constant beyond ±{HALF}"));
+            }
+            return Ok(self.b.constant(shape, c.data.iter().map(|&v| v as i32).collect(), 0));
+        }
+        let (data, exponent) = scale::quantise(&c.data, bits + 1);
+        Ok(self.b.constant(shape, data, exponent))
+    }
+
+    /// A constant at a given exponent.
+    fn constant_at(&mut self, c: &Arc<Array>, exponent: i32) -> Result<Q, CompileError> {
+        let shape = Shape::new(&c.dims).map_err(|e| CompileError::Internal(e.to_string()))?;
+        let data = c
+            .data
+            .iter()
+            .map(|&v| {
+                let q = libm::rint(libm::ldexp(v, exponent));
+                if q.abs() <= HALF as f64 { Ok(q as i32) } else { self.refuse("uses a constant too large for its scale") }
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(self.b.constant(shape, data, exponent))
+    }
+
+    /// A node's value in at most `bits` bits beside the sign, at the finest exponent that its calibrated range allows.
+    pub(super) fn fit(&mut self, id: Id, bits: u8) -> Result<Q, CompileError> {
+        let q = self.value(id, bits)?;
+        let largest = self.largest(id);
+        self.fit_value(q, largest, bits, self.is_real(id))
+    }
+
+    fn fit_value(&mut self, q: Q, largest: f64, bits: u8, real: bool) -> Result<Q, CompileError> {
+        let top = (1i64 << bits) - 1;
+        let range = self.b.range(q);
+        if range.max_abs() <= top {
+            return Ok(q);
+        }
+        if !real {
+            return self.refuse(format!("needs an integer operand of at most {bits} bits, but it has {}", bits_of(range)));
+        }
+        let exponent = if largest > 0.0 { scale::exponent_for(largest, bits).min(q.exponent) } else { q.exponent };
+        self.at(q, exponent, Range::new(-top, top))
+    }
+
+    /// Shifts a value to a coarser exponent and clamps it.
+    fn at(&mut self, q: Q, exponent: i32, clamp: Range) -> Result<Q, CompileError> {
+        if let Some(&done) = self.fitted.get(&(q, exponent, clamp)) {
+            return Ok(done);
+        }
+        let mut r = q;
+        let mut left = q.exponent - exponent;
+        while left > 0 {
+            let bits = left.min(30);
+            r = self.b.add(Op::Shift { bits: bits as u8 }, &[r], r.exponent - bits)?;
+            left -= bits;
+        }
+        let range = self.b.range(r);
+        if range.lo < clamp.lo || range.hi > clamp.hi {
+            r = self.b.add(Op::Clamp { lo: clamp.lo, hi: clamp.hi }, &[r], r.exponent)?;
+        }
+        self.fitted.insert((q, exponent, clamp), r);
+        Ok(r)
+    }
+
+    /// Multiplies a value to a finer exponent, exactly.
+    fn finer(&mut self, q: Q, exponent: i32) -> Result<Q, CompileError> {
+        let by = exponent - q.exponent;
+        if by <= 0 {
+            return Ok(q);
+        }
+        if by > 40 {
+            return self.refuse("joins values of scales too far apart");
+        }
+        self.b.add(Op::Linear { coefficients: vec![1 << by], bias: 0 }, &[q], exponent)
+    }
+
+    /// Several nodes at one exponent, each within `bits` bits.
+    fn align(&mut self, ids: &[Id], bits: u8) -> Result<Vec<Q>, CompileError> {
+        let largest = ids.iter().map(|&i| self.largest(i)).fold(0.0, f64::max);
+        if ids.iter().all(|&i| !self.is_real(i)) {
+            return ids.iter().map(|&i| self.value(i, bits)).collect();
+        }
+        let mut exponent = i32::MIN;
+        for &id in ids {
+            exponent = exponent.max(self.value(id, bits.min(15))?.exponent);
+        }
+        let exponent = if largest > 0.0 { exponent.min(scale::exponent_for(largest, bits)) } else { exponent };
+        let top = (1i64 << bits) - 1;
+        ids.iter()
+            .map(|&id| {
+                if let Some(c) = self.graph.constant(id) {
+                    return self.constant_at(&c.clone(), exponent);
+                }
+                let q = self.value(id, bits)?;
+                if q.exponent >= exponent {
+                    self.at(q, exponent, Range::new(-top, top))
+                } else {
+                    // Make room for the multiplication first.
+                    let room = top >> (exponent - q.exponent).min(60);
+                    let q = self.at(q, q.exponent, Range::new(-room, room))?;
+                    self.finer(q, exponent)
+                }
+            })
+            .collect()
+    }
+
+    pub(super) fn lower(&mut self, id: Id) -> Result<Q, CompileError> {
+        let node = &self.graph.nodes[id];
+        let (op, inputs) = (node.op.clone(), node.inputs.clone());
+        match &op {
+            GraphOp::Input(_) | GraphOp::Const(_) => Err(CompileError::Internal("not an operation".into())),
+            GraphOp::Linear { coefficients, bias } => self.linear(id, &inputs, coefficients, *bias),
+            GraphOp::Pad { before, after, value } => {
+                let mut q = self.value(inputs[0], 15)?;
+                let mut v = libm::ldexp(*value, q.exponent);
+                if v.fract() != 0.0 || v.abs() > HALF as f64 {
+                    q = self.fit(inputs[0], 15)?;
+                    v = libm::rint(libm::ldexp(*value, q.exponent)).clamp(-(HALF as f64), HALF as f64);
+                }
+                let op = Op::Pad { before: before.clone(), after: after.clone(), value: v as i64 };
+                self.b.add(op, &[q], q.exponent)
+            }
+            GraphOp::Func(f) => self.function(id, inputs[0], f),
+            GraphOp::Div => self.divide(id, inputs[0], inputs[1]),
+            GraphOp::IntDiv => self.integer_divide(inputs[0], inputs[1]),
+            GraphOp::OneHot(depth) => self.one_hot(inputs[0], *depth),
+            GraphOp::Prim(op) => self.prim(op, &inputs),
+        }
+    }
+
+    fn prim(&mut self, op: &Op, inputs: &[Id]) -> Result<Q, CompileError> {
+        match op {
+            Op::Contract { spec, .. } => self.product(inputs, &|l1| Op::Contract { spec: spec.clone(), l1 }, Some(spec)),
+            Op::Conv { geometry, .. } => {
+                self.product(inputs, &|l1| Op::Conv { geometry: geometry.clone(), l1 }, None)
+            }
+            Op::Mul => self.multiply(inputs[0], inputs[1]),
+            Op::Max | Op::Concat { .. } => {
+                let qs = self.align(inputs, 22)?;
+                self.b.add(op.clone(), &qs, qs[0].exponent)
+            }
+            Op::Sum { axes } => {
+                let q = self.value(inputs[0], 15)?;
+                let shape = self.b.shape(q).clone();
+                let n: u64 = axes.iter().map(|&a| shape.dim(a.into()) as u64).product();
+                self.summed(op, inputs[0], n)
+            }
+            Op::Pool { kind: PoolKind::Sum, window } => {
+                self.summed(op, inputs[0], window.kernel.iter().map(|&k| u64::from(k)).product())
+            }
+            Op::ArgMax { .. } => {
+                let q = self.value(inputs[0], 15)?;
+                self.b.add(op.clone(), &[q], 0)
+            }
+            Op::Gather { axis } => {
+                let table = self.value(inputs[0], self.options.activation_bits)?;
+                let mut index = self.value(inputs[1], 30)?;
+                let n = self.b.shape(table).dim((*axis).into()) as i64;
+                let r = self.b.range(index);
+                if r.lo < 0 || r.hi >= n {
+                    index = self.b.add(Op::Clamp { lo: 0, hi: n - 1 }, &[index], 0)?;
+                }
+                self.b.add(op.clone(), &[table, index], table.exponent)
+            }
+            _ => {
+                let q = self.value(inputs[0], 15)?;
+                self.b.add(op.clone(), &[q], q.exponent)
+            }
+        }
+    }
+
+    /// A sum of `n` elements of one operand.
+    fn summed(&mut self, op: &Op, x: Id, n: u64) -> Result<Q, CompileError> {
+        let q = self.value(x, 15)?;
+        if self.b.range(q).max_abs().saturating_mul(n as i64) <= HALF {
+            return self.b.add(op.clone(), &[q], q.exponent);
+        }
+        let room = (HALF as u64 / n.max(1)).max(1).ilog2() as u8;
+        let q = self.fit(x, room.min(28))?;
+        self.b.add(op.clone(), &[q], q.exponent)
+    }
+
+    /// A contraction or convolution.
+    fn product(
+        &mut self,
+        inputs: &[Id],
+        make: &dyn Fn(Option<u64>) -> Op,
+        spec: Option<&Contraction>,
+    ) -> Result<Q, CompileError> {
+        let &[a, b] = inputs else { return Err(CompileError::Internal("a product of two".into())) };
+        let constant = match (self.graph.constant(a).is_some(), self.graph.constant(b).is_some()) {
+            (_, true) => Some((1, b, a)),
+            (true, false) => Some((0, a, b)),
+            _ => None,
+        };
+        let Some((side, w, x)) = constant else { return self.dynamic_product(a, b, make, spec) };
+        let array = self.graph.constant(w).cloned().ok_or_else(|| CompileError::Internal("no constant".into()))?;
+        let order = |x: Q, w: Q| if side == 1 { [x, w] } else { [w, x] };
+        if !self.is_real(w) || !self.is_real(x) {
+            let (x, w) = (self.value(x, 30)?, self.value(w, 30)?);
+            let l1 = self.l1(make, side, w);
+            return self.b.add(make(l1), &order(x, w), x.exponent + w.exponent);
+        }
+        // Weights and operand share the room below the overflow bound.
+        let raw = self.value(x, 15)?;
+        let own = bits_of(self.b.range(raw)).min(15);
+        let widths = if self.options.precise { (4..=self.options.weight_bits).rev().collect() } else { vec![self.options.weight_bits] };
+        let mut best: Option<(u8, Q, u64, u8)> = None;
+        for width in widths {
+            let (data, exponent) = scale::quantise(&array.data, width);
+            let shape = Shape::new(&array.dims).map_err(|e| CompileError::Internal(e.to_string()))?;
+            let wq = self.b.constant(shape, data, exponent);
+            let l1 = self.l1(make, side, wq).unwrap_or(u64::MAX);
+            let room = (HALF as u64 / l1.max(1)).max(1).ilog2() as u8;
+            let bits = room.min(self.options.activation_bits).min(own.max(1));
+            let score = bits.min(width - 1).min(own);
+            if best.is_none_or(|(s, ..)| score > s) {
+                best = Some((score, wq, l1, bits));
+            }
+        }
+        let Some((_, wq, l1, bits)) = best else { return self.refuse("has no width that fits") };
+        if bits < 4 && bits < own {
+            return self.refuse(format!("sums too many terms: only {bits} bits are left for its operand"));
+        }
+        let xq = self.fit(x, bits)?;
+        self.b.add(make(Some(l1)), &order(xq, wq), xq.exponent + wq.exponent)
+    }
+
+    fn l1(&self, make: &dyn Fn(Option<u64>) -> Op, side: usize, w: Q) -> Option<u64> {
+        carat_program::weight_sum(&make(None), side, &self.b.shape(w).dims(), self.b.data(w))
+    }
+
+    fn dynamic_product(
+        &mut self,
+        a: Id,
+        b: Id,
+        make: &dyn Fn(Option<u64>) -> Op,
+        spec: Option<&Contraction>,
+    ) -> Result<Q, CompileError> {
+        let (qa, qb) = (self.value(a, 15)?, self.value(b, 15)?);
+        let depth: u64 = match spec {
+            Some(spec) => {
+                let shape = self.b.shape(qa);
+                spec.a.iter().enumerate().filter(|(_, l)| !spec.out.contains(l)).map(|(i, _)| shape.dim(i) as u64).product()
+            }
+            None => self.b.shape(qb).dims()[1..].iter().map(|&n| n as u64).product(),
+        };
+        let room = (HALF as u64 / depth.max(1)).max(1).ilog2() as u8;
+        let (qa, qb) = self.share(a, qa, b, qb, room)?;
+        self.b.add(make(None), &[qa, qb], qa.exponent + qb.exponent)
+    }
+
+    /// Fits two operands whose widths together must stay within `room` bits.
+    fn share(&mut self, a: Id, qa: Q, b: Id, qb: Q, room: u8) -> Result<(Q, Q), CompileError> {
+        let (na, nb) = (bits_of(self.b.range(qa)), bits_of(self.b.range(qb)));
+        if na + nb <= room {
+            return Ok((qa, qb));
+        }
+        let half = room / 2;
+        let (wa, wb) = if na <= half {
+            (na, room - na)
+        } else if nb <= half {
+            (room - nb, nb)
+        } else {
+            (half, room - half)
+        };
+        if a == b {
+            let q = self.fit(a, half)?;
+            return Ok((q, q));
+        }
+        Ok((self.fit(a, wa)?, self.fit(b, wb)?))
+    }
+
+    fn multiply(&mut self, a: Id, b: Id) -> Result<Q, CompileError> {
+        let (qa, qb) = (self.value(a, 14)?, self.value(b, 14)?);
+        let (qa, qb) = self.share(a, qa, b, qb, 29)?;
+        self.b.add(Op::Mul, &[qa, qb], qa.exponent + qb.exponent)
+    }
+
+    fn linear(&mut self, id: Id, inputs: &[Id], coefficients: &[f64], bias: f64) -> Result<Q, CompileError> {
+        let whole = |c: f64| c.fract() == 0.0 && c.abs() <= HALF as f64;
+        if inputs.iter().all(|&i| !self.is_real(i)) && coefficients.iter().all(|&c| whole(c)) && whole(bias) {
+            let qs = inputs.iter().map(|&i| self.value(i, 30)).collect::<Result<Vec<_>, _>>()?;
+            let op = Op::Linear { coefficients: coefficients.iter().map(|&c| c as i64).collect(), bias: bias as i64 };
+            return self.b.add(op, &qs, 0);
+        }
+        if inputs.len() == 1 && coefficients[0] == 1.0 && bias == 0.0 && self.graph.constant(inputs[0]).is_none() {
+            return self.value(inputs[0], 15); // A change of element type alone.
+        }
+        // Try to keep everything exact; then narrow the operands until the sum fits.
+        let dyadic = |c: f64| (0..12).any(|k| libm::ldexp(c, k).fract() == 0.0);
+        let exact = coefficients.iter().all(|&c| dyadic(c));
+        let widths: &[u8] = if exact { &[30, 27, 24, 22, 20, 18, 16, 15, 14, 13, 12] } else { &[16, 15, 14, 13, 12, 11, 10] };
+        let mut last = None;
+        for &bits in widths {
+            match self.linear_at(id, inputs, coefficients, bias, bits, exact) {
+                Ok(q) => return Ok(q),
+                Err(e) => last = Some(e),
+            }
+        }
+        Err(last.unwrap_or(CompileError::Internal("no width".into())))
+    }
+
+    fn linear_at(
+        &mut self,
+        id: Id,
+        inputs: &[Id],
+        coefficients: &[f64],
+        bias: f64,
+        bits: u8,
+        exact: bool,
+    ) -> Result<Q, CompileError> {
+        let mut run_time = Vec::new();
+        for (&x, &c) in inputs.iter().zip(coefficients) {
+            if self.graph.constant(x).is_none() {
+                run_time.push((self.fit(x, bits)?, c));
+            }
+        }
+        // The exponent at which the coefficients become integers, or precise enough.
+        let mut exponent = run_time.iter().map(|(q, _)| q.exponent).max().unwrap_or(0);
+        if exact {
+            while run_time.iter().any(|(q, c)| libm::ldexp(*c, exponent - q.exponent).fract() != 0.0) {
+                exponent += 1;
+            }
+            // A constant or bias needs resolution of its own where the operands are coarse.
+            let constants = inputs.iter().filter_map(|&x| self.graph.constant(x)).flat_map(|c| c.data.iter().copied());
+            let fractions: Vec<f64> = constants.chain([bias]).filter(|v| *v != 0.0).collect();
+            let largest = self.largest(id).max(fractions.iter().fold(0.0, |m: f64, v| m.max(v.abs())));
+            let fine = scale::exponent_for(largest, bits.min(16));
+            while exponent < fine && fractions.iter().any(|v| libm::ldexp(*v, exponent).fract() != 0.0) {
+                exponent += 1;
+            }
+        } else {
+            let total = |e: i32| -> f64 {
+                run_time.iter().map(|(q, c)| self.b.range(*q).max_abs() as f64 * libm::ldexp(c.abs(), e - q.exponent)).sum()
+            };
+            // As much resolution for the coefficients as the bound leaves, less room for constants.
+            while total(exponent + 1) < (1u64 << 28) as f64 && exponent < 60 {
+                exponent += 1;
+            }
+            while total(exponent) >= (1u64 << 29) as f64 {
+                exponent -= 1;
+            }
+        }
+        let mut operands = Vec::new();
+        let mut factors = Vec::new();
+        for (q, c) in run_time {
+            let f = libm::rint(libm::ldexp(c, exponent - q.exponent));
+            if f.abs() > HALF as f64 {
+                return self.refuse("joins values of scales too far apart");
+            }
+            operands.push(q);
+            factors.push(f as i64);
+        }
+        let shape_of = |s: &Self, x: Id| s.graph.nodes[x].shape.clone();
+        let mut offset = libm::ldexp(bias, exponent);
+        for (&x, &c) in inputs.iter().zip(coefficients) {
+            let Some(array) = self.graph.constant(x).cloned() else { continue };
+            if let (Some(v), true) = (array.uniform(), shape_of(self, x).elements() == 1 && !operands.is_empty()) {
+                offset += libm::ldexp(v * c, exponent);
+                continue;
+            }
+            let scaled = Array { dims: array.dims.clone(), data: array.data.iter().map(|v| v * c).collect(), dtype: array.dtype };
+            operands.push(self.constant_at(&Arc::new(scaled), exponent)?);
+            factors.push(1);
+        }
+        let offset = libm::rint(offset);
+        if offset.abs() > HALF as f64 {
+            return self.refuse("adds a constant too large for its scale");
+        }
+        let q = self.b.add(Op::Linear { coefficients: factors, bias: offset as i64 }, &operands, exponent)?;
+        // A scalar constant may have been what gave the result its shape.
+        let shape = &self.graph.nodes[id].shape;
+        if self.b.shape(q) == shape { Ok(q) } else { self.b.add(Op::Broadcast { shape: shape.clone() }, &[q], exponent) }
+    }
+
+    /// A function of one value: a clamp where it is one, else a table.
+    fn function(&mut self, id: Id, x: Id, f: &Arc<Expr>) -> Result<Q, CompileError> {
+        let real_out = self.is_real(id);
+        let real_in = self.is_real(x);
+        if let Some((lo, hi)) = f.as_clamp() {
+            let mut q = self.value(x, 15)?;
+            let split = |q: Q, v: f64| v.is_finite() && libm::ldexp(v, q.exponent).fract() != 0.0;
+            if real_in && (split(q, lo) || split(q, hi)) && self.b.range(q).max_abs() < 1 << 12 {
+                let by = i32::from(14 - bits_of(self.b.range(q)));
+                q = self.finer(q, q.exponent + by)?;
+            }
+            let r = self.b.range(q);
+            let place = |v: f64, open: i64| if v.is_finite() { libm::rint(libm::ldexp(v, q.exponent)).clamp(-1e15, 1e15) as i64 } else { open };
+            let (lo, hi) = (place(lo, r.lo.min(r.hi)), place(hi, r.hi));
+            // The clamp may lie wholly on one side of the static range.
+            let (lo, hi) = (lo.min(hi.max(lo)), hi.max(lo));
+            return self.b.add(Op::Clamp { lo, hi }, &[q], q.exponent);
+        }
+        let mut q = self.value(x, 15)?;
+        let r = self.b.range(q);
+        let (lo, hi) = self.calibration.ranges[x];
+        let room = (1i64 << self.options.index_bits) - 1;
+        if r.hi - r.lo > room {
+            if !real_in {
+                return self.refuse(format!(
+                    "applies a function to an integer that can take {} values; tables hold at most {}",
+                    r.hi - r.lo + 1,
+                    room + 1
+                ));
+            }
+            // The finest exponent at which the calibrated interval, with an eighth to spare, fits the table.
+            let width = (hi - lo).max(f64::MIN_POSITIVE) * 1.125;
+            let (_, e) = libm::frexp(room as f64 / width);
+            let exponent = (e - 1).min(q.exponent);
+            let middle = libm::rint(libm::ldexp((lo + hi) / 2.0, exponent)) as i64;
+            q = self.at(q, exponent, Range::new(middle - room / 2, middle + room / 2))?;
+        }
+        let range = self.b.range(q);
+        let function = |v: f64| f.eval(v);
+        if !real_out {
+            return self.table(q, 0, range, &function);
+        }
+        let exponent = self.table_exponent(id, q, range, &function);
+        self.table(q, exponent, range, &function)
+    }
+
+    /// The output exponent of a table: exact where few bits hold all its values, else as fine as its width allows.
+    fn table_exponent(&self, id: Id, q: Q, range: Range, f: &dyn Fn(f64) -> f64) -> i32 {
+        let finest = scale::exponent_for(self.largest(id), self.options.activation_bits);
+        (0..=finest.max(0).min(8))
+            .find(|&e| {
+                (range.lo..=range.hi).all(|i| {
+                    let v = f(libm::ldexp(i as f64, -q.exponent));
+                    v.is_finite() && libm::ldexp(v, e).fract() == 0.0 && libm::ldexp(v.abs(), e) < 32768.0
+                })
+            })
+            .unwrap_or(finest)
+    }
+
+    /// A table over the static range of `q`. Where the function has no finite value, the nearest one that it has; where
+    /// a value exceeds what calibration saw by far, the largest that the width holds.
+    pub(super) fn table(&mut self, q: Q, exponent: i32, range: Range, f: &dyn Fn(f64) -> f64) -> Result<Q, CompileError> {
+        let top = ((1i64 << self.options.activation_bits) - 1) as f64;
+        let mut values: Vec<Option<i32>> = Vec::with_capacity((range.hi - range.lo + 1) as usize);
+        for i in range.lo..=range.hi {
+            let v = libm::ldexp(f(libm::ldexp(i as f64, -q.exponent)), exponent);
+            values.push(if v.is_nan() {
+                None
+            } else if exponent == 0 && v.fract() == 0.0 && v.abs() <= HALF as f64 {
+                Some(v as i32) // An integer table keeps integers of any width.
+            } else {
+                Some(libm::rint(v.clamp(-top, top)) as i32)
+            });
+        }
+        let mut last = values.iter().flatten().next().copied().unwrap_or(0);
+        let data: Vec<i32> = values
+            .into_iter()
+            .map(|v| {
+                last = v.unwrap_or(last);
+                last
+            })
+            .collect();
+        let shape = Shape::new(&[data.len()]).map_err(|e| CompileError::Internal(e.to_string()))?;
+        let table = self.b.constant(shape, data, exponent);
+        self.b.add(Op::Lut { offset: range.lo }, &[q, table], exponent)
+    }
+
+    fn divide(&mut self, id: Id, a: Id, b: Id) -> Result<Q, CompileError> {
+        let (lo, hi) = self.calibration.ranges[b];
+        if self.graph.constant(b).is_none() && lo == 0.0 && hi == 0.0 {
+            return self.refuse("divides by zero on every sample");
+        }
+        let mut num = self.fit(a, 14)?;
+        // The widest denominator that still leaves thirteen bits to the quotient.
+        let largest = self.largest(id);
+        let mut den = self.fit(b, 14)?;
+        for bits in [20, 18, 16] {
+            let wide = self.fit(b, bits)?;
+            let exponent = num.exponent - wide.exponent + i32::from(QUOTIENT_BITS);
+            if libm::ldexp(largest, exponent) >= 8192.0 {
+                den = wide;
+                break;
+            }
+        }
+        let exponent = num.exponent - den.exponent + i32::from(QUOTIENT_BITS);
+        if self.b.range(den).lo < 1 {
+            if lo > 0.0 {
+                den = self.b.add(Op::Clamp { lo: 1, hi: HALF }, &[den], den.exponent)?;
+            } else {
+                let sign = self.sign(den)?;
+                den = self.b.add(Op::Mul, &[den, sign], den.exponent)?;
+                den = self.b.add(Op::Clamp { lo: 1, hi: HALF }, &[den], den.exponent)?;
+                num = self.b.add(Op::Mul, &[num, sign], num.exponent)?;
+            }
+        }
+        self.b.add(Op::Quotient { bits: QUOTIENT_BITS, rounding: Rounding::Nearest }, &[num, den], exponent)
+    }
+
+    /// -1, 0 or 1.
+    fn sign(&mut self, q: Q) -> Result<Q, CompileError> {
+        self.b.add(Op::Clamp { lo: -1, hi: 1 }, &[q], 0)
+    }
+
+    /// Integers, towards zero: floor of the absolute values, with the product of the signs.
+    fn integer_divide(&mut self, a: Id, b: Id) -> Result<Q, CompileError> {
+        let (a, b) = (self.value(a, 30)?, self.value(b, 30)?);
+        let (sa, sb) = (self.sign(a)?, self.sign(b)?);
+        let ma = self.b.add(Op::Mul, &[a, sa], 0)?;
+        let mb = self.b.add(Op::Mul, &[b, sb], 0)?;
+        let mb = self.b.add(Op::Clamp { lo: 1, hi: HALF }, &[mb], 0)?;
+        let ma = self.b.add(Op::Clamp { lo: 0, hi: HALF }, &[ma], 0)?;
+        let q = self.b.add(Op::Quotient { bits: 0, rounding: Rounding::Floor }, &[ma, mb], 0)?;
+        let s = self.b.add(Op::Mul, &[sa, sb], 0)?;
+        self.b.add(Op::Mul, &[q, s], 0)
+    }
+
+    fn one_hot(&mut self, x: Id, depth: usize) -> Result<Q, CompileError> {
+        let q = self.value(x, 30)?;
+        let internal = |e: carat_program::ShapeError| CompileError::Internal(e.to_string());
+        let mut dims = self.b.shape(q).dims();
+        dims.push(1);
+        let column = self.b.add(Op::Reshape { shape: Shape::new(&dims).map_err(internal)? }, &[q], 0)?;
+        let iota = self.b.constant(Shape::new(&[depth]).map_err(internal)?, (0..depth as i32).collect(), 0);
+        let d = self.b.add(Op::Linear { coefficients: vec![1, -1], bias: 0 }, &[column, iota], 0)?;
+        let d = self.b.add(Op::Clamp { lo: -1, hi: 1 }, &[d], 0)?;
+        let r = self.b.range(d);
+        self.table(d, 0, r, &|v| f64::from(u8::from(v == 0.0)))
+    }
+}
