@@ -8,7 +8,7 @@ use carat_program::encode_tensors;
 use carat_receipt::Digest;
 use exec_support::{KINDS, Rng, build, inputs};
 
-const PINNED: &str = "";
+const PINNED: &str = "b1c04deb839b6a88ad4b4e94809dfd02510b3c44bc86ac8af239025b1c597dfa";
 
 #[test]
 fn answers_of_fixed_programs() {
@@ -20,7 +20,6 @@ fn answers_of_fixed_programs() {
         let x = inputs(&program, &mut rng);
         let y = Executable::new(&program, &weights, Options::default()).unwrap().run(&x).unwrap();
         assert_eq!(y, reference::run(&program, &weights, &x).unwrap(), "case {case}");
-        all.extend_from_slice(program.digest().as_bytes());
         all.extend_from_slice(Digest::sha256(&encode_tensors(&x)).as_bytes());
         all.extend_from_slice(Digest::sha256(&encode_tensors(&y)).as_bytes());
     }
