@@ -5,7 +5,7 @@
 //! The crate has two halves:
 //!
 //! * **Verifying** (always built; `no_std + alloc`, no clock, no files):
-//!   [`Hash`] and the tree of RFC 9162 section 2.1, [`InclusionProof`],
+//!   [`struct@Hash`] and the tree of RFC 9162 section 2.1, [`InclusionProof`],
 //!   [`ConsistencyProof`], [`SignedNote`] (C2SP `signed-note`),
 //!   [`SignedCheckpoint`] (C2SP `tlog-checkpoint`), [`Cosignature`] (C2SP
 //!   `tlog-cosignature`, the Ed25519 form), [`TlogProof`] (C2SP `tlog-proof`),

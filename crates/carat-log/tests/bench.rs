@@ -29,7 +29,6 @@ fn the_log_it_leaves_is_whole() {
             "{report:?}"
         );
         serde_json::to_string(&report).expect("serialises");
-        println!("{report:#?}");
         let key = NoteSigner::new("bench.example/log", &[0; 32])
             .expect("good name")
             .verifier();

@@ -1,6 +1,7 @@
 //! A full disk: a typed error, nothing acknowledged is lost, and the log goes
 //! on once there is room.
 #![cfg(all(feature = "store", unix))]
+#![allow(clippy::print_stdout)] // the pipe to the parent
 
 use carat_log::NoteSigner;
 use carat_log::store::{Log, Options, StoreError, audit};

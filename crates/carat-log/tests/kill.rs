@@ -4,6 +4,7 @@
 //! publishing, and writes each acknowledgement to a pipe. The parent kills it
 //! at a random moment and opens the log.
 #![cfg(all(feature = "store", unix))]
+#![allow(clippy::print_stdout)] // the pipe to the parent, and the count
 
 use carat_log::NoteSigner;
 use carat_log::store::{Log, Options, audit};

@@ -11,6 +11,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Where unfinished files live until they are renamed into place.
 pub(super) const TEMPORARY: &str = "tmp";
 
+/// Most threads that sync files at once.
+const SYNC_THREADS: usize = 8;
+
+/// Fewest files that are worth a thread.
+const SYNC_SHARE: usize = 16;
+
 /// One change of the file system; paths are relative to the log's directory.
 #[cfg(test)]
 #[derive(Clone, Debug)]
@@ -192,9 +198,9 @@ impl Disk {
             self.write_at(&file, &path, 0, bytes)?;
             written.push((file, path));
         }
+        self.sync_files(&written)?;
         let mut changed = BTreeSet::new();
-        for ((file, from), (to, _)) in written.iter().zip(files) {
-            self.sync_file(file, from)?;
+        for (to, _) in files {
             let parent = to.parent().unwrap_or(Path::new(""));
             self.make_dirs(parent, &mut changed)?;
             changed.insert(parent.to_path_buf());
@@ -213,6 +219,34 @@ impl Disk {
         }
         // Children before parents, so that no name leads to an unsynced directory.
         changed.iter().rev().try_for_each(|dir| self.sync_dir(dir))
+    }
+
+    /// Syncs many files; from several threads at once when there are many, as
+    /// the file system then commits them together instead of one by one.
+    fn sync_files(&self, files: &[(File, PathBuf)]) -> Result<(), StoreError> {
+        let share = files.len().div_ceil(SYNC_THREADS).max(SYNC_SHARE);
+        let sync = |files: &[(File, PathBuf)]| {
+            files
+                .iter()
+                .try_for_each(|(file, path)| self.sync_file(file, path))
+        };
+        if files.len() <= share {
+            return sync(files);
+        }
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = files
+                .chunks(share)
+                .map(|files| scope.spawn(move || sync(files)))
+                .collect();
+            let mut outcome = Ok(());
+            for thread in threads {
+                let synced = thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                outcome = outcome.and(synced);
+            }
+            outcome
+        })
     }
 
     fn create(&self, path: &Path) -> Result<File, StoreError> {

@@ -10,6 +10,7 @@ mod error;
 mod journal;
 mod layout;
 mod log;
+mod prove;
 mod publish;
 mod queue;
 mod tail;
