@@ -182,6 +182,12 @@ fn attempt(folder: &Path) -> Result<(), Outcome> {
         }
     };
     let free: Vec<usize> = (0..names.len()).filter(|&i| !options.bind.contains_key(&names[i])).collect();
+    for (input, &i) in imported.graph.inputs.iter().zip(&free) {
+        let declared = imported.graph.nodes[input.node].dtype;
+        if given.iter().any(|g| g[i].dtype != declared) {
+            return Err(refuse(format!("the test gives `{}` another element type than its model declares", input.name)));
+        }
+    }
     let samples: Vec<Vec<Vec<f64>>> =
         given.iter().map(|g| free.iter().map(|&i| g[i].data.clone()).collect()).collect();
     let compiled = compile(imported.graph, &samples, &CompileOptions::precise()).map_err(refuse)?;

@@ -12,3 +12,5 @@ pub mod calibrate;
 pub mod compile;
 pub mod edge;
 pub mod conformance;
+pub mod fidelity;
+pub mod model;

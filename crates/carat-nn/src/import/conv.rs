@@ -181,15 +181,21 @@ fn conv_transpose(c: &mut Ctx<'_>) -> Outputs {
             (None, "SAME_UPPER" | "SAME_LOWER") => Some((xd[2 + i] * stride[i]) as i64),
             _ => None,
         };
-        crop.push(match target {
+        let cut = match target {
             None => (pads[i], pads[n + i]),
             Some(t) => {
                 let total = full - t;
+                if total < 0 {
+                    // The output is larger than what the kernel reaches: the rest is empty, at the end.
+                    crop.push((0, total));
+                    continue;
+                }
                 let small = total / 2;
                 // Without SAME_UPPER the larger half comes first, as the ONNX formula has it.
                 if auto == "SAME_UPPER" { (small, total - small) } else { (total - small, small) }
             }
-        });
+        };
+        crop.push(cut);
     }
     // Zeros between the elements.
     for (i, &s) in stride.iter().enumerate() {
@@ -271,6 +277,9 @@ fn max_pool(c: &mut Ctx<'_>) -> Outputs {
 fn average_pool(c: &mut Ctx<'_>) -> Outputs {
     let include = c.int("count_include_pad", 0) != 0;
     let (x, g) = pool_operand(c)?;
+    if include && g.overhang.iter().any(|&o| o > 0) {
+        return c.refuse("counts padding in windows that reach beyond it, which releases of ONNX define differently");
+    }
     let dtype = c.dtype(x);
     let sum = c.prim(Op::Pool { kind: PoolKind::Sum, window: g.window() }, vec![x])?;
     // How many elements each window position counts.

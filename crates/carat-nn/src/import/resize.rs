@@ -20,11 +20,12 @@ struct Axis {
 
 impl Axis {
     fn source(&self, mode: &str, i: usize) -> Option<f64> {
-        let (x, n, m) = (i as f64, self.input as f64, self.output as f64);
+        // ONNX computes with the length before it is rounded down.
+        let (x, n, m) = (i as f64, self.input as f64, self.scale * self.input as f64);
         Some(match mode {
             "half_pixel" => (x + 0.5) / self.scale - 0.5,
             "half_pixel_symmetric" => {
-                let adjustment = m / (self.scale * n);
+                let adjustment = self.output as f64 / m;
                 let centre = n / 2.0;
                 centre * (1.0 - adjustment) + (x + 0.5) / self.scale - 0.5
             }
@@ -36,7 +37,7 @@ impl Axis {
                 }
             }
             "align_corners" => {
-                if self.output == 1 {
+                if m == 1.0 {
                     0.0
                 } else {
                     x * (n - 1.0) / (m - 1.0)
@@ -44,7 +45,7 @@ impl Axis {
             }
             "asymmetric" => x / self.scale,
             "tf_crop_and_resize" => {
-                if self.output > 1 {
+                if m > 1.0 {
                     self.roi.0 * (n - 1.0) + x * (self.roi.1 - self.roi.0) * (n - 1.0) / (m - 1.0)
                 } else {
                     0.5 * (self.roi.0 + self.roi.1) * (n - 1.0)
