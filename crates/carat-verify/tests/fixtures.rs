@@ -48,3 +48,37 @@ fn identities_are_pinned() {
         "845e8c04037da249e569205aba9c3f2e431ec0cbf62e81ccc7629a23a909580e"
     );
 }
+
+/// The document names the identities, every check that an appraisal can list, and every claim key.
+#[test]
+fn the_document_is_complete() {
+    let doc = include_str!("../../../docs/receipt.md");
+    for file in [file(), everything()] {
+        assert!(doc.contains(&file.receipt_id().to_string()));
+    }
+    let trust = trust();
+    for check in run(&everything(), &ask(&trust)).checks {
+        let mut parts = check.name.split('.');
+        let name = match (parts.next(), parts.next(), parts.next()) {
+            (Some("evidence"), Some(_), Some(kind)) => format!("evidence.N.{kind}"),
+            _ => check.name.clone(),
+        };
+        assert!(
+            doc.contains(&format!("`{name}`")),
+            "the check {name} is not in docs/receipt.md"
+        );
+    }
+    let source = include_str!("../../carat-receipt/src/claims.rs");
+    let keys: Vec<&str> = source
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub const ")?.split_once(": i64 = "))
+        .map(|(_, value)| value.trim_end_matches(';'))
+        .collect();
+    assert_eq!(keys.len(), 32);
+    for key in keys {
+        assert!(
+            doc.contains(&format!("\n| {key} | ")),
+            "claim {key} is not in docs/receipt.md"
+        );
+    }
+}
