@@ -1,0 +1,187 @@
+//! The commands. The definitions here give the parser, `--help` and the shell completions.
+
+mod bench;
+mod conformance;
+mod help;
+mod keys;
+mod log;
+mod models;
+mod replay;
+mod run;
+mod trust;
+mod verify;
+
+use std::path::PathBuf;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::exit::{Exit, Failure};
+use crate::home::Home;
+use crate::output::{self, Answer};
+
+/// Run a model, give the answer a receipt, and let anyone check it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "carat",
+    version,
+    disable_help_subcommand = true,
+    max_term_width = 100,
+    after_help = "Start here:\n  carat run models/digits --input examples/seven.png\n  carat help errors     what each exit status means"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Print JSON on standard output instead of text.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Directory of keys, the local log and compiled models [default: $CARAT_HOME, else carat in the user's data
+    /// directory].
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Args),
+    Verify(verify::Args),
+    Replay(replay::Args),
+    Model(models::Args),
+    Trust(trust::Args),
+    Log(log::Args),
+    Keys(keys::Args),
+    Conformance(conformance::Args),
+    Bench(bench::Args),
+    Completions(help::CompletionArgs),
+    Help(help::Args),
+}
+
+/// What every command gets besides its own arguments.
+pub(crate) struct Context {
+    /// Data directory as given on the command line.
+    data_dir: Option<PathBuf>,
+}
+
+impl Context {
+    /// The data directory. Only commands that need one fail where there is none.
+    pub(crate) fn home(&self) -> Result<Home, Failure> {
+        Home::find(self.data_dir.clone())
+    }
+}
+
+/// What a command gives back: its answer, and how it ends. A verdict other than good is an answer, not a failure.
+pub(crate) type Outcome = Result<(Answer, Exit), Failure>;
+
+/// Parses the command line, runs the command, prints.
+pub(crate) fn main() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to standard output with status 0, mistakes to standard error with status 2.
+            let code = error.exit_code();
+            let text = error.render();
+            if code == 0 {
+                return printed(output::print(&text.to_string()), Exit::Good);
+            }
+            output::complain(text.to_string().trim_end());
+            return Exit::Usage;
+        }
+    };
+    let json = cli.json;
+    let context = Context {
+        data_dir: cli.data_dir,
+    };
+    match dispatch(cli.command, &context) {
+        Ok((answer, exit)) => {
+            let text = if json {
+                format!("{:#}", answer.json)
+            } else {
+                answer.text
+            };
+            printed(output::print(&text), exit)
+        }
+        Err(failure) => {
+            if json {
+                // The message below is there in any case.
+                let _ = output::print(&format!("{:#}", failure.to_json()));
+            }
+            output::complain(&format!("carat: {}", failure.message));
+            failure.exit
+        }
+    }
+}
+
+fn printed(result: std::io::Result<()>, exit: Exit) -> Exit {
+    match result {
+        Ok(()) => exit,
+        Err(error) => {
+            let failure =
+                crate::files::io_failure("writing to", "standard output".as_ref(), &error);
+            output::complain(&format!("carat: {}", failure.message));
+            failure.exit
+        }
+    }
+}
+
+fn dispatch(command: Command, context: &Context) -> Outcome {
+    match command {
+        Command::Run(args) => run::run(args, context),
+        Command::Verify(args) => verify::run(args, context),
+        Command::Replay(args) => replay::run(args, context),
+        Command::Model(args) => models::run(args, context),
+        Command::Trust(args) => trust::run(args, context),
+        Command::Log(args) => log::run(args, context),
+        Command::Keys(args) => keys::run(args, context),
+        Command::Conformance(args) => conformance::run(args),
+        Command::Bench(args) => bench::run(args, context),
+        Command::Completions(args) => help::completions(args, &mut Cli::command()),
+        Command::Help(args) => help::run(args, &mut Cli::command()),
+    }
+}
+
+/// Parses an argument with the type's own parser, so that its sentence is the one that people see.
+fn parse<T>(text: &str) -> Result<T, String>
+where
+    T: std::str::FromStr,
+    T::Err: ToString,
+{
+    text.parse().map_err(|error: T::Err| error.to_string())
+}
+
+/// Bytes given in hexadecimal.
+#[derive(Debug, Clone)]
+pub(crate) struct Hex(pub(crate) Vec<u8>);
+
+fn hex_bytes(text: &str) -> Result<Hex, String> {
+    match hex::decode(text) {
+        Ok(bytes) if (8..=64).contains(&bytes.len()) => Ok(Hex(bytes)),
+        _ => Err("a nonce is 8 to 64 bytes in hexadecimal: 16 to 128 digits".to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_help_with_an_example() {
+        fn walk(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            assert!(command.get_about().is_some(), "{path} says nothing");
+            let leaf = command.get_subcommands().next().is_none();
+            let help = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(!leaf || help.contains("carat "), "{path} has no example");
+            command.get_subcommands().for_each(|sub| walk(sub, &path));
+        }
+        Cli::command()
+            .get_subcommands()
+            .for_each(|c| walk(c, "carat"));
+    }
+}

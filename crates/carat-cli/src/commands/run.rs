@@ -1,0 +1,405 @@
+//! `carat run`: the main job.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use carat_log::leaf_hash;
+use carat_nn::edge::{self, OutputValues};
+use carat_program::Tensor;
+use carat_receipt::commit::random_id;
+use carat_receipt::evidence::Kind;
+use carat_receipt::file::LOG_PROOF;
+use carat_receipt::statement::{Clock, Optional, Usage};
+use carat_receipt::{
+    Amount, Engine, Execution, Label, LogItem, LogPart, Nonce, Opened, Opening, Parameters,
+    ReceiptFile, Role, Salt, SignedStatement, SigningKey, Statement, leaf,
+};
+use carat_verify::{Appraisal, Question};
+use serde_json::json;
+
+use super::{Context, Outcome, parse};
+use crate::exit::{Exit, Failure};
+use crate::files::{self, Mode};
+use crate::home::{self, Home};
+use crate::model::{self, Model};
+use crate::output::{Answer, Progress};
+use crate::render;
+
+/// The numerics that the executor follows, as Statements name them.
+pub(super) const NUMERICS: &str = "integer/v1";
+/// Version of the executor's semantics under that profile.
+pub(super) const SEMANTICS: u64 = 1;
+
+/// Run a model on an input and give the answer a receipt.
+///
+/// Writes OUT.carat, which is safe to share, and OUT.carat-open, which holds the values and salts and is not. The receipt
+/// is in the local log and both files are on disk before anything is printed.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  carat run models/digits --input examples/seven.png\n  carat run models/tumor --input examples/tumor.json -o tumor.carat --json\n  carat run digits.carat-model --input seven.npy --nonce 00112233445566778899aabbccddeeff --audience example.org"
+)]
+pub(super) struct Args {
+    /// A compiled model, or a folder with one, or a folder with model.toml, ONNX file and calibration inputs.
+    model: PathBuf,
+    /// The input: .npy, .json, or .png where the model says how an image becomes numbers.
+    #[arg(long, value_name = "FILE")]
+    input: PathBuf,
+    /// What a wrong answer could cost, such as 20USD. A positive amount needs the planner, which this version lacks.
+    #[arg(long, value_name = "AMOUNT", value_parser = parse::<Amount>)]
+    at_stake: Option<Amount>,
+    /// Prove the answer. Needs the prover, which this version lacks.
+    #[arg(long)]
+    prove: bool,
+    /// Where to write the receipt; an existing file is replaced [default: receipt.carat, or the first free
+    /// receipt-N.carat].
+    #[arg(short, long, value_name = "OUT.carat")]
+    output: Option<PathBuf>,
+    /// The caller's nonce, in hexadecimal: 8 to 64 bytes.
+    #[arg(long, value_name = "HEX", value_parser = super::hex_bytes)]
+    nonce: Option<super::Hex>,
+    /// Whom the receipt is for.
+    #[arg(long, value_name = "NAME", value_parser = parse::<Label>)]
+    audience: Option<Label>,
+    /// Your Trust file, to say what the receipt is good for to you.
+    #[arg(long, value_name = "FILE")]
+    trust: Option<PathBuf>,
+}
+
+pub(super) fn run(args: Args, context: &Context) -> Outcome {
+    not_available(&args)?;
+    let (path, open_path) = output_paths(args.output.as_deref())?;
+    let trust = args
+        .trust
+        .as_deref()
+        .map(super::verify::read_trust)
+        .transpose()?;
+    // Fail on an unwritable place before any work is done.
+    files::check_writable(&path)?;
+    let home = context.home()?;
+    let model = Model::load(&args.model, &home)?;
+    let inputs = model::read_input(model.program(), &args.input)?;
+    let progress = Progress::start(format!("running {}", model.name));
+    let started = Instant::now();
+    let outputs = model.answer(&inputs)?;
+    let wall_micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let (key, new_key) = home.key_or_new()?;
+
+    progress.say("writing the receipt");
+    let issued = issue(&args, &home, &model, &key, &inputs, &outputs, wall_micros)?;
+    let staged_open = files::stage(&open_path, &issued.opening.encode(), Mode::Private)?;
+    let staged = files::stage(&path, &issued.file.encode(), Mode::Shared)?;
+    // The opening first: a receipt whose opening is lost could never be replayed.
+    files::place(vec![staged_open, staged])?;
+    drop(progress);
+
+    let input = model::canonical(&inputs);
+    let question = Question {
+        now: issued.file.signed.statement().issued_at,
+        trust: trust.as_ref(),
+        nonce: args.nonce.as_ref().map(|nonce| nonce.0.as_slice()),
+        audience: args.audience.as_ref(),
+        opening: Some(&issued.opening),
+        input: Some(&input),
+        model: Some(model.digest),
+        ..Question::default()
+    };
+    let appraisal =
+        carat_verify::appraise(&issued.file, &question).map_err(Failure::of(Exit::Usage))?;
+    let answer = edge::decode(model.program(), &outputs);
+    let shown = Shown {
+        args: &args,
+        home: &home,
+        model: &model,
+        issued: &issued,
+        answer: &answer,
+        appraisal: &appraisal,
+        path: &path,
+        open_path: &open_path,
+        new_key,
+    };
+    Ok((shown.answer(), Exit::Good))
+}
+
+/// Refuses what this version does not have, instead of ignoring it.
+fn not_available(args: &Args) -> Result<(), Failure> {
+    let refuse = |message: String| Err(Failure::new(Exit::NotAvailable, message));
+    if args.prove {
+        return refuse(
+            "--prove needs the prover, which this version does not have; without it the receipt carries a signature, and \
+             anyone with the opening and the model can replay it: carat verify FILE --replay MODEL --input FILE"
+                .to_string(),
+        );
+    }
+    match args.at_stake.filter(|amount| !amount.is_zero()) {
+        Some(amount) => refuse(format!(
+            "--at-stake {amount} needs the planner, which this version does not have: nobody would choose evidence that \
+             is good for that amount; run without --at-stake and see what the receipt is good for"
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Where the receipt and its opening go.
+fn output_paths(given: Option<&Path>) -> Result<(PathBuf, PathBuf), Failure> {
+    let with_open = |path: PathBuf| {
+        let open = files::sibling(&path, "carat-open");
+        (path, open)
+    };
+    if let Some(path) = given {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "carat-open")
+        {
+            let message =
+                "the receipt cannot be named .carat-open: that is the name of its opening";
+            return Err(Failure::new(Exit::Usage, message));
+        }
+        return Ok(with_open(path.to_path_buf()));
+    }
+    // Receipts are not replaced unless asked: the opening exists nowhere else.
+    let names = std::iter::once("receipt.carat".to_string())
+        .chain((2..100_000).map(|n| format!("receipt-{n}.carat")));
+    names
+        .map(|name| with_open(PathBuf::from(name)))
+        .find(|(path, open)| !path.exists() && !open.exists())
+        .ok_or_else(|| Failure::new(Exit::Usage, "no free name is left here; give one with -o"))
+}
+
+struct Issued {
+    file: ReceiptFile,
+    opening: Opening,
+    log_index: u64,
+    log_origin: String,
+}
+
+/// Signs the Statement and appends its leaf to the local log. When this returns, the log entry is durable.
+fn issue(
+    args: &Args,
+    home: &Home,
+    model: &Model,
+    key: &SigningKey,
+    inputs: &[Tensor],
+    outputs: &[Tensor],
+    wall_micros: u64,
+) -> Result<Issued, Failure> {
+    let random = Failure::of::<carat_receipt::commit::NoRandomness>;
+    let salt = || Salt::generate().map_err(random(Exit::Io));
+    let input = Opened::new(salt()?, model::canonical(inputs));
+    let output = Opened::new(salt()?, model::canonical(outputs));
+    let nonce = args
+        .nonce
+        .as_ref()
+        .map(|nonce| Nonce::new(nonce.0.clone()))
+        .transpose()
+        .map_err(Failure::of(Exit::Usage))?;
+    let statement = Statement {
+        issuer: home.issuer_name(key)?,
+        issuer_key: key.public(),
+        issued_at: home::clock()?,
+        clock: Clock::System,
+        random: random_id().map_err(random(Exit::Io))?,
+        program: model.digest,
+        model_name: model.name.clone(),
+        model_version: model.version.clone(),
+        execution: Execution::Local,
+        engine: engine(),
+        input: input.commitment(Role::Input),
+        output: output.commitment(Role::Output),
+        // The Program and its input determine the answer: nothing else took effect.
+        parameters: Parameters::default(),
+        optional: Optional {
+            audience: args.audience.clone(),
+            nonce,
+            model_card: model.card_digest(),
+            usage: Some(Usage {
+                input_elements: Some(elements(inputs)),
+                output_elements: Some(elements(outputs)),
+                wall_micros: Some(wall_micros),
+                ..Usage::default()
+            }),
+            ..Optional::default()
+        },
+    };
+    let signed = SignedStatement::sign(statement, key).map_err(Failure::of(Exit::Usage))?;
+    let receipt_id = signed.receipt_id();
+    let opening = Opening {
+        receipt_id,
+        program: model.digest,
+        input,
+        output,
+        facts: None,
+        trace_salt: None,
+    };
+    let mut file = ReceiptFile::new(signed);
+    file.program = Some(model.program().encode());
+
+    let blind = salt()?;
+    let leaf = leaf(&blind, &receipt_id, None);
+    let log = home.log()?;
+    let log_index = log.append(&leaf).map_err(home::log_failure)?;
+    log.publish().map_err(home::log_failure)?;
+    let proof = log.tlog_proof(log_index).map_err(home::log_failure)?;
+    let log_key = log.verifier();
+    // Checked before anyone relies on it, like every receipt that leaves.
+    proof
+        .verify(leaf_hash(&leaf), &log_key)
+        .map_err(Failure::of(Exit::Store))?;
+    let media_type = Label::new(LOG_PROOF).map_err(Failure::of(Exit::Internal))?;
+    file.log = Some(LogPart {
+        blind,
+        items: vec![LogItem {
+            media_type,
+            bytes: proof.to_text().into_bytes(),
+        }],
+    });
+    Ok(Issued {
+        file,
+        opening,
+        log_index,
+        log_origin: log_key.name().to_string(),
+    })
+}
+
+/// The engine, as Statements and replays name it.
+pub(super) fn engine() -> Engine {
+    Engine {
+        #[allow(clippy::expect_used)] // a constant, and every test of this command passes here
+        numerics: Label::new(NUMERICS).expect("a constant name"),
+        semantics: SEMANTICS,
+    }
+}
+
+fn elements(tensors: &[Tensor]) -> u64 {
+    tensors
+        .iter()
+        .map(|tensor| tensor.data().len() as u64)
+        .sum()
+}
+
+/// What is printed, gathered.
+struct Shown<'a> {
+    args: &'a Args,
+    home: &'a Home,
+    model: &'a Model,
+    issued: &'a Issued,
+    answer: &'a [OutputValues],
+    appraisal: &'a Appraisal,
+    path: &'a Path,
+    open_path: &'a Path,
+    new_key: bool,
+}
+
+impl Shown<'_> {
+    fn answer(&self) -> Answer {
+        let receipt_id = self.issued.file.receipt_id();
+        let rungs: Vec<&str> = std::iter::once(Kind::Signature.as_str())
+            .chain(
+                self.issued
+                    .file
+                    .evidence()
+                    .iter()
+                    .map(|item| item.body.kind().as_str()),
+            )
+            .collect();
+        let json = json!({
+            "output": self.answer,
+            "receipt_path": self.path,
+            "opening_path": self.open_path,
+            "receipt_id": receipt_id,
+            "program_digest": self.model.digest,
+            "model": { "name": self.model.name, "version": self.model.version, "path": self.model.path },
+            "rungs": rungs,
+            "good_for": self.appraisal.good_for,
+            "not_proven": self.appraisal.not_proven,
+            "enough": self.appraisal.enough,
+            "log": { "origin": self.issued.log_origin, "index": self.issued.log_index },
+        });
+        Answer {
+            text: self.text(),
+            json,
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for output in self.answer {
+            text.push_str(&answer_line(output));
+        }
+        let (path, open) = (self.path.display(), self.open_path.display());
+        let mut rows = render::Table::new(2);
+        rows.row(["Receipt", &format!("{path}  (share it)")]);
+        rows.row([
+            "Opening",
+            &format!("{open}  (input, output and salts: keep it)"),
+        ]);
+        rows.row(["Receipt id", &self.issued.file.receipt_id().to_string()]);
+        rows.row([
+            "Model",
+            &format!(
+                "{} {}, program {}",
+                self.model.name, self.model.version, self.model.digest
+            ),
+        ]);
+        let key = self.issued.file.signed.statement().issuer_key;
+        let made = if self.new_key {
+            format!("; made now, in {}", self.home.path("key").display())
+        } else {
+            String::new()
+        };
+        rows.row(["Evidence", &format!("signature by {key}{made}")]);
+        rows.row([
+            "Log",
+            &format!(
+                "entry {} of your own log {}, with inclusion proof",
+                self.issued.log_index, self.issued.log_origin
+            ),
+        ]);
+        let _ = write!(text, "\n{}", rows.render(""));
+        let _ = write!(
+            text,
+            "\nGood for (to whoever holds the receipt and the opening)\n{}",
+            render::good_for(&self.appraisal.good_for)
+        );
+        render::list(&mut text, "Not proven", &self.appraisal.not_proven);
+        let mut next = vec![format!(
+            "run it again yourself and compare: carat verify {path} --replay {} --input {}",
+            self.args.model.display(),
+            self.args.input.display()
+        )];
+        if self.args.trust.is_none() {
+            next.push(
+                "to get an amount, write down whom and what you trust: carat trust new --name YOU --currency USD"
+                    .to_string(),
+            );
+        }
+        render::list(&mut text, "Next", &next);
+        text
+    }
+}
+
+/// The answer as people read it: the class, or the numbers.
+fn answer_line(output: &OutputValues) -> String {
+    const SHOWN: usize = 12;
+    let numbers: Vec<String> = output
+        .values
+        .iter()
+        .take(SHOWN)
+        .map(|value| {
+            let text = format!("{value:.4}");
+            text.trim_end_matches('0').trim_end_matches('.').to_string()
+        })
+        .collect();
+    let more = match output.values.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        rest => format!(", and {rest} more"),
+    };
+    let numbers = format!("{} = [{}{more}]", output.name, numbers.join(", "));
+    match &output.label {
+        Some(label) => format!(
+            "Answer: {} (class {})\n        {numbers}\n",
+            label.name, label.index
+        ),
+        None => format!("Answer: {numbers}\n"),
+    }
+}

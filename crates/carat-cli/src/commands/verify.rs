@@ -1,0 +1,177 @@
+//! `carat verify`: what a receipt is good for. The verdict is `carat_verify::appraise`'s; this gathers the question.
+
+use std::path::{Path, PathBuf};
+
+use carat_program::Program;
+use carat_receipt::commit::MAX_OPENING_BYTES;
+use carat_receipt::file::MAX_FILE_BYTES;
+use carat_receipt::{Amount, Label, Opening, PublicKey, ReceiptFile};
+use carat_verify::trust::MAX_TRUST_BYTES;
+use carat_verify::{OwnReplay, Question, Remembered, Trust};
+
+use super::{Context, Outcome, parse};
+use crate::exit::{Exit, Failure};
+use crate::files;
+use crate::home;
+use crate::model::{self, Model};
+use crate::output::{Answer, Progress};
+use crate::render;
+use crate::seen::Seen;
+
+/// Say what a receipt is good for, offline.
+///
+/// Every check is listed, also those that could not be made. Exit status: 0 good for the amount asked, 1 invalid, 3 valid
+/// but simulated hardware, 4 valid but not enough or nothing vouches for it.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  carat verify receipt.carat\n  carat verify receipt.carat --trust trust.toml --amount 500USD\n  carat verify receipt.carat --trust trust.toml --replay models/digits --input examples/seven.png\n  carat verify receipt.carat --nonce 00112233445566778899aabbccddeeff --audience example.org --json"
+)]
+pub(super) struct Args {
+    /// The receipt.
+    file: PathBuf,
+    /// Your Trust file: whose word counts, and for how much.
+    #[arg(long, value_name = "FILE")]
+    trust: Option<PathBuf>,
+    /// The key that the Trust file must be signed by.
+    #[arg(long, value_name = "KEY", requires = "trust", value_parser = parse::<PublicKey>)]
+    trust_owner: Option<PublicKey>,
+    /// What should ride on the answer, such as 500USD.
+    #[arg(long, value_parser = parse::<Amount>)]
+    amount: Option<Amount>,
+    /// The nonce that you gave when you asked, in hexadecimal.
+    #[arg(long, value_name = "HEX", value_parser = super::hex_bytes)]
+    nonce: Option<super::Hex>,
+    /// Who you are, as the receipt should name you.
+    #[arg(long, value_name = "NAME", value_parser = parse::<Label>)]
+    audience: Option<Label>,
+    /// The input that you asked about.
+    #[arg(long, value_name = "FILE")]
+    input: Option<PathBuf>,
+    /// The opening of the receipt [default: the `.carat-open` file beside it, where there is one].
+    #[arg(long, value_name = "FILE")]
+    open: Option<PathBuf>,
+    /// Run this model on the input, on this machine, and compare.
+    #[arg(long, value_name = "MODEL", requires = "input")]
+    replay: Option<PathBuf>,
+    /// Take this as the current time (Unix seconds) instead of the machine's clock.
+    #[arg(long, value_name = "UNIXTIME")]
+    now: Option<u64>,
+}
+
+pub(super) fn run(args: Args, context: &Context) -> Outcome {
+    let bytes = files::read_capped(&args.file, "a receipt", MAX_FILE_BYTES as u64)?;
+    // Bytes that are no receipt are for the appraisal to judge; without one there is nothing to gather.
+    let receipt = ReceiptFile::decode(&bytes).ok();
+    let trust = args.trust.as_deref().map(read_trust).transpose()?;
+    let opening = match &args.open {
+        Some(path) => Some(read_opening(path)?),
+        None => {
+            let beside = files::sibling(&args.file, "carat-open");
+            if beside.is_file() {
+                Some(read_opening(&beside)?)
+            } else {
+                None
+            }
+        }
+    };
+    let model = match &args.replay {
+        Some(path) => Some(Model::load(path, &context.home()?)?),
+        None => None,
+    };
+    let (input, output) = match (&args.input, &receipt) {
+        (Some(path), Some(receipt)) => first_hand(path, receipt, model.as_ref())?,
+        _ => (None, None),
+    };
+    let now = match args.now {
+        Some(now) => now,
+        None => home::clock()?,
+    };
+    let seen = Seen::of(context, trust.as_ref(), receipt.as_ref())?;
+    let own_replay = match (&model, &input, &output) {
+        (Some(model), Some(input), Some(output)) => Some(OwnReplay {
+            program: model.digest,
+            input,
+            output,
+        }),
+        _ => None,
+    };
+    let question = Question {
+        now,
+        trust: trust.as_ref(),
+        trust_owner: args.trust_owner,
+        nonce: args.nonce.as_ref().map(|nonce| nonce.0.as_slice()),
+        audience: args.audience.as_ref(),
+        amount: args.amount,
+        opening: opening.as_ref(),
+        input: input.as_deref(),
+        model: model.as_ref().map(|model| model.digest),
+        own_replay,
+        remembered: Remembered {
+            trust_version: seen.trust_version(),
+            checkpoint: seen.checkpoint(),
+            consistency: None,
+        },
+    };
+    let appraisal =
+        carat_verify::appraise_bytes(&bytes, &question).map_err(Failure::of(Exit::Usage))?;
+    seen.remember(&appraisal);
+    let json = serde_json::to_value(&appraisal).map_err(Failure::of(Exit::Internal))?;
+    let text = render::appraisal(&appraisal);
+    Ok((
+        Answer { text, json },
+        Exit::from_verdict(appraisal.exit_code),
+    ))
+}
+
+type Bytes = Option<Vec<u8>>;
+
+/// Canonical bytes of the input that the relying party has, and of the output that its own machine computes.
+fn first_hand(
+    path: &Path,
+    receipt: &ReceiptFile,
+    model: Option<&Model>,
+) -> Result<(Bytes, Bytes), Failure> {
+    if let Some(model) = model {
+        let tensors = model::read_input(model.program(), path)?;
+        let _progress = Progress::start("running the model on this machine");
+        let output = model.answer(&tensors)?;
+        return Ok((
+            Some(model::canonical(&tensors)),
+            Some(model::canonical(&output)),
+        ));
+    }
+    // The Program says how a file becomes integers. The appraisal checks that it is the one that the Statement names.
+    let Some(program) = &receipt.program else {
+        let message = "the receipt carries no Program, which says how an input file is read; give --replay MODEL";
+        return Err(Failure::new(Exit::Mismatch, message));
+    };
+    match Program::decode(program) {
+        Ok(program) => {
+            let tensors = model::read_input(&program, path)?;
+            Ok((Some(model::canonical(&tensors)), None))
+        }
+        // Invalid in any case: the appraisal says why.
+        Err(_) => Ok((None, None)),
+    }
+}
+
+/// Reads a Trust file.
+pub(super) fn read_trust(path: &Path) -> Result<Trust, Failure> {
+    let bytes = files::read_capped(path, "a Trust file", MAX_TRUST_BYTES as u64)?;
+    let refused = |error: &dyn ToString| {
+        Failure::new(
+            Exit::Trust,
+            format!("{}: {}", path.display(), error.to_string()),
+        )
+    };
+    let text = std::str::from_utf8(&bytes).map_err(|error| refused(&error))?;
+    Trust::parse(text).map_err(|error| refused(&error))
+}
+
+/// Reads an opening.
+pub(super) fn read_opening(path: &Path) -> Result<Opening, Failure> {
+    let bytes = files::read_capped(path, "an opening", MAX_OPENING_BYTES as u64)?;
+    let bytes = zeroize::Zeroizing::new(bytes);
+    Opening::decode(&bytes)
+        .map_err(|error| Failure::new(Exit::Mismatch, format!("{}: {error}", path.display())))
+}

@@ -1,0 +1,193 @@
+//! Models on disk: a compiled file, a folder that holds one, or a folder that is compiled on first use.
+
+use std::path::{Path, PathBuf};
+
+use carat_nn::edge;
+use carat_nn::exec::{ExecError, Executable, Options};
+use carat_program::{MAX_MODEL_BYTES, ModelFile, Program, Tensor, encode_tensors};
+use carat_receipt::{Digest, Label};
+
+use crate::exit::{Exit, Failure};
+use crate::files;
+use crate::home::Home;
+
+pub(crate) mod source;
+
+pub(crate) use source::onnx_in;
+
+/// Extension of compiled models.
+pub(crate) const EXTENSION: &str = "carat-model";
+/// Largest input file, in bytes: what an Opening can hold, with room for text formats.
+const MAX_INPUT_FILE: u64 = 1 << 30;
+
+/// A compiled model that was read and checked.
+pub(crate) struct Model {
+    /// Program, weights, card.
+    pub(crate) file: ModelFile,
+    /// Digest of the Program.
+    pub(crate) digest: Digest,
+    /// Name, for people.
+    pub(crate) name: Label,
+    /// Version, for people.
+    pub(crate) version: Label,
+    /// Where it was read from.
+    pub(crate) path: PathBuf,
+}
+
+impl Model {
+    /// Finds, compiles where needed, reads and checks a model.
+    pub(crate) fn load(path: &Path, home: &Home) -> Result<Self, Failure> {
+        if path.is_dir() {
+            return match compiled_in(path)? {
+                Some(file) => Self::read(&file),
+                None => source::cached(path, home),
+            };
+        }
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "onnx")
+        {
+            let message = format!(
+                "{} is an ONNX file; compile it first: carat model compile {0} --calibration DIR -o OUT.{EXTENSION}",
+                path.display()
+            );
+            return Err(Failure::new(Exit::Usage, message));
+        }
+        Self::read(path)
+    }
+
+    /// Reads a compiled model.
+    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+        let bytes = files::read_capped(path, "a compiled model", MAX_MODEL_BYTES)?;
+        let file = ModelFile::decode(&bytes)
+            .map_err(|error| Failure::new(Exit::Model, format!("{}: {error}", path.display())))?;
+        Ok(Self::new(file, path.to_path_buf()))
+    }
+
+    fn new(file: ModelFile, path: PathBuf) -> Self {
+        let stem = path
+            .file_stem()
+            .map(|stem| stem.to_string_lossy().into_owned());
+        let card: serde_json::Value = serde_json::from_str(&file.card).unwrap_or_default();
+        let field = |name: &str| {
+            let value = card.get("metadata").and_then(|about| about.get(name));
+            value
+                .and_then(|value| value.as_str())
+                .filter(|text| !text.is_empty())
+        };
+        // The card is text that a publisher wrote: what is no name is replaced, not trusted.
+        let label = |text: Option<&str>, otherwise: &str| {
+            text.and_then(|text| Label::new(text).ok())
+                .unwrap_or_else(|| plain_label(otherwise))
+        };
+        let name = label(field("name"), stem.as_deref().unwrap_or_default());
+        let version = label(field("version"), "unversioned");
+        Self {
+            digest: file.program.digest(),
+            name,
+            version,
+            file,
+            path,
+        }
+    }
+
+    /// The Program.
+    pub(crate) fn program(&self) -> &Program {
+        &self.file.program
+    }
+
+    /// Digest of the model card, as receipts name it; `None` where there is no card.
+    pub(crate) fn card_digest(&self) -> Option<Digest> {
+        (!self.file.card.is_empty()).then(|| Digest::sha256(self.file.card.as_bytes()))
+    }
+
+    /// Prepares the Program for running.
+    pub(crate) fn executable(&self, threads: usize) -> Result<Executable, Failure> {
+        let options = Options {
+            threads,
+            ..Options::default()
+        };
+        Executable::new(self.program(), &self.file.weights, options).map_err(exec_failure)
+    }
+
+    /// Runs one input.
+    pub(crate) fn answer(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, Failure> {
+        self.executable(0)?.run(inputs).map_err(exec_failure)
+    }
+}
+
+/// Reads an input file for a Program, as integers.
+pub(crate) fn read_input(program: &Program, path: &Path) -> Result<Vec<Tensor>, Failure> {
+    // The reader opens the file itself; this refuses directories, pipes and files that are too large first.
+    files::open_capped(path, "an input file", MAX_INPUT_FILE)?;
+    let in_file = |error: edge::EdgeError| {
+        let text = error.to_string();
+        let shown = path.display().to_string();
+        let text = if text.contains(&shown) {
+            text
+        } else {
+            format!("{shown}: {text}")
+        };
+        Failure::new(Exit::Input, text)
+    };
+    let values = edge::read_input_file(program, path).map_err(in_file)?;
+    edge::encode_values(program, &values).map_err(in_file)
+}
+
+/// The bytes that commitments are made over.
+pub(crate) fn canonical(tensors: &[Tensor]) -> Vec<u8> {
+    encode_tensors(tensors)
+}
+
+/// The failure that goes with an error of the executor.
+pub(crate) fn exec_failure(error: ExecError) -> Failure {
+    let exit = match &error {
+        ExecError::Program(_) | ExecError::Memory { .. } => Exit::Model,
+        ExecError::InputCount { .. }
+        | ExecError::InputShape { .. }
+        | ExecError::InputLength { .. }
+        | ExecError::InputRange { .. } => Exit::Input,
+        ExecError::Simd(_) => Exit::Usage,
+        ExecError::Threads { .. } => Exit::Io,
+        ExecError::RangeBroken { .. } => Exit::Internal,
+        _ => Exit::Internal,
+    };
+    Failure::new(exit, error)
+}
+
+/// A name made of the plain characters of a text.
+fn plain_label(text: &str) -> Label {
+    let plain = |c: &char| c.is_ascii_alphanumeric() || "-_.".contains(*c);
+    let text: String = text.chars().filter(plain).take(100).collect();
+    let text = if text.is_empty() { "unnamed" } else { &text };
+    #[allow(clippy::expect_used)] // one to a hundred plain characters are always a name
+    Label::new(text).expect("plain characters are a name")
+}
+
+/// The one compiled model of a folder. Several are a question that only the user can answer.
+fn compiled_in(folder: &Path) -> Result<Option<PathBuf>, Failure> {
+    let failed = |error| files::io_failure("reading", folder, &error);
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == EXTENSION)
+        {
+            found.push(path);
+        }
+    }
+    found.sort();
+    match found.len() {
+        0 => Ok(None),
+        1 => Ok(found.pop()),
+        count => {
+            let message = format!(
+                "{} holds {count} compiled models; name one of them, such as {}",
+                folder.display(),
+                found[0].display()
+            );
+            Err(Failure::new(Exit::Usage, message))
+        }
+    }
+}

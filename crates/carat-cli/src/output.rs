@@ -1,0 +1,74 @@
+//! Standard output and progress.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// What a command has to say: for people and for programs. Both are built from the same data.
+pub(crate) struct Answer {
+    /// For people.
+    pub(crate) text: String,
+    /// For programs (`--json`).
+    pub(crate) json: serde_json::Value,
+}
+
+/// Prints to standard output. A reader that went away (`carat ... | head`) is no error.
+pub(crate) fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let written = out
+        .write_all(text.as_bytes())
+        .and_then(|()| {
+            if text.ends_with('\n') {
+                Ok(())
+            } else {
+                out.write_all(b"\n")
+            }
+        })
+        .and_then(|()| out.flush());
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// Prints one line to standard error.
+pub(crate) fn complain(line: &str) {
+    // There is nobody left to tell if this fails.
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// A line on the terminal that says what is being done; nothing where standard error is no terminal. It disappears
+/// when dropped.
+pub(crate) struct Progress(Option<ProgressBar>);
+
+impl Progress {
+    /// Starts saying it.
+    pub(crate) fn start(message: impl Into<String>) -> Self {
+        if !io::stderr().is_terminal() {
+            return Self(None);
+        }
+        let bar = ProgressBar::new_spinner();
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
+            bar.set_style(style);
+        }
+        bar.set_message(message.into());
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Self(Some(bar))
+    }
+
+    /// Says something else.
+    pub(crate) fn say(&self, message: impl Into<String>) {
+        if let Some(bar) = &self.0 {
+            bar.set_message(message.into());
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
