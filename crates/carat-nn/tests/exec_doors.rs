@@ -3,7 +3,9 @@
 mod exec_support;
 
 use carat_nn::exec::{ExecError, Executable, Options, Simd, bench, reference};
-use carat_program::{Contraction, ConvGeometry, Op, PoolKind, Program, Shape, Tensor, Weights, Window};
+use carat_program::{
+    Contraction, ConvGeometry, Op, PoolKind, Program, Shape, Tensor, Weights, Window,
+};
 use exec_support::{Builder, Rng, inputs};
 
 fn tensor(dims: &[usize], data: Vec<i32>) -> Tensor {
@@ -26,14 +28,44 @@ fn classifier() -> (Program, Weights) {
     let x = b.input(&[1, 3, 9, 7], 0, 255);
     let w = b.random(&[10, 3, 3, 3], -127, 127);
     let bias = b.random(&[10, 1, 1], -3000, 3000);
-    let v = b.push(Op::Conv { geometry: ConvGeometry { window: window(3, 1, 1), groups: 1 }, l1: None }, &[x, w]);
-    let v = b.push(Op::Linear { coefficients: vec![1, 1], bias: 0 }, &[v, bias]);
+    let v = b.push(
+        Op::Conv {
+            geometry: ConvGeometry {
+                window: window(3, 1, 1),
+                groups: 1,
+            },
+            l1: None,
+        },
+        &[x, w],
+    );
+    let v = b.push(
+        Op::Linear {
+            coefficients: vec![1, 1],
+            bias: 0,
+        },
+        &[v, bias],
+    );
     let v = b.push(Op::Shift { bits: 9 }, &[v]);
     let v = b.push(Op::Clamp { lo: 0, hi: 127 }, &[v]);
-    let v = b.push(Op::Pool { kind: PoolKind::Max, window: window(2, 2, 0) }, &[v]);
-    let v = b.push(Op::Reshape { shape: Shape::new(&[1, 120]).unwrap() }, &[v]);
+    let v = b.push(
+        Op::Pool {
+            kind: PoolKind::Max,
+            window: window(2, 2, 0),
+        },
+        &[v],
+    );
+    let v = b.push(
+        Op::Reshape {
+            shape: Shape::new(&[1, 120]).unwrap(),
+        },
+        &[v],
+    );
     let w = b.random(&[120, 5], -127, 127);
-    let spec = Contraction { a: vec![0, 1], b: vec![1, 2], out: vec![0, 2] };
+    let spec = Contraction {
+        a: vec![0, 1],
+        b: vec![1, 2],
+        out: vec![0, 2],
+    };
     let v = b.push(Op::Contract { spec, l1: None }, &[v, w]);
     let top = b.push(Op::ArgMax { axis: 1 }, &[v]);
     b.finish(&[v, top])
@@ -43,24 +75,61 @@ fn classifier() -> (Program, Weights) {
 fn inputs_that_do_not_fit_are_named() {
     let (program, weights) = classifier();
     let executable = Executable::new(&program, &weights, Options::default()).unwrap();
-    assert!(matches!(executable.run(&[]), Err(ExecError::InputCount { expected: 1, found: 0, .. })));
+    assert!(matches!(
+        executable.run(&[]),
+        Err(ExecError::InputCount {
+            expected: 1,
+            found: 0,
+            ..
+        })
+    ));
     let turned = tensor(&[1, 3, 7, 9], vec![0; 189]);
     let error = executable.run(&[turned.clone()]).unwrap_err();
-    assert_eq!(error.to_string(), "input `x0` has shape [1, 3, 7, 9], but the program takes [1, 3, 9, 7]");
+    assert_eq!(
+        error.to_string(),
+        "input `x0` has shape [1, 3, 7, 9], but the program takes [1, 3, 9, 7]"
+    );
     let mut data = vec![0; 189];
     data[17] = 256;
     let wide = tensor(&[1, 3, 9, 7], data.clone());
     let good = tensor(&[1, 3, 9, 7], vec![255; 189]);
     assert!(matches!(
         executable.run(&[wide.clone()]),
-        Err(ExecError::InputRange { sample: None, element: 17, value: 256, .. })
+        Err(ExecError::InputRange {
+            sample: None,
+            element: 17,
+            value: 256,
+            ..
+        })
     ));
     let batch = executable.run_batch(&[vec![good.clone()], vec![wide]]);
-    assert!(matches!(batch, Err(ExecError::InputRange { sample: Some(1), element: 17, value: 256, .. })));
+    assert!(matches!(
+        batch,
+        Err(ExecError::InputRange {
+            sample: Some(1),
+            element: 17,
+            value: 256,
+            ..
+        })
+    ));
     let stacked = executable.run_stacked(2, &[&[vec![0; 189], data].concat()]);
-    assert!(matches!(stacked, Err(ExecError::InputRange { sample: Some(1), element: 17, value: 256, .. })));
-    assert!(matches!(executable.run_stacked(2, &[&[0; 189]]), Err(ExecError::InputLength { found: 189, .. })));
-    assert!(matches!(executable.run_stacked(1, &[]), Err(ExecError::InputCount { .. })));
+    assert!(matches!(
+        stacked,
+        Err(ExecError::InputRange {
+            sample: Some(1),
+            element: 17,
+            value: 256,
+            ..
+        })
+    ));
+    assert!(matches!(
+        executable.run_stacked(2, &[&[0; 189]]),
+        Err(ExecError::InputLength { found: 189, .. })
+    ));
+    assert!(matches!(
+        executable.run_stacked(1, &[]),
+        Err(ExecError::InputCount { .. })
+    ));
     for reject in [vec![], vec![turned]] {
         assert_eq!(
             reference::run(&program, &weights, &reject).unwrap_err(),
@@ -77,19 +146,42 @@ fn weights_must_be_the_programs_own() {
     assert_eq!(new(&weights), Ok(()));
     let mut changed = weights.clone();
     changed.data.pop();
-    assert!(matches!(new(&changed), Err(ExecError::Program(_))), "a constant is missing");
+    assert!(
+        matches!(new(&changed), Err(ExecError::Program(_))),
+        "a constant is missing"
+    );
     let mut changed = weights.clone();
     changed.data[0].pop();
-    assert!(matches!(new(&changed), Err(ExecError::Program(_))), "a constant is short");
+    assert!(
+        matches!(new(&changed), Err(ExecError::Program(_))),
+        "a constant is short"
+    );
     let mut changed = weights.clone();
     changed.data[0][5] = 20_000;
-    assert!(matches!(new(&changed), Err(ExecError::Program(_))), "a weight is out of range");
+    assert!(
+        matches!(new(&changed), Err(ExecError::Program(_))),
+        "a weight is out of range"
+    );
     // Within its range, but with more weight in one row than the overflow bound allows for.
     let mut changed = weights.clone();
-    let (lo, hi) = (program.constants[0].range.lo as i32, program.constants[0].range.hi as i32);
-    changed.data[0].iter_mut().take(27).for_each(|w| *w = if *w < 0 { lo } else { hi });
-    changed.data[0].iter_mut().skip(27).take(2).zip([lo, hi]).for_each(|(w, v)| *w = v);
-    assert!(matches!(new(&changed), Err(ExecError::Program(_))), "a weight sum is larger");
+    let (lo, hi) = (
+        program.constants[0].range.lo as i32,
+        program.constants[0].range.hi as i32,
+    );
+    changed.data[0]
+        .iter_mut()
+        .take(27)
+        .for_each(|w| *w = if *w < 0 { lo } else { hi });
+    changed.data[0]
+        .iter_mut()
+        .skip(27)
+        .take(2)
+        .zip([lo, hi])
+        .for_each(|(w, v)| *w = v);
+    assert!(
+        matches!(new(&changed), Err(ExecError::Program(_))),
+        "a weight sum is larger"
+    );
 }
 
 #[test]
@@ -98,11 +190,19 @@ fn batches_of_every_size_and_empty_ones() {
     let mut rng = Rng(3);
     let batch: Vec<_> = (0..70).map(|_| inputs(&program, &mut rng)).collect();
     for threads in [1, 2, 3] {
-        let options = Options { threads, parallel_work: 0, ..Options::default() };
+        let options = Options {
+            threads,
+            parallel_work: 0,
+            ..Options::default()
+        };
         let executable = Executable::new(&program, &weights, options).unwrap();
         let alone: Vec<_> = batch.iter().map(|x| executable.run(x).unwrap()).collect();
         for n in [0, 1, 2, 5, 63, 64, 65, 70] {
-            assert_eq!(executable.run_batch(&batch[..n]).unwrap(), alone[..n], "{n} samples, {threads} threads");
+            assert_eq!(
+                executable.run_batch(&batch[..n]).unwrap(),
+                alone[..n],
+                "{n} samples, {threads} threads"
+            );
         }
         let stacked: Vec<i32> = batch.iter().flat_map(|x| x[0].data()).copied().collect();
         let outputs = executable.run_stacked(70, &[&stacked]).unwrap();
@@ -117,7 +217,15 @@ fn batches_of_every_size_and_empty_ones() {
 #[test]
 fn many_callers_share_one_executable() {
     let (program, weights) = classifier();
-    let executable = Executable::new(&program, &weights, Options { parallel_work: 0, ..Options::default() }).unwrap();
+    let executable = Executable::new(
+        &program,
+        &weights,
+        Options {
+            parallel_work: 0,
+            ..Options::default()
+        },
+    )
+    .unwrap();
     std::thread::scope(|scope| {
         for seed in 0..4 {
             let (executable, program, weights) = (&executable, &program, &weights);
@@ -146,7 +254,10 @@ fn trace_root_is_salted_and_binds_every_value() {
     assert_ne!(root, trace.root(&[2; 32]));
     for i in 0..trace.nodes.len() {
         let mut other = trace.clone();
-        let (shape, mut data) = (other.nodes[i].shape().clone(), other.nodes[i].data().to_vec());
+        let (shape, mut data) = (
+            other.nodes[i].shape().clone(),
+            other.nodes[i].data().to_vec(),
+        );
         data[0] ^= 1;
         other.nodes[i] = Tensor::new(shape, data).unwrap();
         assert_ne!(root, other.root(&[1; 32]), "node {i}");
@@ -157,14 +268,24 @@ fn trace_root_is_salted_and_binds_every_value() {
     let mut moved = trace;
     let first = moved.nodes.remove(0);
     moved.inputs.push(first);
-    assert_eq!(root, moved.root(&[1; 32]), "inputs and nodes are one list; the program says where it is cut");
+    assert_eq!(
+        root,
+        moved.root(&[1; 32]),
+        "inputs and nodes are one list; the program says where it is cut"
+    );
 }
 
 #[test]
 fn memory_and_instructions_have_limits() {
     let (program, weights) = classifier();
-    let options = Options { memory_limit: 1000, ..Options::default() };
-    assert!(matches!(Executable::new(&program, &weights, options), Err(ExecError::Memory { limit: 1000, .. })));
+    let options = Options {
+        memory_limit: 1000,
+        ..Options::default()
+    };
+    assert!(matches!(
+        Executable::new(&program, &weights, options),
+        Err(ExecError::Memory { limit: 1000, .. })
+    ));
     // A dilation that would need a padded image of 2^31 pixels.
     let mut b = Builder::new(1);
     let x = b.input(&[1, 1, 2], -5, 5);
@@ -176,7 +297,13 @@ fn memory_and_instructions_have_limits() {
         before: vec![1 << 31],
         after: vec![1 << 31],
     };
-    let v = b.push(Op::Conv { geometry: ConvGeometry { window, groups: 1 }, l1: None }, &[x, w]);
+    let v = b.push(
+        Op::Conv {
+            geometry: ConvGeometry { window, groups: 1 },
+            l1: None,
+        },
+        &[x, w],
+    );
     let (program, weights) = b.finish(&[v]);
     let needed = match Executable::new(&program, &weights, Options::default()) {
         Err(ExecError::Memory { needed, .. }) => needed,
@@ -184,15 +311,29 @@ fn memory_and_instructions_have_limits() {
     };
     assert!(needed > 1 << 33, "{needed}");
     if !cfg!(target_arch = "x86_64") {
-        let avx2 = Options { simd: Simd::Avx2, ..Options::default() };
-        assert_eq!(Executable::new(&program, &weights, avx2).unwrap_err(), ExecError::Simd("AVX2"));
+        let avx2 = Options {
+            simd: Simd::Avx2,
+            ..Options::default()
+        };
+        assert_eq!(
+            Executable::new(&program, &weights, avx2).unwrap_err(),
+            ExecError::Simd("AVX2")
+        );
     }
 }
 
 #[test]
 fn timings_are_of_the_right_batch() {
     let (program, weights) = classifier();
-    let executable = Executable::new(&program, &weights, Options { threads: 1, ..Options::default() }).unwrap();
+    let executable = Executable::new(
+        &program,
+        &weights,
+        Options {
+            threads: 1,
+            ..Options::default()
+        },
+    )
+    .unwrap();
     let timing = bench::time(&executable, 3, std::time::Duration::from_millis(5)).unwrap();
     assert_eq!((timing.batch, timing.threads), (3, 1));
     assert!(timing.calls >= 20 && timing.median_us > 0.0 && timing.p99_us >= timing.median_us);

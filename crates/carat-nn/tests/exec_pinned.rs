@@ -15,11 +15,20 @@ fn answers_of_fixed_programs() {
     let mut all = vec![];
     for case in 0..300u64 {
         let mut rng = Rng(0xca7a7 + case);
-        let recipe: Vec<_> = (0..rng.below(10) + 2).map(|_| (rng.below(KINDS.into()) as u8, rng.next())).collect();
+        let recipe: Vec<_> = (0..rng.below(10) + 2)
+            .map(|_| (rng.below(KINDS.into()) as u8, rng.next()))
+            .collect();
         let (program, weights) = build(rng.next(), &recipe);
         let x = inputs(&program, &mut rng);
-        let y = Executable::new(&program, &weights, Options::default()).unwrap().run(&x).unwrap();
-        assert_eq!(y, reference::run(&program, &weights, &x).unwrap(), "case {case}");
+        let y = Executable::new(&program, &weights, Options::default())
+            .unwrap()
+            .run(&x)
+            .unwrap();
+        assert_eq!(
+            y,
+            reference::run(&program, &weights, &x).unwrap(),
+            "case {case}"
+        );
         all.extend_from_slice(Digest::sha256(&encode_tensors(&x)).as_bytes());
         all.extend_from_slice(Digest::sha256(&encode_tensors(&y)).as_bytes());
     }

@@ -13,14 +13,20 @@ fn random_programs_reach_every_primitive() {
     let mut nodes = 0;
     for case in 0..400u64 {
         let mut rng = Rng(case);
-        let recipe: Vec<_> = (0..rng.below(10) + 2).map(|_| (rng.below(KINDS.into()) as u8, rng.next())).collect();
+        let recipe: Vec<_> = (0..rng.below(10) + 2)
+            .map(|_| (rng.below(KINDS.into()) as u8, rng.next()))
+            .collect();
         let (program, weights) = build(rng.next(), &recipe);
         let x = inputs(&program, &mut rng);
         reference::run(&program, &weights, &x).unwrap();
         seen.extend(program.nodes.iter().map(|n| n.op.name()));
         nodes += program.nodes.len();
     }
-    assert_eq!(seen.len(), 22, "21 primitives, one of them with two names: {seen:?}");
+    assert_eq!(
+        seen.len(),
+        22,
+        "21 primitives, one of them with two names: {seen:?}"
+    );
     assert!(nodes > 2000, "only {nodes} nodes");
     let _ = Builder::new(0);
 }

@@ -18,7 +18,11 @@ fn list<T: TryFrom<i64>>(json: &Json) -> Vec<T> {
 }
 
 fn tensor(json: &Json) -> Tensor {
-    Tensor::new(Shape::new(&list::<usize>(&json["shape"])).unwrap(), list(&json["data"])).unwrap()
+    Tensor::new(
+        Shape::new(&list::<usize>(&json["shape"])).unwrap(),
+        list(&json["data"]),
+    )
+    .unwrap()
 }
 
 fn window(case: &Json) -> Window {
@@ -39,34 +43,88 @@ fn operation(case: &Json) -> Op {
         "contract" => {
             let (operands, out) = case["spec"].as_str().unwrap().split_once("->").unwrap();
             let (a, b) = operands.split_once(',').unwrap();
-            let spec = Contraction { a: a.into(), b: b.into(), out: out.into() };
+            let spec = Contraction {
+                a: a.into(),
+                b: b.into(),
+                out: out.into(),
+            };
             Op::Contract { spec, l1: None }
         }
-        "conv" => {
-            Op::Conv { geometry: ConvGeometry { window: window(case), groups: int("groups") as u32 }, l1: None }
-        }
-        "pool-max" => Op::Pool { kind: PoolKind::Max, window: window(case) },
-        "sum" => Op::Sum { axes: list(&case["axes"]) },
-        "reduce-max" => Op::ReduceMax { axes: list(&case["axes"]) },
-        "arg-max" => Op::ArgMax { axis: int("axis") as u8 },
+        "conv" => Op::Conv {
+            geometry: ConvGeometry {
+                window: window(case),
+                groups: int("groups") as u32,
+            },
+            l1: None,
+        },
+        "pool-max" => Op::Pool {
+            kind: PoolKind::Max,
+            window: window(case),
+        },
+        "sum" => Op::Sum {
+            axes: list(&case["axes"]),
+        },
+        "reduce-max" => Op::ReduceMax {
+            axes: list(&case["axes"]),
+        },
+        "arg-max" => Op::ArgMax {
+            axis: int("axis") as u8,
+        },
         "mul" => Op::Mul,
         "max" => Op::Max,
-        "linear" => Op::Linear { coefficients: list(&case["coefficients"]), bias: int("bias") },
-        "shift" => Op::Shift { bits: int("bits") as u8 },
-        "clamp" => Op::Clamp { lo: int("lo"), hi: int("hi") },
-        "lut" => Op::Lut { offset: int("offset") },
+        "linear" => Op::Linear {
+            coefficients: list(&case["coefficients"]),
+            bias: int("bias"),
+        },
+        "shift" => Op::Shift {
+            bits: int("bits") as u8,
+        },
+        "clamp" => Op::Clamp {
+            lo: int("lo"),
+            hi: int("hi"),
+        },
+        "lut" => Op::Lut {
+            offset: int("offset"),
+        },
         "quotient" => {
-            let rounding = if case["rounding"] == "floor" { Rounding::Floor } else { Rounding::Nearest };
-            Op::Quotient { bits: int("bits") as u8, rounding }
+            let rounding = if case["rounding"] == "floor" {
+                Rounding::Floor
+            } else {
+                Rounding::Nearest
+            };
+            Op::Quotient {
+                bits: int("bits") as u8,
+                rounding,
+            }
         }
-        "inverse-sqrt" => Op::InverseSqrt { bits: int("bits") as u8 },
-        "transpose" => Op::Transpose { perm: list(&case["perm"]) },
-        "slice" => Op::Slice { start: list(&case["start"]), step: list(&case["step"]), len: list(&case["len"]) },
-        "concat" => Op::Concat { axis: int("axis") as u8 },
-        "pad" => Op::Pad { before: list(&case["before"]), after: list(&case["after"]), value: int("value") },
-        "broadcast" => Op::Broadcast { shape: Shape::new(&list::<usize>(&case["shape"])).unwrap() },
-        "gather" => Op::Gather { axis: int("axis") as u8 },
-        "reshape" => Op::Reshape { shape: Shape::new(&list::<usize>(&case["shape"])).unwrap() },
+        "inverse-sqrt" => Op::InverseSqrt {
+            bits: int("bits") as u8,
+        },
+        "transpose" => Op::Transpose {
+            perm: list(&case["perm"]),
+        },
+        "slice" => Op::Slice {
+            start: list(&case["start"]),
+            step: list(&case["step"]),
+            len: list(&case["len"]),
+        },
+        "concat" => Op::Concat {
+            axis: int("axis") as u8,
+        },
+        "pad" => Op::Pad {
+            before: list(&case["before"]),
+            after: list(&case["after"]),
+            value: int("value"),
+        },
+        "broadcast" => Op::Broadcast {
+            shape: Shape::new(&list::<usize>(&case["shape"])).unwrap(),
+        },
+        "gather" => Op::Gather {
+            axis: int("axis") as u8,
+        },
+        "reshape" => Op::Reshape {
+            shape: Shape::new(&list::<usize>(&case["shape"])).unwrap(),
+        },
         other => panic!("unknown primitive {other}"),
     }
 }
@@ -78,7 +136,12 @@ fn primitives_agree_with_other_implementations() {
     for (i, case) in cases.iter().enumerate() {
         let op = operation(case);
         *count.entry(op.name()).or_insert(0) += 1;
-        let operands: Vec<Tensor> = case["operands"].as_array().unwrap().iter().map(tensor).collect();
+        let operands: Vec<Tensor> = case["operands"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(tensor)
+            .collect();
         let expected = tensor(&case["result"]);
         // Every choice of which operands are constants; a table always is one.
         for mask in 0..1u32 << operands.len() {
@@ -92,7 +155,10 @@ fn primitives_agree_with_other_implementations() {
                 if mask >> k & 1 == 1 {
                     values.push(b.constant(&dims, x.data().to_vec()));
                 } else {
-                    let (lo, hi) = (x.data().iter().min().unwrap(), x.data().iter().max().unwrap());
+                    let (lo, hi) = (
+                        x.data().iter().min().unwrap(),
+                        x.data().iter().max().unwrap(),
+                    );
                     values.push(b.input(&dims, (*lo).into(), (*hi).into()));
                     inputs.push(x.clone());
                 }
@@ -100,9 +166,20 @@ fn primitives_agree_with_other_implementations() {
             let result = b.push(op.clone(), &values);
             let (program, weights) = b.finish(&[result]);
             let place = format!("case {i} ({}), constants {mask:b}", op.name());
-            assert_eq!(reference::run(&program, &weights, &inputs).unwrap()[0], expected, "oracle, {place}");
+            assert_eq!(
+                reference::run(&program, &weights, &inputs).unwrap()[0],
+                expected,
+                "oracle, {place}"
+            );
             for simd in [Simd::Scalar, Simd::Avx2, Simd::Avx512, Simd::Auto] {
-                match Executable::new(&program, &weights, Options { simd, ..Options::default() }) {
+                match Executable::new(
+                    &program,
+                    &weights,
+                    Options {
+                        simd,
+                        ..Options::default()
+                    },
+                ) {
                     Err(ExecError::Simd(_)) => {}
                     executable => {
                         let found = executable.unwrap().run(&inputs).unwrap();

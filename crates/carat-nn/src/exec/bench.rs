@@ -44,7 +44,9 @@ pub fn time(executable: &Executable, batch: usize, budget: Duration) -> Result<T
         times.push(call.elapsed());
     }
     times.sort_unstable();
-    let at = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)].as_secs_f64() * 1e6;
+    let at = |percent: usize| {
+        times[(times.len() * percent / 100).min(times.len() - 1)].as_secs_f64() * 1e6
+    };
     Ok(Timing {
         batch,
         threads: executable.threads(),
@@ -61,9 +63,18 @@ fn made_up(executable: &Executable, batch: usize) -> Vec<Vec<i32>> {
     let mut state = 0x9e37_79b9_7f4a_7c15u64;
     let mut next = |lo: i64, hi: i64| {
         // Knuth's MMIX generator; the high bits are good enough for made-up data.
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (lo + ((state >> 33) % (hi - lo + 1) as u64) as i64) as i32
     };
     let inputs = &executable.program().inputs;
-    inputs.iter().map(|x| (0..batch * x.shape.elements()).map(|_| next(x.range.lo, x.range.hi)).collect()).collect()
+    inputs
+        .iter()
+        .map(|x| {
+            (0..batch * x.shape.elements())
+                .map(|_| next(x.range.lo, x.range.hi))
+                .collect()
+        })
+        .collect()
 }

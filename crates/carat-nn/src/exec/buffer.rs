@@ -17,7 +17,9 @@ impl Buffer {
         if self.memory.len() < self.start + len {
             self.memory = vec![0; len + LINE];
             // `align_offset` may give up (it does under Miri); then the block is merely slower.
-            self.start = Some(self.memory.as_ptr().align_offset(64)).filter(|&n| n < LINE).unwrap_or(0);
+            self.start = Some(self.memory.as_ptr().align_offset(64))
+                .filter(|&n| n < LINE)
+                .unwrap_or(0);
         }
         self.len = len;
     }

@@ -12,11 +12,19 @@ const BLOCK: usize = 2048;
 pub(crate) enum Head {
     Copy,
     /// Coefficients and bias modulo 2^32.
-    Linear { coefficients: Vec<i32>, bias: i32 },
+    Linear {
+        coefficients: Vec<i32>,
+        bias: i32,
+    },
     Mul,
     Max,
-    Quotient { bits: u8, rounding: Rounding },
-    InverseSqrt { bits: u8 },
+    Quotient {
+        bits: u8,
+        rounding: Rounding,
+    },
+    InverseSqrt {
+        bits: u8,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -33,18 +41,34 @@ impl Elementwise {
     pub(crate) fn new(head: Head, epilogue: Epilogue, operands: &[&Shape], out: &Shape) -> Self {
         let strides: Vec<Vec<isize>> = operands
             .iter()
-            .map(|shape| shape.broadcast_strides(out).into_iter().map(|s| s as isize).collect())
+            .map(|shape| {
+                shape
+                    .broadcast_strides(out)
+                    .into_iter()
+                    .map(|s| s as isize)
+                    .collect()
+            })
             .collect();
         let lists: Vec<&[isize]> = strides.iter().map(Vec::as_slice).collect();
         let (dims, strides) = strided::merge_lists(&out.dims(), &lists);
-        Self { head, epilogue, elements: out.elements(), dims, strides }
+        Self {
+            head,
+            epilogue,
+            elements: out.elements(),
+            dims,
+            strides,
+        }
     }
 
     pub(crate) fn run(&self, run: Run, operands: &[Operand<'_>], out: &mut [i32]) {
         // Operands that all have the result's shape need no walk, and samples may follow one another in one row.
         let flat = self.dims.len() == 1 && self.strides.iter().all(|s| s[0] == 1);
         if flat && operands.iter().all(|x| !x.shared) {
-            let start = Start { at: &[], sample: 0, whole: true };
+            let start = Start {
+                at: &[],
+                sample: 0,
+                whole: true,
+            };
             self.row(run.isa, operands, start, out);
             return;
         }
@@ -65,22 +89,46 @@ impl Elementwise {
             &mut many
         };
         for out in out.chunks_exact_mut(self.dims[rank]) {
-            self.row(isa, operands, Start { at, sample: s, whole: false }, out);
+            self.row(
+                isa,
+                operands,
+                Start {
+                    at,
+                    sample: s,
+                    whole: false,
+                },
+                out,
+            );
             for axis in (0..rank).rev() {
                 index[axis] += 1;
-                at.iter_mut().zip(&self.strides).for_each(|(at, s)| *at += s[axis]);
+                at.iter_mut()
+                    .zip(&self.strides)
+                    .for_each(|(at, s)| *at += s[axis]);
                 if index[axis] < self.dims[axis] {
                     break;
                 }
                 let n = self.dims[axis] as isize;
-                at.iter_mut().zip(&self.strides).for_each(|(at, s)| *at -= s[axis] * n);
+                at.iter_mut()
+                    .zip(&self.strides)
+                    .for_each(|(at, s)| *at -= s[axis] * n);
                 index[axis] = 0;
             }
         }
     }
 
-    fn term<'a>(&self, operand: &Operand<'a>, start: Start<'_>, i: usize, skip: usize, n: usize) -> Term<'a> {
-        let data = if start.whole { operand.data } else { operand.sample(start.sample) };
+    fn term<'a>(
+        &self,
+        operand: &Operand<'a>,
+        start: Start<'_>,
+        i: usize,
+        skip: usize,
+        n: usize,
+    ) -> Term<'a> {
+        let data = if start.whole {
+            operand.data
+        } else {
+            operand.sample(start.sample)
+        };
         let at = start.at.get(i).map_or(0, |&at| at as usize);
         if start.whole || self.strides[i][self.dims.len() - 1] == 1 {
             Term::Row(&data[at + skip..at + skip + n])

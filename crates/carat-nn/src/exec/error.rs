@@ -35,7 +35,9 @@ pub enum ExecError {
         found: Shape,
     },
     /// A stacked input has a length that is not the number of samples times the input's elements.
-    #[error("input `{name}` holds {found} values where {samples} samples of {expected} were announced")]
+    #[error(
+        "input `{name}` holds {found} values where {samples} samples of {expected} were announced"
+    )]
     InputLength {
         /// Name of the input.
         name: String,
@@ -65,7 +67,9 @@ pub enum ExecError {
         range: Range,
     },
     /// The program needs more working memory than the caller allows.
-    #[error("the program needs {needed} bytes of working memory, but the limit is {limit}; raise `memory_limit`")]
+    #[error(
+        "the program needs {needed} bytes of working memory, but the limit is {limit}; raise `memory_limit`"
+    )]
     Memory {
         /// Bytes needed for one sample.
         needed: u64,

@@ -24,7 +24,12 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { threads: 0, simd: Simd::Auto, memory_limit: 16 << 30, parallel_work: 1 << 22 }
+        Self {
+            threads: 0,
+            simd: Simd::Auto,
+            memory_limit: 16 << 30,
+            parallel_work: 1 << 22,
+        }
     }
 }
 
@@ -120,7 +125,13 @@ impl Executable {
         input::check(&self.program, inputs, None)?;
         let slices: Vec<&[i32]> = inputs.iter().map(Tensor::data).collect();
         let outputs = self.execute(1, &slices)?;
-        Ok(self.program.outputs.iter().zip(outputs).map(|(spec, data)| self.tensor(spec.value, data)).collect())
+        Ok(self
+            .program
+            .outputs
+            .iter()
+            .zip(outputs)
+            .map(|(spec, data)| self.tensor(spec.value, data))
+            .collect())
     }
 
     /// Runs a batch of samples. The result is the same as that of [`Executable::run`] on each.
@@ -132,16 +143,28 @@ impl Executable {
             input::check(&self.program, inputs, Some(s))?;
         }
         let stacked: Vec<Vec<i32>> = (0..self.program.inputs.len())
-            .map(|i| batch.iter().flat_map(|inputs| inputs[i].data()).copied().collect())
+            .map(|i| {
+                batch
+                    .iter()
+                    .flat_map(|inputs| inputs[i].data())
+                    .copied()
+                    .collect()
+            })
             .collect();
         let slices: Vec<&[i32]> = stacked.iter().map(Vec::as_slice).collect();
         let outputs = self.execute(batch.len(), &slices)?;
-        let each: Vec<usize> = outputs.iter().map(|data| data.len() / batch.len().max(1)).collect();
-        let sample = |s: usize| {
-            self.program.outputs.iter().zip(&outputs).zip(&each).map(move |((spec, data), &n)| {
-                self.tensor(spec.value, data[s * n..(s + 1) * n].to_vec())
-            })
-        };
+        let each: Vec<usize> = outputs
+            .iter()
+            .map(|data| data.len() / batch.len().max(1))
+            .collect();
+        let sample =
+            |s: usize| {
+                self.program.outputs.iter().zip(&outputs).zip(&each).map(
+                    move |((spec, data), &n)| {
+                        self.tensor(spec.value, data[s * n..(s + 1) * n].to_vec())
+                    },
+                )
+            };
         Ok((0..batch.len()).map(|s| sample(s).collect()).collect())
     }
 
@@ -150,9 +173,18 @@ impl Executable {
     ///
     /// # Errors
     /// As [`Executable::run`]; [`ExecError::InputLength`] if a slice has another length than `samples` inputs.
-    pub fn run_stacked(&self, samples: usize, inputs: &[&[i32]]) -> Result<Vec<Vec<i32>>, ExecError> {
+    pub fn run_stacked(
+        &self,
+        samples: usize,
+        inputs: &[&[i32]],
+    ) -> Result<Vec<Vec<i32>>, ExecError> {
         if inputs.len() != self.program.inputs.len() {
-            let names: Vec<_> = self.program.inputs.iter().map(|x| x.name.as_str()).collect();
+            let names: Vec<_> = self
+                .program
+                .inputs
+                .iter()
+                .map(|x| x.name.as_str())
+                .collect();
             return Err(ExecError::InputCount {
                 sample: None,
                 expected: names.len(),
@@ -164,12 +196,23 @@ impl Executable {
             let expected = spec.shape.elements();
             if Some(data.len()) != expected.checked_mul(samples) {
                 let (name, found) = (spec.name.clone(), data.len());
-                return Err(ExecError::InputLength { name, samples, expected, found });
+                return Err(ExecError::InputLength {
+                    name,
+                    samples,
+                    expected,
+                    found,
+                });
             }
             if let Some((at, value)) = input::outside(data, spec.range) {
                 let (sample, element) = (Some(at / expected), at % expected);
                 let (name, range) = (spec.name.clone(), spec.range);
-                return Err(ExecError::InputRange { sample, name, element, value, range });
+                return Err(ExecError::InputRange {
+                    sample,
+                    name,
+                    element,
+                    value,
+                    range,
+                });
             }
         }
         self.execute(samples, inputs)
@@ -181,23 +224,46 @@ impl Executable {
     /// As [`Executable::run`].
     pub fn trace(&self, inputs: &[Tensor]) -> Result<Trace, ExecError> {
         input::check(&self.program, inputs, None)?;
-        let plan = self.traced.get_or_init(|| Plan::new(&self.program, &self.constants, self.isa, false));
+        let plan = self
+            .traced
+            .get_or_init(|| Plan::new(&self.program, &self.constants, self.isa, false));
         let slices: Vec<&[i32]> = inputs.iter().map(Tensor::data).collect();
         let mut session = Session::default();
-        self.spread(plan.work, || session.run(plan, &self.constants, self.run_of(1, self.spreads(plan.work)), &slices))?;
+        self.spread(plan.work, || {
+            session.run(
+                plan,
+                &self.constants,
+                self.run_of(1, self.spreads(plan.work)),
+                &slices,
+            )
+        })?;
         let value = |id: carat_program::ValueId| {
             let n = self.program.value(id).map_or(0, |v| v.shape.elements());
-            self.tensor(id, session.value(plan, &self.constants, id.index())[..n].to_vec())
+            self.tensor(
+                id,
+                session.value(plan, &self.constants, id.index())[..n].to_vec(),
+            )
         };
         Ok(Trace {
             inputs: inputs.to_vec(),
-            nodes: (0..self.program.nodes.len()).map(|i| value(self.program.node_value(i))).collect(),
-            outputs: self.program.outputs.iter().map(|out| value(out.value)).collect(),
+            nodes: (0..self.program.nodes.len())
+                .map(|i| value(self.program.node_value(i)))
+                .collect(),
+            outputs: self
+                .program
+                .outputs
+                .iter()
+                .map(|out| value(out.value))
+                .collect(),
         })
     }
 
     fn run_of(&self, samples: usize, parallel: bool) -> Run {
-        Run { isa: self.isa, samples, parallel: parallel.then_some(self.parallel_work) }
+        Run {
+            isa: self.isa,
+            samples,
+            parallel: parallel.then_some(self.parallel_work),
+        }
     }
 
     /// Work is counted in eighths of multiply-adds.
@@ -206,41 +272,74 @@ impl Executable {
     }
 
     fn tensor(&self, id: carat_program::ValueId, data: Vec<i32>) -> Tensor {
-        let shape = self.program.value(id).map(|v| v.shape.clone()).unwrap_or_default();
-        Tensor::new(shape, data).expect("outputs have their shape, and their range was proven within ±HALF")
+        let shape = self
+            .program
+            .value(id)
+            .map(|v| v.shape.clone())
+            .unwrap_or_default();
+        Tensor::new(shape, data)
+            .expect("outputs have their shape, and their range was proven within ±HALF")
     }
 
     /// Runs checked, stacked inputs.
     fn execute(&self, samples: usize, inputs: &[&[i32]]) -> Result<Vec<Vec<i32>>, ExecError> {
-        let lengths: Vec<usize> = self.program.inputs.iter().map(|x| x.shape.elements()).collect();
+        let lengths: Vec<usize> = self
+            .program
+            .inputs
+            .iter()
+            .map(|x| x.shape.elements())
+            .collect();
         let sizes: Vec<usize> = self
             .program
             .outputs
             .iter()
-            .map(|out| self.program.value(out.value).map_or(0, |v| v.shape.elements()))
+            .map(|out| {
+                self.program
+                    .value(out.value)
+                    .map_or(0, |v| v.shape.elements())
+            })
             .collect();
         let mut outputs: Vec<Vec<i32>> = sizes.iter().map(|n| vec![0; n * samples]).collect();
         let all = self.plan.work.saturating_mul(samples);
         let spread = self.spreads(all);
-        let fits = (BLOCK_ELEMENTS / self.plan.slots.iter().sum::<usize>().max(1)).clamp(1, BLOCK_SAMPLES);
-        let block = if spread { fits.min(samples.div_ceil(self.threads)) } else { fits }.max(1);
+        let fits =
+            (BLOCK_ELEMENTS / self.plan.slots.iter().sum::<usize>().max(1)).clamp(1, BLOCK_SAMPLES);
+        let block = if spread {
+            fits.min(samples.div_ceil(self.threads))
+        } else {
+            fits
+        }
+        .max(1);
         // Each block's part of each output.
-        let mut parts: Vec<Vec<&mut [i32]>> = (0..samples.div_ceil(block)).map(|_| vec![]).collect();
+        let mut parts: Vec<Vec<&mut [i32]>> =
+            (0..samples.div_ceil(block)).map(|_| vec![]).collect();
         for (out, n) in outputs.iter_mut().zip(&sizes) {
-            parts.iter_mut().zip(out.chunks_mut(block * n)).for_each(|(part, out)| part.push(out));
+            parts
+                .iter_mut()
+                .zip(out.chunks_mut(block * n))
+                .for_each(|(part, out)| part.push(out));
         }
         let across = spread && parts.len() > 1;
         let one = |(i, mut part): (usize, Vec<&mut [i32]>)| {
             let n = block.min(samples - i * block);
-            let from: Vec<&[i32]> =
-                inputs.iter().zip(&lengths).map(|(x, len)| &x[i * block * len..][..n * len]).collect();
+            let from: Vec<&[i32]> = inputs
+                .iter()
+                .zip(&lengths)
+                .map(|(x, len)| &x[i * block * len..][..n * len])
+                .collect();
             let mut session = self.session();
-            session.run(&self.plan, &self.constants, self.run_of(n, spread && !across), &from);
+            session.run(
+                &self.plan,
+                &self.constants,
+                self.run_of(n, spread && !across),
+                &from,
+            );
             for (out, spec) in part.iter_mut().zip(&self.program.outputs) {
                 let value = session.value(&self.plan, &self.constants, spec.value.index());
                 if self.program.constant_index(spec.value).is_some() {
                     let each = out.len() / n;
-                    out.chunks_exact_mut(each).for_each(|out| out.copy_from_slice(&value[..each]));
+                    out.chunks_exact_mut(each)
+                        .for_each(|out| out.copy_from_slice(&value[..each]));
                 } else {
                     out.copy_from_slice(&value[..out.len()]);
                 }
@@ -261,21 +360,33 @@ impl Executable {
             return Ok(f());
         }
         let pool = self.pool.get_or_init(|| {
-            rayon::ThreadPoolBuilder::new().num_threads(self.threads).build().map_err(|e| e.to_string())
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(self.threads)
+                .build()
+                .map_err(|e| e.to_string())
         });
         match pool {
             Ok(pool) => Ok(pool.install(f)),
-            Err(reason) => Err(ExecError::Threads { threads: self.threads, reason: reason.clone() }),
+            Err(reason) => Err(ExecError::Threads {
+                threads: self.threads,
+                reason: reason.clone(),
+            }),
         }
     }
 
     fn session(&self) -> Session {
-        let mut idle = self.sessions.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut idle = self
+            .sessions
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         idle.pop().unwrap_or_default()
     }
 
     fn give_back(&self, session: Session) {
-        self.sessions.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(session);
+        self.sessions
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .push(session);
     }
 }
 

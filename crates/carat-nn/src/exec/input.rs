@@ -4,7 +4,11 @@ use super::ExecError;
 use carat_program::{Op, Program, ProgramError, Range, Tensor, Weights};
 
 /// Checks number, shapes and ranges of one sample's inputs.
-pub(crate) fn check(program: &Program, inputs: &[Tensor], sample: Option<usize>) -> Result<(), ExecError> {
+pub(crate) fn check(
+    program: &Program,
+    inputs: &[Tensor],
+    sample: Option<usize>,
+) -> Result<(), ExecError> {
     if inputs.len() != program.inputs.len() {
         let names: Vec<_> = program.inputs.iter().map(|x| x.name.as_str()).collect();
         return Err(ExecError::InputCount {
@@ -25,7 +29,13 @@ pub(crate) fn check(program: &Program, inputs: &[Tensor], sample: Option<usize>)
         }
         if let Some((element, value)) = outside(tensor.data(), spec.range) {
             let (name, range) = (spec.name.clone(), spec.range);
-            return Err(ExecError::InputRange { sample, name, element, value, range });
+            return Err(ExecError::InputRange {
+                sample,
+                name,
+                element,
+                value,
+                range,
+            });
         }
     }
     Ok(())
@@ -50,9 +60,17 @@ pub(crate) fn saturate(v: i64) -> i32 {
 /// Checks everything about the weights that the overflow bounds rest on: lengths, ranges and weight sums. Their hash
 /// tree was checked when the model was read ([`carat_program::ModelFile::decode`]); it adds nothing here.
 pub(crate) fn check_weights(program: &Program, weights: &Weights) -> Result<(), ProgramError> {
-    let wrong = |index, reason: &str| Err(ProgramError::Constant { index, reason: reason.to_string() });
+    let wrong = |index, reason: &str| {
+        Err(ProgramError::Constant {
+            index,
+            reason: reason.to_string(),
+        })
+    };
     if weights.data.len() != program.constants.len() {
-        return wrong(weights.data.len(), "the number of weight tensors differs from the program's");
+        return wrong(
+            weights.data.len(),
+            "the number of weight tensors differs from the program's",
+        );
     }
     for (i, (c, data)) in program.constants.iter().zip(&weights.data).enumerate() {
         if data.len() != c.shape.elements() {
@@ -63,9 +81,15 @@ pub(crate) fn check_weights(program: &Program, weights: &Weights) -> Result<(), 
         }
     }
     for (i, node) in program.nodes.iter().enumerate() {
-        let (Op::Contract { l1: Some(l1), .. } | Op::Conv { l1: Some(l1), .. }) = &node.op else { continue };
+        let (Op::Contract { l1: Some(l1), .. } | Op::Conv { l1: Some(l1), .. }) = &node.op else {
+            continue;
+        };
         if weights.l1(program, &node.op, &node.inputs) != Some(*l1) {
-            return Err(ProgramError::WrongRecord { node: i, op: node.op.name(), what: "a weight sum" });
+            return Err(ProgramError::WrongRecord {
+                node: i,
+                op: node.op.name(),
+                what: "a weight sum",
+            });
         }
     }
     Ok(())

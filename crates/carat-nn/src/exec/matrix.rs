@@ -58,22 +58,46 @@ pub(crate) struct Known<'a> {
 }
 
 impl Matrix {
-    pub(crate) fn new(spec: &Contraction, a: Known<'_>, b: Known<'_>, out: &Shape, isa: Isa) -> Self {
+    pub(crate) fn new(
+        spec: &Contraction,
+        a: Known<'_>,
+        b: Known<'_>,
+        out: &Shape,
+        isa: Isa,
+    ) -> Self {
         let only = |mine: &[u8], other: &[u8]| -> Vec<u8> {
-            spec.out.iter().copied().filter(|l| mine.contains(l) && !other.contains(l)).collect()
+            spec.out
+                .iter()
+                .copied()
+                .filter(|l| mine.contains(l) && !other.contains(l))
+                .collect()
         };
         let swapped = match spec.out.last() {
             Some(l) if spec.a.contains(l) && spec.b.contains(l) => {
                 // The columns are strided either way: let the longer side fill the lanes.
-                length(&only(&spec.a, &spec.b), &spec.a, a.shape) > length(&only(&spec.b, &spec.a), &spec.b, b.shape)
+                length(&only(&spec.a, &spec.b), &spec.a, a.shape)
+                    > length(&only(&spec.b, &spec.a), &spec.b, b.shape)
             }
             Some(l) => spec.a.contains(l),
             None => false,
         };
-        let (la, lb, a, b) = if swapped { (&spec.b, &spec.a, b, a) } else { (&spec.a, &spec.b, a, b) };
-        let batch: Vec<u8> = spec.out.iter().copied().filter(|l| la.contains(l) && lb.contains(l)).collect();
+        let (la, lb, a, b) = if swapped {
+            (&spec.b, &spec.a, b, a)
+        } else {
+            (&spec.a, &spec.b, a, b)
+        };
+        let batch: Vec<u8> = spec
+            .out
+            .iter()
+            .copied()
+            .filter(|l| la.contains(l) && lb.contains(l))
+            .collect();
         let (rows, columns) = (only(la, lb), only(lb, la));
-        let steps: Vec<u8> = la.iter().copied().filter(|l| !spec.out.contains(l)).collect();
+        let steps: Vec<u8> = la
+            .iter()
+            .copied()
+            .filter(|l| !spec.out.contains(l))
+            .collect();
         let table = |labels: &[u8], of: &[u8], shape: &Shape| {
             let strides = shape.strides();
             let axes: Vec<_> = labels
@@ -100,7 +124,10 @@ impl Matrix {
         let words = if wide { depth } else { depth.div_ceil(2) };
         let places = [&batch, &rows, &columns].map(|labels| table(labels, &spec.out, out));
         let direct = places.iter().rev().try_fold(1usize, |unit, list| {
-            let ok = list.iter().enumerate().all(|(i, &at)| at as usize == i * unit);
+            let ok = list
+                .iter()
+                .enumerate()
+                .all(|(i, &at)| at as usize == i * unit);
             ok.then_some(unit * list.len())
         });
         let (n_rows, n_columns) = (a_side.rows.len(), b_side.rows.len());
@@ -142,7 +169,8 @@ impl Matrix {
     pub(crate) fn packed_words(spec: &Contraction, a: &Shape, b: &Shape) -> u64 {
         // Panels round the lane axis, whichever it is, up to whole panels; odd depths round up to pairs.
         let padded = |labels: &[u8], shape: &Shape| {
-            let lanes = length(&spec.out, labels, shape).max(1) / length(&batch_labels(spec), labels, shape).max(1);
+            let lanes = length(&spec.out, labels, shape).max(1)
+                / length(&batch_labels(spec), labels, shape).max(1);
             (shape.elements() / lanes) as u64 * (lanes.next_multiple_of(LANES) as u64)
         };
         padded(&spec.a, a) + padded(&spec.b, b)
@@ -150,10 +178,15 @@ impl Matrix {
 
     pub(crate) fn axes(spec: &Contraction) -> TileAxes {
         let only = |mine: &[u8], other: &[u8]| -> Vec<usize> {
-            (0..spec.out.len()).filter(|&i| mine.contains(&spec.out[i]) && !other.contains(&spec.out[i])).collect()
+            (0..spec.out.len())
+                .filter(|&i| mine.contains(&spec.out[i]) && !other.contains(&spec.out[i]))
+                .collect()
         };
         let (a, b) = (only(&spec.a, &spec.b), only(&spec.b, &spec.a));
-        TileAxes { rows: a, columns: b }
+        TileAxes {
+            rows: a,
+            columns: b,
+        }
     }
 
     /// Whether rows stand for the second operand's axes.
@@ -170,10 +203,21 @@ impl Matrix {
         self.batch * self.rows * self.columns * self.depth
     }
 
-    pub(crate) fn run(&self, run: Run, operands: &[Operand<'_>], scratch: &mut Scratch, out: &mut [i32]) {
+    pub(crate) fn run(
+        &self,
+        run: Run,
+        operands: &[Operand<'_>],
+        scratch: &mut Scratch,
+        out: &mut [i32],
+    ) {
         let [x, y] = operands else { return };
         let (x, y) = if self.swapped { (y, x) } else { (x, y) };
-        let Scratch { a: pack_a, b: pack_b, d: result, .. } = scratch;
+        let Scratch {
+            a: pack_a,
+            b: pack_b,
+            d: result,
+            ..
+        } = scratch;
         let each = self.batch * self.rows * self.columns;
         let target = match &self.scatter {
             None => &mut *out,
@@ -186,19 +230,29 @@ impl Matrix {
             // Samples are further rows of one product.
             (Some(packed), 1) if !x.shared => {
                 let rows = self.rows * run.samples;
-                let a: &[i32] = if self.wide && self.a.steps_contiguous && self.a.is_row_major(self.depth) {
-                    x.data
-                } else {
-                    let pack = pack_a.sized(rows * self.words);
-                    for (s, to) in pack.chunks_exact_mut(self.rows * self.words).enumerate() {
-                        self.a.pack_rows(run.isa, self.wide, self.words, x.sample(s), to);
-                    }
-                    pack
-                };
-                self.multiply(run.isa, &self.job(a, rows, packed.as_slice()), target, parallel);
+                let a: &[i32] =
+                    if self.wide && self.a.steps_contiguous && self.a.is_row_major(self.depth) {
+                        x.data
+                    } else {
+                        let pack = pack_a.sized(rows * self.words);
+                        for (s, to) in pack.chunks_exact_mut(self.rows * self.words).enumerate() {
+                            self.a
+                                .pack_rows(run.isa, self.wide, self.words, x.sample(s), to);
+                        }
+                        pack
+                    };
+                self.multiply(
+                    run.isa,
+                    &self.job(a, rows, packed.as_slice()),
+                    target,
+                    parallel,
+                );
             }
             _ => {
-                for (i, to) in target.chunks_exact_mut(self.rows * self.columns).enumerate() {
+                for (i, to) in target
+                    .chunks_exact_mut(self.rows * self.columns)
+                    .enumerate()
+                {
                     let (s, i) = (i / self.batch, i % self.batch);
                     let a: &[i32] = match &self.a.packed {
                         Some(packed) => &packed.as_slice()[i * self.rows * self.words..],
@@ -214,7 +268,8 @@ impl Matrix {
                         None => {
                             let pack = pack_b.sized(panels * panel_stride);
                             let from = &y.sample(s)[self.b.batches[i] as usize..];
-                            self.b.pack_panels(run.isa, self.wide, self.words, from, pack);
+                            self.b
+                                .pack_panels(run.isa, self.wide, self.words, from, pack);
                             pack
                         }
                     };
@@ -253,28 +308,52 @@ impl Matrix {
     /// One product into a contiguous result, over threads by rows, or by columns where there are few rows.
     fn multiply(&self, isa: Isa, job: &Job<'_>, to: &mut [i32], parallel: bool) {
         let columns = self.columns;
-        let sink = |to, row, column| Dense { to, columns, row, column, epilogue: &self.epilogue };
+        let sink = |to, row, column| Dense {
+            to,
+            columns,
+            row,
+            column,
+            epilogue: &self.epilogue,
+        };
         if !parallel {
             simd::gemm(isa, job, &mut sink(to, 0, 0));
         } else if job.rows >= 32 {
-            let rows = job.rows.div_ceil(rayon::current_num_threads() * 2).next_multiple_of(8);
-            to.par_chunks_mut(rows * columns).enumerate().for_each(|(i, to)| {
-                let part = Job { a: &job.a[i * rows * job.a_stride..], rows: to.len() / columns, ..*job };
-                simd::gemm(isa, &part, &mut sink(to, i * rows, 0));
-            });
+            let rows = job
+                .rows
+                .div_ceil(rayon::current_num_threads() * 2)
+                .next_multiple_of(8);
+            to.par_chunks_mut(rows * columns)
+                .enumerate()
+                .for_each(|(i, to)| {
+                    let part = Job {
+                        a: &job.a[i * rows * job.a_stride..],
+                        rows: to.len() / columns,
+                        ..*job
+                    };
+                    simd::gemm(isa, &part, &mut sink(to, i * rows, 0));
+                });
         } else if job.rows == 1 {
-            let panels = job.panels.div_ceil(rayon::current_num_threads()).next_multiple_of(4);
-            to.par_chunks_mut(panels * LANES).enumerate().for_each(|(i, to)| {
-                let part = Job {
-                    b: &job.b[i * panels * job.panel_stride..],
-                    panels: to.len().div_ceil(LANES),
-                    ..*job
-                };
-                simd::gemm(isa, &part, &mut sink(to, 0, i * panels * LANES));
-            });
+            let panels = job
+                .panels
+                .div_ceil(rayon::current_num_threads())
+                .next_multiple_of(4);
+            to.par_chunks_mut(panels * LANES)
+                .enumerate()
+                .for_each(|(i, to)| {
+                    let part = Job {
+                        b: &job.b[i * panels * job.panel_stride..],
+                        panels: to.len().div_ceil(LANES),
+                        ..*job
+                    };
+                    simd::gemm(isa, &part, &mut sink(to, 0, i * panels * LANES));
+                });
         } else {
             to.par_chunks_mut(columns).enumerate().for_each(|(i, to)| {
-                let part = Job { a: &job.a[i * job.a_stride..], rows: 1, ..*job };
+                let part = Job {
+                    a: &job.a[i * job.a_stride..],
+                    rows: 1,
+                    ..*job
+                };
                 simd::gemm(isa, &part, &mut sink(to, i, 0));
             });
         }
@@ -282,11 +361,19 @@ impl Matrix {
 }
 
 fn length(labels: &[u8], of: &[u8], shape: &Shape) -> usize {
-    labels.iter().filter_map(|l| of.iter().position(|m| m == l)).map(|axis| shape.dim(axis)).product()
+    labels
+        .iter()
+        .filter_map(|l| of.iter().position(|m| m == l))
+        .map(|axis| shape.dim(axis))
+        .product()
 }
 
 fn batch_labels(spec: &Contraction) -> Vec<u8> {
-    spec.out.iter().copied().filter(|l| spec.a.contains(l) && spec.b.contains(l)).collect()
+    spec.out
+        .iter()
+        .copied()
+        .filter(|l| spec.a.contains(l) && spec.b.contains(l))
+        .collect()
 }
 
 fn contiguous(table: &[u32]) -> bool {
@@ -295,7 +382,10 @@ fn contiguous(table: &[u32]) -> bool {
 
 impl Side {
     fn is_row_major(&self, depth: usize) -> bool {
-        self.rows.iter().enumerate().all(|(i, &at)| at as usize == i * depth)
+        self.rows
+            .iter()
+            .enumerate()
+            .all(|(i, &at)| at as usize == i * depth)
     }
 
     /// `to[r][word]`: each row's summation steps, one after the other.
@@ -305,7 +395,10 @@ impl Side {
             match (wide, self.steps_contiguous) {
                 (false, true) => simd::pair_up(isa, to, &from[..self.steps.len()]),
                 (true, true) => copy(to, &from[..words]),
-                (true, false) => to.iter_mut().zip(&self.steps).for_each(|(t, &k)| *t = from[k as usize]),
+                (true, false) => to
+                    .iter_mut()
+                    .zip(&self.steps)
+                    .for_each(|(t, &k)| *t = from[k as usize]),
                 (false, false) => {
                     for (t, k) in to.iter_mut().zip(self.steps.chunks(2)) {
                         let high = k.get(1).map_or(0, |&k| from[k as usize] << 16);
@@ -318,13 +411,21 @@ impl Side {
 
     /// `to[panel][word][lane]`, where this side's rows are the lanes; lanes beyond the last row are zero.
     fn pack_panels(&self, isa: Isa, wide: bool, words: usize, from: &[i32], to: &mut [i32]) {
-        for (p, (to, rows)) in to.chunks_exact_mut(words * LANES).zip(self.rows.chunks(LANES)).enumerate() {
+        for (p, (to, rows)) in to
+            .chunks_exact_mut(words * LANES)
+            .zip(self.rows.chunks(LANES))
+            .enumerate()
+        {
             let n = rows.len();
             for (k, to) in to.chunks_exact_mut(LANES).enumerate() {
                 to[n..].fill(0);
                 let to = &mut to[..n];
                 let step = |k: usize| self.steps.get(k).map(|&at| &from[at as usize..]);
-                let (low, high) = if wide { (step(k), None) } else { (step(2 * k), step(2 * k + 1)) };
+                let (low, high) = if wide {
+                    (step(k), None)
+                } else {
+                    (step(2 * k), step(2 * k + 1))
+                };
                 let Some(low) = low else { continue };
                 if self.rows_contiguous {
                     let lanes = p * LANES..p * LANES + n;
@@ -336,7 +437,11 @@ impl Side {
                 } else {
                     for (t, &r) in to.iter_mut().zip(rows) {
                         let v = low[r as usize];
-                        *t = if wide { v } else { v & 0xffff | high.map_or(0, |h| h[r as usize] << 16) };
+                        *t = if wide {
+                            v
+                        } else {
+                            v & 0xffff | high.map_or(0, |h| h[r as usize] << 16)
+                        };
                     }
                 }
             }
@@ -356,10 +461,19 @@ struct Dense<'a> {
 
 impl Sink for Dense<'_> {
     #[inline(always)]
-    fn row(&mut self, row: usize, column: usize, values: &mut [[i32; LANES]]) {
-        self.epilogue.row(values, self.row + row, self.column + column);
-        let n = (values.len() * LANES).min(self.columns - self.column - column);
-        let start = if self.column > 0 { column } else { row * self.columns + column };
-        copy(&mut self.to[start..start + n], &values.as_flattened()[..n]);
+    fn tile(&mut self, row: usize, column: usize, panels: usize, values: &mut [[i32; LANES]]) {
+        self.epilogue
+            .tile(values, panels, self.row + row, self.column + column);
+        let n = (panels * LANES).min(self.columns - self.column - column);
+        // Only the part of a single row may begin at a later column.
+        let mut start = if self.column > 0 {
+            column
+        } else {
+            row * self.columns + column
+        };
+        for values in values.chunks_exact(panels) {
+            copy(&mut self.to[start..start + n], &values.as_flattened()[..n]);
+            start += self.columns;
+        }
     }
 }

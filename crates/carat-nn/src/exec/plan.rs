@@ -28,7 +28,10 @@ pub(crate) enum Kernel {
     Pool(Pool),
     Copy(Copy),
     /// One copy per operand, over a border of one value where there is one.
-    Assemble { copies: Vec<Copy>, border: Option<i32> },
+    Assemble {
+        copies: Vec<Copy>,
+        border: Option<i32>,
+    },
     Gather(Gather),
 }
 
@@ -58,15 +61,27 @@ pub(crate) struct Plan {
 /// Working memory that preparing and running a program takes, before anything is allocated. Saturated.
 pub(crate) fn bytes_needed(program: &Program) -> u64 {
     let words = program.nodes.iter().fold(0u64, |sum, node| {
-        let shape = |i: usize| node.inputs.get(i).and_then(|&id| program.value(id)).map(|v| v.shape);
+        let shape = |i: usize| {
+            node.inputs
+                .get(i)
+                .and_then(|&id| program.value(id))
+                .map(|v| v.shape)
+        };
         let packed = match (&node.op, shape(0), shape(1)) {
             (Op::Contract { spec, .. }, Some(a), Some(b)) => Matrix::packed_words(spec, a, b),
-            (Op::Conv { geometry, .. }, Some(x), Some(w)) => Convolution::packed_words(geometry, x, w, &node.shape),
+            (Op::Conv { geometry, .. }, Some(x), Some(w)) => {
+                Convolution::packed_words(geometry, x, w, &node.shape)
+            }
             _ => 0,
         };
-        sum.saturating_add(packed).saturating_add(node.shape.elements() as u64)
+        sum.saturating_add(packed)
+            .saturating_add(node.shape.elements() as u64)
     });
-    let inputs: u64 = program.inputs.iter().map(|x| x.shape.elements() as u64).sum();
+    let inputs: u64 = program
+        .inputs
+        .iter()
+        .map(|x| x.shape.elements() as u64)
+        .sum();
     words.saturating_add(inputs).saturating_mul(4)
 }
 
@@ -135,9 +150,16 @@ impl<'a> Planner<'a> {
     }
 
     fn known(&self, id: ValueId) -> Known<'a> {
-        let data = self.program.constant_index(id).map(|c| self.constants[c].as_slice());
+        let data = self
+            .program
+            .constant_index(id)
+            .map(|c| self.constants[c].as_slice());
         match self.program.value(id) {
-            Some(v) => Known { shape: v.shape, range: v.range, data },
+            Some(v) => Known {
+                shape: v.shape,
+                range: v.range,
+                data,
+            },
             None => unreachable!("validated programs define what they use"),
         }
     }
@@ -145,7 +167,11 @@ impl<'a> Planner<'a> {
     /// The operands that a step reads (a table has moved into the epilogue).
     fn operands(&self, node: usize) -> Vec<ValueId> {
         let node = &self.program.nodes[node];
-        let list = if matches!(node.op, Op::Lut { .. }) { &node.inputs[..1] } else { &node.inputs[..] };
+        let list = if matches!(node.op, Op::Lut { .. }) {
+            &node.inputs[..1]
+        } else {
+            &node.inputs[..]
+        };
         list.iter().map(|id| self.root[id.index()]).collect()
     }
 
@@ -166,7 +192,10 @@ impl<'a> Planner<'a> {
             }
             Op::Conv { geometry, .. } => {
                 let mut convolution = Convolution::new(geometry, x, second(), out, self.isa);
-                let axes = TileAxes { rows: vec![1], columns: vec![] };
+                let axes = TileAxes {
+                    rows: vec![1],
+                    columns: vec![],
+                };
                 convolution.set_epilogue(Epilogue::new(self.fuse(result, vec![], &axes, fuse)));
                 Kernel::Convolution(Box::new(convolution))
             }
@@ -177,14 +206,32 @@ impl<'a> Planner<'a> {
             Op::Linear { coefficients, bias } => {
                 // Modulo 2^32, as all arithmetic here.
                 let coefficients = coefficients.iter().map(|&c| c as i32).collect();
-                self.elementwise(i, Head::Linear { coefficients, bias: *bias as i32 }, None, fuse, result)
+                self.elementwise(
+                    i,
+                    Head::Linear {
+                        coefficients,
+                        bias: *bias as i32,
+                    },
+                    None,
+                    fuse,
+                    result,
+                )
             }
             Op::Mul => self.elementwise(i, Head::Mul, None, fuse, result),
             Op::Max => self.elementwise(i, Head::Max, None, fuse, result),
-            Op::Quotient { bits, rounding } => {
-                self.elementwise(i, Head::Quotient { bits: *bits, rounding: *rounding }, None, fuse, result)
+            Op::Quotient { bits, rounding } => self.elementwise(
+                i,
+                Head::Quotient {
+                    bits: *bits,
+                    rounding: *rounding,
+                },
+                None,
+                fuse,
+                result,
+            ),
+            Op::InverseSqrt { bits } => {
+                self.elementwise(i, Head::InverseSqrt { bits: *bits }, None, fuse, result)
             }
-            Op::InverseSqrt { bits } => self.elementwise(i, Head::InverseSqrt { bits: *bits }, None, fuse, result),
             Op::Shift { .. } | Op::Clamp { .. } | Op::Lut { .. } => {
                 let first = self.unary(i);
                 self.elementwise(i, Head::Copy, first, fuse, result)
@@ -193,17 +240,44 @@ impl<'a> Planner<'a> {
             Op::Transpose { perm } => {
                 let own = strides_of(&x.shape.dims());
                 let source: Vec<_> = perm.iter().map(|&p| own[usize::from(p)]).collect();
-                Kernel::Copy(Copy::new(&out.dims(), &source, &strides_of(&out.dims()), 0, 0))
+                Kernel::Copy(Copy::new(
+                    &out.dims(),
+                    &source,
+                    &strides_of(&out.dims()),
+                    0,
+                    0,
+                ))
             }
             Op::Slice { start, step, .. } => {
                 let own = strides_of(&x.shape.dims());
                 let from = start.iter().zip(&own).map(|(&s, d)| s as isize * d).sum();
-                let source: Vec<_> = step.iter().zip(&own).map(|(&s, d)| s as isize * d).collect();
-                Kernel::Copy(Copy::new(&out.dims(), &source, &strides_of(&out.dims()), from, 0))
+                let source: Vec<_> = step
+                    .iter()
+                    .zip(&own)
+                    .map(|(&s, d)| s as isize * d)
+                    .collect();
+                Kernel::Copy(Copy::new(
+                    &out.dims(),
+                    &source,
+                    &strides_of(&out.dims()),
+                    from,
+                    0,
+                ))
             }
             Op::Broadcast { .. } => {
-                let source: Vec<_> = x.shape.broadcast_strides(out).iter().map(|&s| s as isize).collect();
-                Kernel::Copy(Copy::new(&out.dims(), &source, &strides_of(&out.dims()), 0, 0))
+                let source: Vec<_> = x
+                    .shape
+                    .broadcast_strides(out)
+                    .iter()
+                    .map(|&s| s as isize)
+                    .collect();
+                Kernel::Copy(Copy::new(
+                    &out.dims(),
+                    &source,
+                    &strides_of(&out.dims()),
+                    0,
+                    0,
+                ))
             }
             Op::Concat { axis } => {
                 let (axis, target) = (usize::from(*axis), strides_of(&out.dims()));
@@ -214,14 +288,24 @@ impl<'a> Planner<'a> {
                     at += dims[axis] as isize;
                     Copy::new(&dims, &strides_of(&dims), &target, 0, to)
                 });
-                Kernel::Assemble { copies: copies.collect(), border: None }
+                Kernel::Assemble {
+                    copies: copies.collect(),
+                    border: None,
+                }
             }
             Op::Pad { before, value, .. } => {
                 let target = strides_of(&out.dims());
-                let to = before.iter().zip(&target).map(|(&b, d)| b as isize * d).sum();
+                let to = before
+                    .iter()
+                    .zip(&target)
+                    .map(|(&b, d)| b as isize * d)
+                    .sum();
                 let dims = x.shape.dims();
                 let copy = Copy::new(&dims, &strides_of(&dims), &target, 0, to);
-                Kernel::Assemble { copies: vec![copy], border: Some(*value as i32) }
+                Kernel::Assemble {
+                    copies: vec![copy],
+                    border: Some(*value as i32),
+                }
             }
             Op::Gather { axis } => Kernel::Gather(Gather::new((*axis).into(), x.shape, out)),
         }
@@ -235,33 +319,65 @@ impl<'a> Planner<'a> {
         fuse: bool,
         result: &mut ValueId,
     ) -> Kernel {
-        let steps = self.fuse(result, first.into_iter().collect(), &TileAxes::default(), fuse);
+        let steps = self.fuse(
+            result,
+            first.into_iter().collect(),
+            &TileAxes::default(),
+            fuse,
+        );
         let node = &self.program.nodes[i];
-        let count = if matches!(node.op, Op::Lut { .. }) { 1 } else { node.inputs.len() };
-        let shapes: Vec<_> = node.inputs[..count].iter().map(|&id| self.known(id).shape).collect();
-        Kernel::Elementwise(Elementwise::new(head, Epilogue::new(steps), &shapes, &node.shape))
+        let count = if matches!(node.op, Op::Lut { .. }) {
+            1
+        } else {
+            node.inputs.len()
+        };
+        let shapes: Vec<_> = node.inputs[..count]
+            .iter()
+            .map(|&id| self.known(id).shape)
+            .collect();
+        Kernel::Elementwise(Elementwise::new(
+            head,
+            Epilogue::new(steps),
+            &shapes,
+            &node.shape,
+        ))
     }
 
     /// A node with one operand that is no constant, as an elementwise step.
     fn unary(&self, i: usize) -> Option<After> {
         let node = &self.program.nodes[i];
         Some(match &node.op {
-            Op::Shift { bits } => After::Shift { bits: (*bits).into() },
-            Op::Clamp { lo, hi } => After::Clamp { lo: saturate(*lo), hi: saturate(*hi) },
+            Op::Shift { bits } => After::Shift {
+                bits: (*bits).into(),
+            },
+            Op::Clamp { lo, hi } => After::Clamp {
+                lo: saturate(*lo),
+                hi: saturate(*hi),
+            },
             Op::Lut { offset } => {
                 let table = self.constants[self.program.constant_index(node.inputs[1])?].clone();
-                After::Lut { offset: i32::try_from(*offset).ok()?, table }
+                After::Lut {
+                    offset: i32::try_from(*offset).ok()?,
+                    table,
+                }
             }
-            Op::Linear { coefficients, bias } if node.inputs.len() == 1 => {
-                After::Affine { scale: coefficients[0] as i32, bias: *bias as i32 }
-            }
+            Op::Linear { coefficients, bias } if node.inputs.len() == 1 => After::Affine {
+                scale: coefficients[0] as i32,
+                bias: *bias as i32,
+            },
             _ => return None,
         })
     }
 
     /// Collects the elementwise steps that follow a value and that nothing else depends on. Moves `result` to the
     /// value that the last of them defines.
-    fn fuse(&mut self, result: &mut ValueId, mut steps: Vec<After>, axes: &TileAxes, on: bool) -> Vec<After> {
+    fn fuse(
+        &mut self,
+        result: &mut ValueId,
+        mut steps: Vec<After>,
+        axes: &TileAxes,
+        on: bool,
+    ) -> Vec<After> {
         let (mut reshaped, mut pending) = (false, vec![]);
         let mut at = *result;
         while on && self.uses[at.index()] == 1 {
@@ -273,7 +389,13 @@ impl<'a> Planner<'a> {
                 at = self.program.node_value(i);
                 continue;
             }
-            let step = self.unary(i).or_else(|| if reshaped { None } else { self.with_constant(i, at, axes) });
+            let step = self.unary(i).or_else(|| {
+                if reshaped {
+                    None
+                } else {
+                    self.with_constant(i, at, axes)
+                }
+            });
             let Some(step) = step else { break };
             steps.push(step);
             at = self.program.node_value(i);
@@ -290,7 +412,9 @@ impl<'a> Planner<'a> {
     /// `at` combined with a constant that varies along rows or columns only, as an elementwise step.
     fn with_constant(&self, i: usize, at: ValueId, axes: &TileAxes) -> Option<After> {
         let node = &self.program.nodes[i];
-        let &[a, b] = node.inputs.as_slice() else { return None };
+        let &[a, b] = node.inputs.as_slice() else {
+            return None;
+        };
         let (side, constant) = if a == at { (0, b) } else { (1, a) };
         let data = &self.constants[self.program.constant_index(constant)?];
         let (own, other) = (self.known(at).shape, self.known(constant).shape);
@@ -298,15 +422,27 @@ impl<'a> Planner<'a> {
             return None;
         }
         match &node.op {
-            Op::Max if data.len() == 1 => Some(After::Clamp { lo: data[0], hi: i32::MAX }),
+            Op::Max if data.len() == 1 => Some(After::Clamp {
+                lo: data[0],
+                hi: i32::MAX,
+            }),
             Op::Linear { coefficients, bias } => {
-                let (scale, factor, bias) = (coefficients[side] as i32, coefficients[1 - side] as i32, *bias as i32);
+                let (scale, factor, bias) = (
+                    coefficients[side] as i32,
+                    coefficients[1 - side] as i32,
+                    *bias as i32,
+                );
                 let addend = |v: i32| v.wrapping_mul(factor).wrapping_add(bias);
                 if data.len() == 1 {
-                    return Some(After::Affine { scale, bias: addend(data[0]) });
+                    return Some(After::Affine {
+                        scale,
+                        bias: addend(data[0]),
+                    });
                 }
                 let strides = other.broadcast_strides(own);
-                let within = |list: &[usize]| (0..strides.len()).all(|axis| strides[axis] == 0 || list.contains(&axis));
+                let within = |list: &[usize]| {
+                    (0..strides.len()).all(|axis| strides[axis] == 0 || list.contains(&axis))
+                };
                 let (along, list) = if within(&axes.columns) {
                     (Along::Columns, &axes.columns)
                 } else if within(&axes.rows) {
@@ -314,22 +450,39 @@ impl<'a> Planner<'a> {
                 } else {
                     return None;
                 };
-                let places = offsets(&list.iter().map(|&axis| (own.dim(axis), strides[axis])).collect::<Vec<_>>());
+                let places = offsets(
+                    &list
+                        .iter()
+                        .map(|&axis| (own.dim(axis), strides[axis]))
+                        .collect::<Vec<_>>(),
+                );
                 let addends = places.iter().map(|&at| addend(data[at as usize])).collect();
-                Some(After::Add { scale, addends, along })
+                Some(After::Add {
+                    scale,
+                    addends,
+                    along,
+                })
             }
             _ => None,
         }
     }
 
-    fn allocate(&self, drafts: Vec<(Kernel, Vec<ValueId>, ValueId)>, reuse: bool, work: usize) -> Plan {
+    fn allocate(
+        &self,
+        drafts: Vec<(Kernel, Vec<ValueId>, ValueId)>,
+        reuse: bool,
+        work: usize,
+    ) -> Plan {
         let program = self.program;
         let n = program.value_count();
         let mut last = vec![0usize; n];
         for (step, (_, operands, _)) in drafts.iter().enumerate() {
             operands.iter().for_each(|id| last[id.index()] = step);
         }
-        program.outputs.iter().for_each(|out| last[self.root[out.value.index()].index()] = usize::MAX);
+        program
+            .outputs
+            .iter()
+            .for_each(|out| last[self.root[out.value.index()].index()] = usize::MAX);
         let mut places: Vec<Option<Place>> = vec![None; n];
         let mut slots: Vec<usize> = vec![];
         let mut free: Vec<usize> = vec![];
@@ -337,7 +490,11 @@ impl<'a> Planner<'a> {
             // The smallest free slot that suffices, or else the largest, which then grows.
             let best = (0..free.len()).min_by_key(|&i| {
                 let size = slots[free[i]];
-                if size >= elements { (0, size) } else { (1, usize::MAX - size) }
+                if size >= elements {
+                    (0, size)
+                } else {
+                    (1, usize::MAX - size)
+                }
             });
             match best.filter(|_| reuse) {
                 Some(i) => {
@@ -357,7 +514,11 @@ impl<'a> Planner<'a> {
         let mut inputs = vec![];
         for (i, x) in program.inputs.iter().enumerate() {
             let id = program.input_value(i).index();
-            let used = !reuse || last[id] > 0 || drafts.first().is_some_and(|d| d.1.iter().any(|o| o.index() == id));
+            let used = !reuse
+                || last[id] > 0
+                || drafts
+                    .first()
+                    .is_some_and(|d| d.1.iter().any(|o| o.index() == id));
             let slot = used.then(|| take(&mut slots, &mut free, x.shape.elements()));
             places[id] = slot.map(Place::Slot);
             inputs.push(slot);
@@ -382,10 +543,21 @@ impl<'a> Planner<'a> {
                 free.push(slot);
             }
             places[result.index()] = Some(Place::Slot(slot));
-            steps.push(Step { kernel, operands, slot, elements });
+            steps.push(Step {
+                kernel,
+                operands,
+                slot,
+                elements,
+            });
         }
         let by_root = (0..n).map(|i| places[self.root[i].index()]).collect();
-        Plan { steps, slots, inputs, places: by_root, work }
+        Plan {
+            steps,
+            slots,
+            inputs,
+            places: by_root,
+            work,
+        }
     }
 }
 
@@ -401,14 +573,29 @@ impl Step {
         let mut target = std::mem::take(&mut slots[self.slot]);
         let out = target.sized(self.elements * run.samples);
         let operand = |&(place, len): &(Place, usize)| match place {
-            Place::Slot(i) => Operand { data: &slots[i].as_slice()[..len * run.samples], len, shared: false },
-            Place::Constant(c) => Operand { data: &constants[c], len, shared: true },
+            Place::Slot(i) => Operand {
+                data: &slots[i].as_slice()[..len * run.samples],
+                len,
+                shared: false,
+            },
+            Place::Constant(c) => Operand {
+                data: &constants[c],
+                len,
+                shared: true,
+            },
         };
         // Most steps have one or two operands: no allocation for those.
         let (few, many);
         let operands: &[Operand<'_>] = match self.operands.as_slice() {
             [x] => {
-                few = [operand(x), Operand { data: &[], len: 0, shared: true }];
+                few = [
+                    operand(x),
+                    Operand {
+                        data: &[],
+                        len: 0,
+                        shared: true,
+                    },
+                ];
                 &few[..1]
             }
             [x, y] => {
@@ -435,7 +622,10 @@ impl Step {
             Kernel::Assemble { copies, border } => {
                 for (s, out) in out.chunks_exact_mut(self.elements).enumerate() {
                     border.iter().for_each(|&v| out.fill(v));
-                    copies.iter().zip(operands).for_each(|(copy, x)| copy.run(x.sample(s), out));
+                    copies
+                        .iter()
+                        .zip(operands)
+                        .for_each(|(copy, x)| copy.run(x.sample(s), out));
                 }
             }
             Kernel::Gather(g) => g.run(operands[0], operands[1], out),

@@ -55,12 +55,20 @@ pub(crate) struct Reduce {
 impl Reduce {
     pub(crate) fn new(fold: Fold, axes: &[u8], x: &Shape) -> Self {
         let dims = x.dims();
-        let kept: Vec<usize> =
-            dims.iter().enumerate().map(|(i, &n)| if axes.contains(&(i as u8)) { 1 } else { n }).collect();
+        let kept: Vec<usize> = dims
+            .iter()
+            .enumerate()
+            .map(|(i, &n)| if axes.contains(&(i as u8)) { 1 } else { n })
+            .collect();
         let mut to = strides_of(&kept);
         axes.iter().for_each(|&a| to[usize::from(a)] = 0);
         let (dims, strides) = merge(&dims, [&strides_of(&dims), &to]);
-        Self { fold, dims, strides, elements: kept.iter().product() }
+        Self {
+            fold,
+            dims,
+            strides,
+            elements: kept.iter().product(),
+        }
     }
 
     pub(crate) fn run(&self, run: Run, x: Operand<'_>, out: &mut [i32]) {
@@ -92,7 +100,11 @@ pub(crate) struct ArgMax {
 impl ArgMax {
     pub(crate) fn new(axis: usize, x: &Shape) -> Self {
         let dims = x.dims();
-        Self { n: dims[axis], inner: dims[axis + 1..].iter().product(), elements: x.elements() / dims[axis] }
+        Self {
+            n: dims[axis],
+            inner: dims[axis + 1..].iter().product(),
+            elements: x.elements() / dims[axis],
+        }
     }
 
     pub(crate) fn run(&self, x: Operand<'_>, out: &mut [i32]) {
@@ -148,14 +160,27 @@ impl Pool {
                     let first = before.saturating_sub(at).div_ceil(d);
                     let end = (n + before).saturating_sub(at).div_ceil(d).min(k);
                     let count = end.saturating_sub(first);
-                    if count == 0 { (0, 0) } else { ((at + first * d - before) as u32, count as u32) }
+                    if count == 0 {
+                        (0, 0)
+                    } else {
+                        ((at + first * d - before) as u32, count as u32)
+                    }
                 })
                 .collect();
-            let full = taps.iter().enumerate().all(|(p, t)| *t == ((p as u64 * stride) as u32, k as u32));
+            let full = taps
+                .iter()
+                .enumerate()
+                .all(|(p, t)| *t == ((p as u64 * stride) as u32, k as u32));
             let inner = dims[axis + 1..].iter().product();
             let (stride, dilation) = (stride as usize, d as usize);
-            let windows =
-                Windows { n: dims[axis], inner, positions: taps.len(), count: k as usize, stride, dilation };
+            let windows = Windows {
+                n: dims[axis],
+                inner,
+                positions: taps.len(),
+                count: k as usize,
+                stride,
+                dilation,
+            };
             passes.push(Pass {
                 outer: dims[..axis].iter().product(),
                 n: dims[axis],
@@ -166,7 +191,11 @@ impl Pool {
             });
             dims[axis] = out.dim(axis);
         }
-        let fold = if kind == PoolKind::Sum { Fold::Sum } else { Fold::Max };
+        let fold = if kind == PoolKind::Sum {
+            Fold::Sum
+        } else {
+            Fold::Max
+        };
         Self { fold, passes }
     }
 
@@ -177,7 +206,11 @@ impl Pool {
             let last = self.passes.len() - 1;
             for (i, pass) in self.passes.iter().enumerate() {
                 let from = if i == 0 { x.sample(s) } else { now.as_slice() };
-                let to = if i == last { &mut *out } else { next.sized(pass.outer * pass.taps.len() * pass.inner) };
+                let to = if i == last {
+                    &mut *out
+                } else {
+                    next.sized(pass.outer * pass.taps.len() * pass.inner)
+                };
                 pass.run(run.isa, self.fold, from, to);
                 std::mem::swap(&mut now, &mut next);
             }
@@ -193,7 +226,9 @@ impl Pass {
                 Fold::Max => simd::pool_max(isa, x, out, windows),
             };
         }
-        let planes = x.chunks_exact(self.n * self.inner).zip(out.chunks_exact_mut(self.taps.len() * self.inner));
+        let planes = x
+            .chunks_exact(self.n * self.inner)
+            .zip(out.chunks_exact_mut(self.taps.len() * self.inner));
         for (x, out) in planes {
             for (&(start, count), out) in self.taps.iter().zip(out.chunks_exact_mut(self.inner)) {
                 if self.inner == 1 {

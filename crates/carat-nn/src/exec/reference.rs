@@ -6,7 +6,8 @@
 
 use super::{ExecError, input};
 use carat_program::{
-    Contraction, ConvGeometry, Op, PoolKind, Program, Rounding, Shape, Tensor, ValueId, Weights, Window,
+    Contraction, ConvGeometry, Op, PoolKind, Program, Rounding, Shape, Tensor, ValueId, Weights,
+    Window,
 };
 
 /// A tensor while it is computed.
@@ -21,21 +22,40 @@ struct Value {
 /// # Errors
 /// [`ExecError::Program`] if program or weights break a rule, the `Input...` variants for inputs that do not fit, and
 /// [`ExecError::RangeBroken`] if a value leaves its proven range, which would be a bug.
-pub fn run(program: &Program, weights: &Weights, inputs: &[Tensor]) -> Result<Vec<Tensor>, ExecError> {
+pub fn run(
+    program: &Program,
+    weights: &Weights,
+    inputs: &[Tensor],
+) -> Result<Vec<Tensor>, ExecError> {
     let values = evaluate(program, weights, inputs)?;
-    Ok(program.outputs.iter().map(|out| tensor(&values[out.value.index()])).collect())
+    Ok(program
+        .outputs
+        .iter()
+        .map(|out| tensor(&values[out.value.index()]))
+        .collect())
 }
 
 /// Runs a program on one sample and returns every node's result, in program order.
 ///
 /// # Errors
 /// As [`run`].
-pub fn trace(program: &Program, weights: &Weights, inputs: &[Tensor]) -> Result<Vec<Tensor>, ExecError> {
+pub fn trace(
+    program: &Program,
+    weights: &Weights,
+    inputs: &[Tensor],
+) -> Result<Vec<Tensor>, ExecError> {
     let values = evaluate(program, weights, inputs)?;
-    Ok(values[program.inputs.len() + program.constants.len()..].iter().map(tensor).collect())
+    Ok(values[program.inputs.len() + program.constants.len()..]
+        .iter()
+        .map(tensor)
+        .collect())
 }
 
-fn evaluate(program: &Program, weights: &Weights, inputs: &[Tensor]) -> Result<Vec<Value>, ExecError> {
+fn evaluate(
+    program: &Program,
+    weights: &Weights,
+    inputs: &[Tensor],
+) -> Result<Vec<Value>, ExecError> {
     program.validate()?;
     input::check_weights(program, weights)?;
     input::check(program, inputs, None)?;
@@ -45,12 +65,27 @@ fn evaluate(program: &Program, weights: &Weights, inputs: &[Tensor]) -> Result<V
     };
     let mut values = Vec::with_capacity(program.value_count());
     values.extend(inputs.iter().map(|x| wide(x.shape(), x.data())));
-    values.extend(program.constants.iter().zip(&weights.data).map(|(c, data)| wide(&c.shape, data)));
+    values.extend(
+        program
+            .constants
+            .iter()
+            .zip(&weights.data)
+            .map(|(c, data)| wide(&c.shape, data)),
+    );
     for (i, node) in program.nodes.iter().enumerate() {
-        let operands: Vec<&Value> = node.inputs.iter().map(|id: &ValueId| &values[id.index()]).collect();
+        let operands: Vec<&Value> = node
+            .inputs
+            .iter()
+            .map(|id: &ValueId| &values[id.index()])
+            .collect();
         let result = apply(&node.op, &operands, node.shape.dims());
         if let Some(&value) = result.data.iter().find(|&&v| !node.range.contains(v)) {
-            return Err(ExecError::RangeBroken { node: i, op: node.op.name(), value, range: node.range });
+            return Err(ExecError::RangeBroken {
+                node: i,
+                op: node.op.name(),
+                value,
+                range: node.range,
+            });
         }
         values.push(result);
     }
@@ -60,7 +95,10 @@ fn evaluate(program: &Program, weights: &Weights, inputs: &[Tensor]) -> Result<V
 fn tensor(value: &Value) -> Tensor {
     let data = value.data.iter().map(|&v| v as i32).collect();
     // Shape and values were checked against the program's records.
-    Shape::new(&value.dims).ok().and_then(|shape| Tensor::new(shape, data).ok()).expect("a validated value")
+    Shape::new(&value.dims)
+        .ok()
+        .and_then(|shape| Tensor::new(shape, data).ok())
+        .expect("a validated value")
 }
 
 fn apply(op: &Op, x: &[&Value], dims: Vec<usize>) -> Value {
@@ -74,14 +112,19 @@ fn apply(op: &Op, x: &[&Value], dims: Vec<usize>) -> Value {
         Op::Clamp { lo, hi } => elementwise(dims, |at| x[0].get(at).max(*lo).min(*hi)),
         Op::Lut { offset } => elementwise(dims, |at| x[1].data[(x[0].get(at) - offset) as usize]),
         Op::Max => elementwise(dims, |at| x[0].broadcast(at).max(x[1].broadcast(at))),
-        Op::ReduceMax { axes } => reduce(x[0], axes, dims, |values| values.fold(i64::MIN, i64::max)),
+        Op::ReduceMax { axes } => {
+            reduce(x[0], axes, dims, |values| values.fold(i64::MIN, i64::max))
+        }
         Op::ArgMax { axis } => arg_max(x[0], (*axis).into(), dims),
         Op::Pool { kind, window } => pool(*kind, window, x[0], dims),
-        Op::Quotient { bits, rounding } => {
-            elementwise(dims, |at| quotient(x[0].broadcast(at), x[1].broadcast(at), *bits, *rounding))
-        }
+        Op::Quotient { bits, rounding } => elementwise(dims, |at| {
+            quotient(x[0].broadcast(at), x[1].broadcast(at), *bits, *rounding)
+        }),
         Op::InverseSqrt { bits } => elementwise(dims, |at| inverse_sqrt(x[0].get(at), *bits)),
-        Op::Reshape { .. } => Value { dims, data: x[0].data.clone() },
+        Op::Reshape { .. } => Value {
+            dims,
+            data: x[0].data.clone(),
+        },
         Op::Transpose { perm } => transpose(perm, x[0], dims),
         Op::Slice { start, step, .. } => elementwise(dims, |at| {
             let source: Vec<_> = (0..at.len())
@@ -91,8 +134,12 @@ fn apply(op: &Op, x: &[&Value], dims: Vec<usize>) -> Value {
         }),
         Op::Concat { axis } => concat((*axis).into(), x, dims),
         Op::Pad { before, value, .. } => elementwise(dims, |at| {
-            let source: Option<Vec<_>> = (0..at.len()).map(|i| at[i].checked_sub(before[i] as usize)).collect();
-            source.filter(|s| s.iter().zip(&x[0].dims).all(|(i, n)| i < n)).map_or(*value, |s| x[0].get(&s))
+            let source: Option<Vec<_>> = (0..at.len())
+                .map(|i| at[i].checked_sub(before[i] as usize))
+                .collect();
+            source
+                .filter(|s| s.iter().zip(&x[0].dims).all(|(i, n)| i < n))
+                .map_or(*value, |s| x[0].get(&s))
         }),
         Op::Broadcast { .. } => elementwise(dims, |at| x[0].broadcast(at)),
         Op::Gather { axis } => gather((*axis).into(), x[0], x[1], dims),
@@ -101,13 +148,20 @@ fn apply(op: &Op, x: &[&Value], dims: Vec<usize>) -> Value {
 
 impl Value {
     fn get(&self, at: &[usize]) -> i64 {
-        self.data[at.iter().zip(&self.dims).fold(0, |offset, (i, n)| offset * n + i)]
+        self.data[at
+            .iter()
+            .zip(&self.dims)
+            .fold(0, |offset, (i, n)| offset * n + i)]
     }
 
     /// The element that NumPy's broadcasting puts at an index of the (not smaller) result.
     fn broadcast(&self, at: &[usize]) -> i64 {
         let own = &at[at.len() - self.dims.len()..];
-        let own: Vec<_> = own.iter().zip(&self.dims).map(|(&i, &n)| if n == 1 { 0 } else { i }).collect();
+        let own: Vec<_> = own
+            .iter()
+            .zip(&self.dims)
+            .map(|(&i, &n)| if n == 1 { 0 } else { i })
+            .collect();
         self.get(&own)
     }
 }
@@ -131,15 +185,27 @@ fn elementwise(dims: Vec<usize>, f: impl Fn(&[usize]) -> i64) -> Value {
 }
 
 fn contract(spec: &Contraction, a: &Value, b: &Value, dims: Vec<usize>) -> Value {
-    let summed: Vec<u8> = spec.a.iter().copied().filter(|l| !spec.out.contains(l)).collect();
-    let depth: Vec<usize> =
-        summed.iter().map(|l| a.dims[spec.a.iter().position(|m| m == l).expect("its own label")]).collect();
+    let summed: Vec<u8> = spec
+        .a
+        .iter()
+        .copied()
+        .filter(|l| !spec.out.contains(l))
+        .collect();
+    let depth: Vec<usize> = summed
+        .iter()
+        .map(|l| a.dims[spec.a.iter().position(|m| m == l).expect("its own label")])
+        .collect();
     elementwise(dims, |at| {
         indices(&depth)
             .map(|k| {
                 let place = |label: &u8| match spec.out.iter().position(|l| l == label) {
                     Some(i) => at[i],
-                    None => k[summed.iter().position(|l| l == label).expect("kept or summed")],
+                    None => {
+                        k[summed
+                            .iter()
+                            .position(|l| l == label)
+                            .expect("kept or summed")]
+                    }
                 };
                 let at_a: Vec<_> = spec.a.iter().map(place).collect();
                 let at_b: Vec<_> = spec.b.iter().map(place).collect();
@@ -150,7 +216,12 @@ fn contract(spec: &Contraction, a: &Value, b: &Value, dims: Vec<usize>) -> Value
 }
 
 /// Where a window's tap lands on each spatial axis, or `None` if it lands in the padding.
-fn tap(window: &Window, position: &[usize], tap: &[usize], spatial: &[usize]) -> Option<Vec<usize>> {
+fn tap(
+    window: &Window,
+    position: &[usize],
+    tap: &[usize],
+    spatial: &[usize],
+) -> Option<Vec<usize>> {
     (0..spatial.len())
         .map(|i| {
             let at = position[i] as i64 * i64::from(window.stride[i]) - i64::from(window.before[i])
@@ -168,7 +239,9 @@ fn conv(geometry: &ConvGeometry, x: &Value, w: &Value, dims: Vec<usize>) -> Valu
         let group = m / out_per_group;
         indices(&w.dims[1..])
             .map(|k| {
-                let Some(place) = tap(&geometry.window, &at[2..], &k[1..], &x.dims[2..]) else { return 0 };
+                let Some(place) = tap(&geometry.window, &at[2..], &k[1..], &x.dims[2..]) else {
+                    return 0;
+                };
                 let from = [&[n, group * per_group + k[0]], place.as_slice()].concat();
                 let weight = [&[m], k.as_slice()].concat();
                 x.get(&from) * w.get(&weight)
@@ -189,13 +262,24 @@ fn pool(kind: PoolKind, window: &Window, x: &Value, dims: Vec<usize>) -> Value {
     })
 }
 
-fn reduce(x: &Value, axes: &[u8], dims: Vec<usize>, f: impl Fn(&mut dyn Iterator<Item = i64>) -> i64) -> Value {
+fn reduce(
+    x: &Value,
+    axes: &[u8],
+    dims: Vec<usize>,
+    f: impl Fn(&mut dyn Iterator<Item = i64>) -> i64,
+) -> Value {
     let lengths: Vec<_> = axes.iter().map(|&a| x.dims[usize::from(a)]).collect();
     elementwise(dims, |at| {
         f(&mut indices(&lengths).map(|r| {
             let (mut kept, mut gone) = (at.iter(), r.iter());
             let full: Vec<_> = (0..x.dims.len())
-                .map(|axis| if axes.contains(&(axis as u8)) { gone.next() } else { kept.next() })
+                .map(|axis| {
+                    if axes.contains(&(axis as u8)) {
+                        gone.next()
+                    } else {
+                        kept.next()
+                    }
+                })
                 .map(|i| *i.expect("one index per axis"))
                 .collect();
             x.get(&full)
@@ -218,7 +302,10 @@ fn arg_max(x: &Value, axis: usize, dims: Vec<usize>) -> Value {
 
 fn linear(coefficients: &[i64], bias: i64, x: &[&Value], dims: Vec<usize>) -> Value {
     elementwise(dims, |at| {
-        let terms = coefficients.iter().zip(x).map(|(&c, v)| i128::from(c) * i128::from(v.broadcast(at)));
+        let terms = coefficients
+            .iter()
+            .zip(x)
+            .map(|(&c, v)| i128::from(c) * i128::from(v.broadcast(at)));
         // The range check that follows would catch a sum that does not fit.
         i64::try_from(i128::from(bias) + terms.sum::<i128>()).unwrap_or(i64::MAX)
     })

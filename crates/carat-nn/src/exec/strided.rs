@@ -2,11 +2,17 @@
 
 /// Drops axes of length one and merges neighbours that every stride list walks as one. Returns the merged lengths (at
 /// least one axis) and stride lists.
-pub(crate) fn merge<const N: usize>(dims: &[usize], strides: [&[isize]; N]) -> (Vec<usize>, [Vec<isize>; N]) {
+pub(crate) fn merge<const N: usize>(
+    dims: &[usize],
+    strides: [&[isize]; N],
+) -> (Vec<usize>, [Vec<isize>; N]) {
     let lists: Vec<&[isize]> = strides.to_vec();
     let (dims, lists) = merge_lists(dims, &lists);
     let mut lists = lists.into_iter();
-    (dims, std::array::from_fn(|_| lists.next().unwrap_or_default()))
+    (
+        dims,
+        std::array::from_fn(|_| lists.next().unwrap_or_default()),
+    )
 }
 
 /// As [`merge`], for any number of lists.
@@ -18,7 +24,10 @@ pub(crate) fn merge_lists(dims: &[usize], strides: &[&[isize]]) -> (Vec<usize>, 
             continue;
         }
         let joins = !out_dims.is_empty()
-            && strides.iter().zip(&out).all(|(s, o)| o.last().is_some_and(|&last| last == s[axis] * n as isize));
+            && strides
+                .iter()
+                .zip(&out)
+                .all(|(s, o)| o.last().is_some_and(|&last| last == s[axis] * n as isize));
         if joins {
             if let Some(d) = out_dims.last_mut() {
                 *d *= n;
@@ -30,7 +39,9 @@ pub(crate) fn merge_lists(dims: &[usize], strides: &[&[isize]]) -> (Vec<usize>, 
             });
         } else {
             out_dims.push(n);
-            out.iter_mut().zip(strides).for_each(|(o, s)| o.push(s[axis]));
+            out.iter_mut()
+                .zip(strides)
+                .for_each(|(o, s)| o.push(s[axis]));
         }
     }
     if out_dims.is_empty() {
@@ -53,13 +64,20 @@ pub(crate) fn strides_of(dims: &[usize]) -> Vec<isize> {
 pub(crate) fn offsets(axes: &[(usize, usize)]) -> Vec<u32> {
     let mut out = vec![0usize];
     for &(n, stride) in axes {
-        out = out.iter().flat_map(|&base| (0..n).map(move |i| base + i * stride)).collect();
+        out = out
+            .iter()
+            .flat_map(|&base| (0..n).map(move |i| base + i * stride))
+            .collect();
     }
     out.into_iter().map(|v| v as u32).collect()
 }
 
 /// Walks all indices of `dims` but the last axis, giving the offsets of `N` stride lists.
-pub(crate) fn outer<const N: usize>(dims: &[usize], strides: &[Vec<isize>; N], mut f: impl FnMut([isize; N])) {
+pub(crate) fn outer<const N: usize>(
+    dims: &[usize],
+    strides: &[Vec<isize>; N],
+    mut f: impl FnMut([isize; N]),
+) {
     let rank = dims.len() - 1;
     let mut index = [0usize; 16];
     let mut at = [0isize; N];
@@ -97,9 +115,20 @@ pub(crate) struct Copy {
 
 impl Copy {
     /// Copies elements of `dims`: from `from + index . source` to `to + index . target`.
-    pub(crate) fn new(dims: &[usize], source: &[isize], target: &[isize], from: isize, to: isize) -> Self {
+    pub(crate) fn new(
+        dims: &[usize],
+        source: &[isize],
+        target: &[isize],
+        from: isize,
+        to: isize,
+    ) -> Self {
         let (dims, strides) = merge(dims, [source, target]);
-        Self { dims, strides, from, to }
+        Self {
+            dims,
+            strides,
+            from,
+            to,
+        }
     }
 
     pub(crate) fn run(&self, source: &[i32], target: &mut [i32]) {

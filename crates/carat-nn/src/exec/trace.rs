@@ -30,15 +30,30 @@ impl Trace {
     /// digest names them.
     #[must_use]
     pub fn root(&self, salt: &[u8; 32]) -> Digest {
-        let leaves: Vec<Digest> = self.inputs.iter().chain(&self.nodes).enumerate().map(|(i, t)| leaf(salt, i, t)).collect();
+        let leaves: Vec<Digest> = self
+            .inputs
+            .iter()
+            .chain(&self.nodes)
+            .enumerate()
+            .map(|(i, t)| leaf(salt, i, t))
+            .collect();
         let top = subtree(&leaves);
-        Digest::of(ROOT, &[&(leaves.len() as u64).to_be_bytes(), top.as_bytes()])
+        Digest::of(
+            ROOT,
+            &[&(leaves.len() as u64).to_be_bytes(), top.as_bytes()],
+        )
     }
 }
 
 fn leaf(salt: &[u8; 32], index: usize, tensor: &Tensor) -> Digest {
     let salt = Digest::of(SALT, &[salt, &(index as u64).to_be_bytes()]);
-    Digest::of(LEAF, &[salt.as_bytes(), &encode_tensors(std::slice::from_ref(tensor))])
+    Digest::of(
+        LEAF,
+        &[
+            salt.as_bytes(),
+            &encode_tensors(std::slice::from_ref(tensor)),
+        ],
+    )
 }
 
 fn subtree(leaves: &[Digest]) -> Digest {

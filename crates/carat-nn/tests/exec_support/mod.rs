@@ -3,8 +3,9 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
 use carat_program::{
-    Constant, Contraction, ConvGeometry, ConstantWidth, Dtype, InputEncoding, InputSpec, Node, Op, OutputEncoding,
-    OutputSpec, PoolKind, Program, Range, Rounding, Shape, Tensor, ValueId, ValueInfo, Weights, Window, constant_root,
+    Constant, ConstantWidth, Contraction, ConvGeometry, Dtype, InputEncoding, InputSpec, Node, Op,
+    OutputEncoding, OutputSpec, PoolKind, Program, Range, Rounding, Shape, Tensor, ValueId,
+    ValueInfo, Weights, Window, constant_root,
 };
 
 /// SplitMix64 (Steele, Lea, Flood 2014): small, seeded, the same everywhere.
@@ -55,11 +56,18 @@ pub enum Value {
 
 impl Builder {
     pub fn new(seed: u64) -> Self {
-        Self { inputs: vec![], constants: vec![], nodes: vec![], rng: Rng(seed), limit: usize::MAX }
+        Self {
+            inputs: vec![],
+            constants: vec![],
+            nodes: vec![],
+            rng: Rng(seed),
+            limit: usize::MAX,
+        }
     }
 
     pub fn input(&mut self, dims: &[usize], lo: i64, hi: i64) -> Value {
-        self.inputs.push((Shape::new(dims).unwrap(), Range::new(lo, hi)));
+        self.inputs
+            .push((Shape::new(dims).unwrap(), Range::new(lo, hi)));
         Value::Input(self.inputs.len() - 1)
     }
 
@@ -120,18 +128,27 @@ impl Builder {
 
     /// As [`Builder::try_push`], for programs that are written by hand.
     pub fn push(&mut self, op: Op, operands: &[Value]) -> Value {
-        let shapes: Vec<_> = operands.iter().map(|&v| (self.shape(v).clone(), self.range(v))).collect();
-        self.try_push(op.clone(), operands).unwrap_or_else(|| panic!("{op:?} refuses {shapes:?}"))
+        let shapes: Vec<_> = operands
+            .iter()
+            .map(|&v| (self.shape(v).clone(), self.range(v)))
+            .collect();
+        self.try_push(op.clone(), operands)
+            .unwrap_or_else(|| panic!("{op:?} refuses {shapes:?}"))
     }
 
     /// The weight sum for an operation with one constant operand, computed here by brute force.
     fn with_l1(&mut self, op: Op, operands: &[Value]) -> Op {
-        let constants = operands.iter().filter(|v| matches!(v, Value::Constant(_))).count();
+        let constants = operands
+            .iter()
+            .filter(|v| matches!(v, Value::Constant(_)))
+            .count();
         if constants != 1 || operands.len() != 2 {
             return op;
         }
         let side = usize::from(matches!(operands[1], Value::Constant(_)));
-        let Value::Constant(index) = operands[side] else { return op };
+        let Value::Constant(index) = operands[side] else {
+            return op;
+        };
         let (shape, data) = &self.constants[index];
         let kept: Vec<usize> = match &op {
             Op::Contract { spec, .. } => {
@@ -139,7 +156,9 @@ impl Builder {
                 if labels.len() != shape.rank() {
                     return op;
                 }
-                (0..labels.len()).filter(|&i| spec.out.contains(&labels[i])).collect()
+                (0..labels.len())
+                    .filter(|&i| spec.out.contains(&labels[i]))
+                    .collect()
             }
             Op::Conv { .. } if side == 1 => vec![0],
             _ => return op,
@@ -147,7 +166,10 @@ impl Builder {
         let strides = shape.strides();
         let mut sums = std::collections::BTreeMap::new();
         for (flat, v) in data.iter().enumerate() {
-            let row: Vec<_> = kept.iter().map(|&axis| flat / strides[axis] % shape.dim(axis)).collect();
+            let row: Vec<_> = kept
+                .iter()
+                .map(|&axis| flat / strides[axis] % shape.dim(axis))
+                .collect();
             *sums.entry(row).or_insert(0u64) += u64::from(v.unsigned_abs());
         }
         let l1 = sums.into_values().max();
@@ -187,7 +209,11 @@ impl Builder {
                 .map(|(shape, data)| {
                     let range = Range::of(data).unwrap();
                     let root = constant_root(&ConstantWidth::of(range).encode(data), None);
-                    Constant { shape: shape.clone(), range, root }
+                    Constant {
+                        shape: shape.clone(),
+                        range,
+                        root,
+                    }
                 })
                 .collect(),
             outputs: outputs
@@ -212,9 +238,16 @@ impl Builder {
                 })
                 .collect(),
         };
-        let weights = Weights { data: self.constants.into_iter().map(|(_, data)| data).collect(), salt: None };
-        program.validate().expect("every node was accepted one by one");
-        weights.check(&program).expect("the weights are the program's own");
+        let weights = Weights {
+            data: self.constants.into_iter().map(|(_, data)| data).collect(),
+            salt: None,
+        };
+        program
+            .validate()
+            .expect("every node was accepted one by one");
+        weights
+            .check(&program)
+            .expect("the weights are the program's own");
         (program, weights)
     }
 
@@ -230,11 +263,19 @@ impl Builder {
     fn any(&mut self) -> Value {
         let values = self.values();
         let n = values.len();
-        if self.rng.chance(60) { values[n - 1] } else { values[self.rng.below(n)] }
+        if self.rng.chance(60) {
+            values[n - 1]
+        } else {
+            values[self.rng.below(n)]
+        }
     }
 
     fn dims(&mut self, rank: usize) -> Vec<usize> {
-        (0..rank).map(|_| [1, 2, 3, 5, 6, 7, 9, 11, 17, 19][self.rng.below(10)].min([19, 19, 19, 11, 7][rank])).collect()
+        (0..rank)
+            .map(|_| {
+                [1, 2, 3, 5, 6, 7, 9, 11, 17, 19][self.rng.below(10)].min([19, 19, 19, 11, 7][rank])
+            })
+            .collect()
     }
 
     /// Bounds of a kind that kernels distinguish.
@@ -253,15 +294,22 @@ impl Builder {
 
     fn narrow(&mut self, v: Value, lo: i64, hi: i64) -> Value {
         let r = self.range(v);
-        if lo <= r.lo && r.hi <= hi { v } else { self.push(Op::Clamp { lo, hi }, &[v]) }
+        if lo <= r.lo && r.hi <= hi {
+            v
+        } else {
+            self.push(Op::Clamp { lo, hi }, &[v])
+        }
     }
 
     /// A second operand that broadcasts with `v`: another value, a constant of its shape, or one with axes dropped.
     fn partner(&mut self, v: Value, lo: i64, hi: i64) -> Value {
         let shape = self.shape(v).clone();
         if self.rng.chance(30) {
-            let fitting: Vec<_> =
-                self.values().into_iter().filter(|&w| self.shape(w).broadcast(&shape).is_some()).collect();
+            let fitting: Vec<_> = self
+                .values()
+                .into_iter()
+                .filter(|&w| self.shape(w).broadcast(&shape).is_some())
+                .collect();
             let other = fitting[self.rng.below(fitting.len())];
             return self.narrow(other, lo, hi);
         }
@@ -271,7 +319,11 @@ impl Builder {
                 *d = 1;
             }
         }
-        let drop = if self.rng.chance(30) { self.rng.below(dims.len() + 1) } else { 0 };
+        let drop = if self.rng.chance(30) {
+            self.rng.below(dims.len() + 1)
+        } else {
+            0
+        };
         self.random(&dims[drop..], lo, hi)
     }
 
@@ -288,7 +340,12 @@ impl Builder {
                 factor += 1;
             }
         }
-        self.push(Op::Reshape { shape: Shape::new(&dims).unwrap() }, &[v])
+        self.push(
+            Op::Reshape {
+                shape: Shape::new(&dims).unwrap(),
+            },
+            &[v],
+        )
     }
 
     /// A value `[N, C, spatial...]` with one to three spatial axes.
@@ -305,13 +362,27 @@ impl Builder {
         let n = spatial.len();
         let kernel: Vec<u32> = match kernel {
             Some(k) => k.iter().map(|&k| k as u32).collect(),
-            None => (0..n).map(|i| 1 + self.rng.below(spatial[i].min(4)) as u32).collect(),
+            None => (0..n)
+                .map(|i| 1 + self.rng.below(spatial[i].min(4)) as u32)
+                .collect(),
         };
         let plain = self.rng.chance(40);
-        let dilation: Vec<u32> = (0..n).map(|_| if plain || self.rng.chance(70) { 1 } else { 2 }).collect();
-        let pad = |rng: &mut Rng, i: usize| rng.below((dilation[i] * (kernel[i] - 1) + 1).min(4) as usize) as u32;
+        let dilation: Vec<u32> = (0..n)
+            .map(|_| if plain || self.rng.chance(70) { 1 } else { 2 })
+            .collect();
+        let pad = |rng: &mut Rng, i: usize| {
+            rng.below((dilation[i] * (kernel[i] - 1) + 1).min(4) as usize) as u32
+        };
         Window {
-            stride: (0..n).map(|_| if plain { 1 } else { 1 + self.rng.below(3) as u32 }).collect(),
+            stride: (0..n)
+                .map(|_| {
+                    if plain {
+                        1
+                    } else {
+                        1 + self.rng.below(3) as u32
+                    }
+                })
+                .collect(),
             before: (0..n).map(|i| pad(&mut self.rng, i)).collect(),
             after: (0..n).map(|i| pad(&mut self.rng, i)).collect(),
             kernel,
@@ -365,15 +436,35 @@ impl Builder {
         if self.rng.chance(30) {
             // Two dynamic operands.
             let zero = self.input(&b_dims, lo, hi);
-            b = self.push(Op::Linear { coefficients: vec![0, 1], bias: 0 }, &[zero, b]);
+            b = self.push(
+                Op::Linear {
+                    coefficients: vec![0, 1],
+                    bias: 0,
+                },
+                &[zero, b],
+            );
             if self.rng.chance(50) {
                 b = zero;
             }
         }
         let (spec, operands) = if self.rng.chance(50) {
-            (Contraction { a: a_labels, b: b_labels, out }, [a, b])
+            (
+                Contraction {
+                    a: a_labels,
+                    b: b_labels,
+                    out,
+                },
+                [a, b],
+            )
         } else {
-            (Contraction { a: b_labels, b: a_labels, out }, [b, a])
+            (
+                Contraction {
+                    a: b_labels,
+                    b: a_labels,
+                    out,
+                },
+                [b, a],
+            )
         };
         let op = Op::Contract { spec, l1: None };
         self.try_push(op.clone(), &operands).or_else(|| {
@@ -394,7 +485,11 @@ impl Builder {
         let x = self.narrow(x, lo, hi);
         let dims = self.shape(x).dims();
         let divisors: Vec<_> = (1..=dims[1]).filter(|g| dims[1] % g == 0).collect();
-        let groups = if self.rng.chance(60) { 1 } else { divisors[self.rng.below(divisors.len())] };
+        let groups = if self.rng.chance(60) {
+            1
+        } else {
+            divisors[self.rng.below(divisors.len())]
+        };
         let most = if self.rng.chance(20) { 12 } else { 4 };
         let m = groups * (1 + self.rng.below(most));
         let mut w_dims = vec![m, dims[1] / groups];
@@ -403,9 +498,16 @@ impl Builder {
             return None;
         }
         let window = self.window(&dims[2..], Some(&w_dims[2..]));
-        let geometry = ConvGeometry { window, groups: groups as u32 };
+        let geometry = ConvGeometry {
+            window,
+            groups: groups as u32,
+        };
         let (lo, hi) = self.bounds();
-        let w = if self.rng.chance(85) { self.random(&w_dims, lo, hi) } else { self.input(&w_dims, lo, hi) };
+        let w = if self.rng.chance(85) {
+            self.random(&w_dims, lo, hi)
+        } else {
+            self.input(&w_dims, lo, hi)
+        };
         let op = Op::Conv { geometry, l1: None };
         self.try_push(op.clone(), &[x, w]).or_else(|| {
             let x = self.narrow(x, -200, 210);
@@ -431,7 +533,14 @@ impl Builder {
                 let v = self.narrow(v, -100_000, 100_000);
                 let rank = self.shape(v).rank();
                 let axes: Vec<u8> = (0..rank as u8).filter(|_| self.rng.chance(50)).collect();
-                self.try_push(if kind == 2 { Op::Sum { axes } } else { Op::ReduceMax { axes } }, &[v])
+                self.try_push(
+                    if kind == 2 {
+                        Op::Sum { axes }
+                    } else {
+                        Op::ReduceMax { axes }
+                    },
+                    &[v],
+                )
             }
             3 => {
                 let v = self.any();
@@ -444,8 +553,15 @@ impl Builder {
                 if self.rng.chance(30) {
                     operands.reverse();
                 }
-                let coefficients = operands.iter().map(|_| [1, 1, -1, 3, -7, 16][self.rng.below(6)]).collect();
-                let bias = if self.rng.chance(50) { 0 } else { self.rng.range(-100_000, 100_000) };
+                let coefficients = operands
+                    .iter()
+                    .map(|_| [1, 1, -1, 3, -7, 16][self.rng.below(6)])
+                    .collect();
+                let bias = if self.rng.chance(50) {
+                    0
+                } else {
+                    self.rng.range(-100_000, 100_000)
+                };
                 self.try_push(Op::Linear { coefficients, bias }, &operands)
             }
             4 => {
@@ -457,7 +573,11 @@ impl Builder {
             }
             5 => {
                 let v = self.any();
-                let bits = if self.rng.chance(90) { self.rng.range(1, 12) } else { self.rng.range(13, 30) };
+                let bits = if self.rng.chance(90) {
+                    self.rng.range(1, 12)
+                } else {
+                    self.rng.range(13, 30)
+                };
                 self.try_push(Op::Shift { bits: bits as u8 }, &[v])
             }
             6 => {
@@ -493,14 +613,26 @@ impl Builder {
                 let x = self.narrow(x, -500_000, 500_000);
                 let dims = self.shape(x).dims();
                 let window = self.window(&dims[2..], None);
-                let kind = if self.rng.chance(50) { PoolKind::Sum } else { PoolKind::Max };
+                let kind = if self.rng.chance(50) {
+                    PoolKind::Sum
+                } else {
+                    PoolKind::Max
+                };
                 self.try_push(Op::Pool { kind, window }, &[x])
             }
             12 => {
                 let v = self.any();
-                let w = if self.rng.chance(50) { self.partner(v, 1, 5000) } else { self.any() };
+                let w = if self.rng.chance(50) {
+                    self.partner(v, 1, 5000)
+                } else {
+                    self.any()
+                };
                 let (v, w) = (self.narrow(v, -5_000, 50_000), self.narrow(w, 1, 20_000));
-                let rounding = if self.rng.chance(50) { Rounding::Floor } else { Rounding::Nearest };
+                let rounding = if self.rng.chance(50) {
+                    Rounding::Floor
+                } else {
+                    Rounding::Nearest
+                };
                 let bits = self.rng.range(0, 16) as u8;
                 self.try_push(Op::Quotient { bits, rounding }, &[v, w])
             }
@@ -529,12 +661,20 @@ impl Builder {
                 let (mut start, mut step, mut len) = (vec![], vec![], vec![]);
                 for n in self.shape(v).dims() {
                     let d = [1, 1, 2, 3, -1, -2][self.rng.below(6)];
-                    let s = if d > 0 { self.rng.below(n.min(3)) } else { n - 1 - self.rng.below(n.min(2)) };
+                    let s = if d > 0 {
+                        self.rng.below(n.min(3))
+                    } else {
+                        n - 1 - self.rng.below(n.min(2))
+                    };
                     let room = if d > 0 { n - 1 - s } else { s };
                     let most = room / (d as i32).unsigned_abs() as usize + 1;
                     start.push(s as u32);
                     step.push(d);
-                    len.push(if self.rng.chance(50) { most } else { 1 + self.rng.below(most) } as u32);
+                    len.push(if self.rng.chance(50) {
+                        most
+                    } else {
+                        1 + self.rng.below(most)
+                    } as u32);
                 }
                 self.try_push(Op::Slice { start, step, len }, &[v])
             }
@@ -564,7 +704,14 @@ impl Builder {
                 let mut widths = || (0..rank).map(|_| self.rng.below(3) as u32).collect();
                 let (before, after) = (widths(), widths());
                 let value = self.rng.range(-10, 10);
-                self.try_push(Op::Pad { before, after, value }, &[v])
+                self.try_push(
+                    Op::Pad {
+                        before,
+                        after,
+                        value,
+                    },
+                    &[v],
+                )
             }
             19 => {
                 let v = self.any();
@@ -590,9 +737,21 @@ impl Builder {
                 let n = self.shape(v).dim(axis) as i64;
                 let index_rank = self.rng.below(3);
                 let dims = self.dims(index_rank);
-                let index = if self.rng.chance(60) { self.random(&dims, 0, n - 1) } else { self.any() };
-                let index = if self.rng.chance(90) { index } else { self.any() };
-                let index = if matches!(index, Value::Constant(_)) { index } else { self.narrow(index, 0, n - 1) };
+                let index = if self.rng.chance(60) {
+                    self.random(&dims, 0, n - 1)
+                } else {
+                    self.any()
+                };
+                let index = if self.rng.chance(90) {
+                    index
+                } else {
+                    self.any()
+                };
+                let index = if matches!(index, Value::Constant(_)) {
+                    index
+                } else {
+                    self.narrow(index, 0, n - 1)
+                };
                 self.try_push(Op::Gather { axis: axis as u8 }, &[v, index])
             }
         }

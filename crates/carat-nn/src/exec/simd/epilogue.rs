@@ -17,7 +17,11 @@ pub(crate) enum Step {
     /// `x * scale + bias`.
     Affine { scale: i32, bias: i32 },
     /// `x * scale + addend`.
-    Add { scale: i32, addends: Vec<i32>, along: Along },
+    Add {
+        scale: i32,
+        addends: Vec<i32>,
+        along: Along,
+    },
     /// `(x + 2^(bits-1)) >> bits`.
     Shift { bits: u32 },
     /// `min(max(x, lo), hi)`.
@@ -33,7 +37,13 @@ pub(crate) struct Epilogue(Vec<Pass>);
 #[derive(Debug, Clone)]
 enum Pass {
     /// `min(max((x * scale + addend) >> bits, lo), hi)`; the addend holds the rounding half as well.
-    Scale { scale: i32, addend: Addend, bits: u32, lo: i32, hi: i32 },
+    Scale {
+        scale: i32,
+        addend: Addend,
+        bits: u32,
+        lo: i32,
+        hi: i32,
+    },
     /// `table[x - offset]`. The index is kept inside the table here too: tiles have columns that nobody reads.
     Lut { offset: i32, table: Vec<i32> },
 }
@@ -64,19 +74,39 @@ impl Epilogue {
                 }
             };
             if stage <= filled {
-                passes.push(Pass::Scale { scale: 1, addend: Addend::Same(0), bits: 0, lo: i32::MIN, hi: i32::MAX });
+                passes.push(Pass::Scale {
+                    scale: 1,
+                    addend: Addend::Same(0),
+                    bits: 0,
+                    lo: i32::MIN,
+                    hi: i32::MAX,
+                });
             }
             filled = stage;
-            let Some(Pass::Scale { scale: to_scale, addend, bits: to_bits, lo: to_lo, hi: to_hi }) = passes.last_mut()
+            let Some(Pass::Scale {
+                scale: to_scale,
+                addend,
+                bits: to_bits,
+                lo: to_lo,
+                hi: to_hi,
+            }) = passes.last_mut()
             else {
                 continue;
             };
             match step {
                 Step::Affine { scale, bias } => (*to_scale, *addend) = (scale, Addend::Same(bias)),
-                Step::Add { scale, addends, along: Along::Rows } => {
+                Step::Add {
+                    scale,
+                    addends,
+                    along: Along::Rows,
+                } => {
                     (*to_scale, *addend) = (scale, Addend::Rows(addends));
                 }
-                Step::Add { scale, mut addends, along: Along::Columns } => {
+                Step::Add {
+                    scale,
+                    mut addends,
+                    along: Along::Columns,
+                } => {
                     addends.resize(addends.len().next_multiple_of(LANES), 0);
                     (*to_scale, *addend) = (scale, Addend::Columns(addends));
                 }
@@ -102,34 +132,47 @@ impl Epilogue {
         self.0.is_empty()
     }
 
-    /// Applies the steps to a part of one row of a tile, which begins at a given row and a column that begins a panel.
+    /// Applies the steps to a tile that begins at a given row, and at a column that begins a panel.
     #[inline(always)]
-    pub(crate) fn row(&self, x: &mut [[i32; LANES]], row: usize, column: usize) {
+    pub(crate) fn tile(&self, x: &mut [[i32; LANES]], panels: usize, row: usize, column: usize) {
         for pass in &self.0 {
             match pass {
-                Pass::Scale { scale, addend, bits, lo, hi } => {
+                Pass::Scale {
+                    scale,
+                    addend,
+                    bits,
+                    lo,
+                    hi,
+                } => {
                     let finish = |v: i32| (v >> bits).max(*lo).min(*hi);
+                    let same = |x: &mut [i32], add: i32| {
+                        if *scale == 1 {
+                            x.iter_mut().for_each(|v| *v = finish(v.wrapping_add(add)));
+                        } else {
+                            x.iter_mut().for_each(|v| {
+                                *v = finish(v.wrapping_mul(*scale).wrapping_add(add))
+                            });
+                        }
+                    };
                     match addend {
-                        Addend::Columns(list) => {
-                            let list = list[column..].as_chunks::<LANES>().0;
-                            let pairs = x.as_flattened_mut().iter_mut().zip(list.as_flattened());
-                            if *scale == 1 {
-                                pairs.for_each(|(v, add)| *v = finish(v.wrapping_add(*add)));
-                            } else {
-                                pairs.for_each(|(v, add)| *v = finish(v.wrapping_mul(*scale).wrapping_add(*add)));
+                        Addend::Same(add) => same(x.as_flattened_mut(), *add),
+                        Addend::Rows(list) => {
+                            // Samples may be stacked as further rows.
+                            let addends = list.iter().cycle().skip(row % list.len());
+                            for (x, add) in x.chunks_exact_mut(panels).zip(addends) {
+                                same(x.as_flattened_mut(), *add);
                             }
                         }
-                        Addend::Same(_) | Addend::Rows(_) => {
-                            let add = match addend {
-                                Addend::Rows(list) => list[row % list.len()],
-                                Addend::Same(v) => *v,
-                                Addend::Columns(_) => 0,
-                            };
-                            if *scale == 1 {
-                                x.as_flattened_mut().iter_mut().for_each(|v| *v = finish(v.wrapping_add(add)));
-                            } else {
-                                for v in x.as_flattened_mut() {
-                                    *v = finish(v.wrapping_mul(*scale).wrapping_add(add));
+                        Addend::Columns(list) => {
+                            let list = &list[column..column + panels * LANES];
+                            for x in x.chunks_exact_mut(panels) {
+                                let pairs = x.as_flattened_mut().iter_mut().zip(list);
+                                if *scale == 1 {
+                                    pairs.for_each(|(v, add)| *v = finish(v.wrapping_add(*add)));
+                                } else {
+                                    pairs.for_each(|(v, add)| {
+                                        *v = finish(v.wrapping_mul(*scale).wrapping_add(*add))
+                                    });
                                 }
                             }
                         }
@@ -150,11 +193,14 @@ multiversion! {
     /// Applies steps to a row of any length, whose addends do not vary along it.
     fn apply(epilogue: &Epilogue, x: &mut [i32], row: usize) {
         let (whole, rest) = x.as_chunks_mut::<LANES>();
-        epilogue.row(whole, row, 0);
+        let panels = whole.len();
+        if panels > 0 {
+            epilogue.tile(whole, panels, row, 0);
+        }
         if !rest.is_empty() {
             let mut last = [[0; LANES]];
             last[0][..rest.len()].copy_from_slice(rest);
-            epilogue.row(&mut last, row, 0);
+            epilogue.tile(&mut last, 1, row, 0);
             rest.copy_from_slice(&last[0][..rest.len()]);
         }
     }

@@ -27,7 +27,6 @@ impl Offsets {
     pub(crate) fn len(&self) -> usize {
         self.each.len()
     }
-
 }
 
 /// One matrix product.
@@ -48,8 +47,8 @@ pub(crate) struct Job<'a> {
 
 /// Takes finished tiles.
 pub(crate) trait Sink {
-    /// Row `row`, panels from column `column` on, of the product. May be overwritten.
-    fn row(&mut self, row: usize, column: usize, values: &mut [[i32; LANES]]);
+    /// A tile of the product: rows from `row` on, columns from `column` on, `panels` panels wide. May be overwritten.
+    fn tile(&mut self, row: usize, column: usize, panels: usize, values: &mut [[i32; LANES]]);
 }
 
 /// What the kernels read; the bounds were checked by [`gemm`].
@@ -82,7 +81,10 @@ pub(super) trait Kernel {
     /// # Safety
     /// The processor has the instruction set. `a` has `depth` words in each of `R` rows; `b` has [`LANES`] words at
     /// each offset in each of `P` panels; `offsets` has `depth` entries.
-    unsafe fn tile<const R: usize, const P: usize, const WIDE: bool>(args: Args, out: &mut [i32; MAX_TILE]);
+    unsafe fn tile<const R: usize, const P: usize, const WIDE: bool>(
+        args: Args,
+        out: &mut [i32; MAX_TILE],
+    );
 }
 
 struct Scalar;
@@ -95,14 +97,23 @@ impl Kernel for Scalar {
     }
 
     #[inline(always)]
-    unsafe fn tile<const R: usize, const P: usize, const WIDE: bool>(args: Args, out: &mut [i32; MAX_TILE]) {
+    unsafe fn tile<const R: usize, const P: usize, const WIDE: bool>(
+        args: Args,
+        out: &mut [i32; MAX_TILE],
+    ) {
         let mut acc = [[[0i32; LANES]; P]; R];
         for k in 0..args.depth {
             // SAFETY: the caller vouches for `depth` offsets.
             let offset = unsafe { *args.offsets.add(k) } as usize;
             for p in 0..P {
                 // SAFETY: the caller vouches for LANES words at each offset in each panel.
-                let b = unsafe { *args.b.add(offset).add(p.wrapping_mul(args.panel_stride)).cast::<[i32; LANES]>() };
+                let b = unsafe {
+                    *args
+                        .b
+                        .add(offset)
+                        .add(p.wrapping_mul(args.panel_stride))
+                        .cast::<[i32; LANES]>()
+                };
                 for (r, acc) in acc.iter_mut().enumerate() {
                     // SAFETY: the caller vouches for `depth` words in each row.
                     let a = unsafe { *args.row(r).add(k) };
@@ -131,9 +142,15 @@ pub(crate) fn gemm<S: Sink>(isa: Isa, job: &Job<'_>, sink: &mut S) {
     if job.rows == 0 || job.panels == 0 {
         return;
     }
-    assert!(job.a_stride * (job.rows - 1) + depth <= job.a.len(), "the left operand is too short");
+    assert!(
+        job.a_stride * (job.rows - 1) + depth <= job.a.len(),
+        "the left operand is too short"
+    );
     let last = job.offsets.max + job.panel_stride * (job.panels - 1);
-    assert!(last + LANES <= job.b.len(), "the right operand is too short");
+    assert!(
+        last + LANES <= job.b.len(),
+        "the right operand is too short"
+    );
     // SAFETY (all): the asserts above cover every tile of the product, and an `Isa` of a level exists only on
     // processors that have its instructions.
     match isa.0 {
@@ -211,9 +228,7 @@ unsafe fn drive<K: Kernel, S: Sink>(job: &Job<'_>, sink: &mut S) {
                 }
             }
             let filled = &mut tile.as_chunks_mut::<LANES>().0[..rows * panels];
-            for (r, values) in filled.chunks_exact_mut(panels).enumerate() {
-                sink.row(row + r, panel * LANES, values);
-            }
+            sink.tile(row, panel * LANES, panels, filled);
             row += rows;
         }
         panel += panels;
@@ -223,7 +238,12 @@ unsafe fn drive<K: Kernel, S: Sink>(job: &Job<'_>, sink: &mut S) {
 /// # Safety
 /// As [`Kernel::tile`].
 #[inline(always)]
-unsafe fn tile_of<K: Kernel, const WIDE: bool>(rows: usize, panels: usize, args: Args, out: &mut [i32; MAX_TILE]) {
+unsafe fn tile_of<K: Kernel, const WIDE: bool>(
+    rows: usize,
+    panels: usize,
+    args: Args,
+    out: &mut [i32; MAX_TILE],
+) {
     // SAFETY: the caller's contract.
     unsafe {
         match (rows, panels) {

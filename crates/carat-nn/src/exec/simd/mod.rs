@@ -20,8 +20,9 @@ mod x86;
 pub(crate) use epilogue::{Along, Epilogue, Step, apply};
 pub(crate) use gemm::{Job, LANES, Offsets, Sink, gemm};
 pub(crate) use rows::{
-    Term, binary_max, binary_mul, depthwise_plane, Geometry, Windows, fold_max, fold_rows_max, fold_rows_sum,
-    fold_sum, linear_first, linear_next, pack_image, pair_rows, pair_up, pool_max, pool_sum,
+    Geometry, Term, Windows, binary_max, binary_mul, depthwise_plane, fold_max, fold_rows_max,
+    fold_rows_sum, fold_sum, linear_first, linear_next, pack_image, pair_rows, pair_up, pool_max,
+    pool_sum,
 };
 
 use super::ExecError;
@@ -66,7 +67,9 @@ impl Isa {
                 && is_x86_feature_detected!("avx512dq")
                 && is_x86_feature_detected!("avx512vl");
             match want {
-                Simd::Auto if avx512 && is_x86_feature_detected!("avx512vnni") => return Ok(Self(Level::Avx512Vnni)),
+                Simd::Auto if avx512 && is_x86_feature_detected!("avx512vnni") => {
+                    return Ok(Self(Level::Avx512Vnni));
+                }
                 Simd::Auto | Simd::Avx512 if avx512 => return Ok(Self(Level::Avx512)),
                 Simd::Auto | Simd::Avx2 if avx2 => return Ok(Self(Level::Avx2)),
                 _ => {}

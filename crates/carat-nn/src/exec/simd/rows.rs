@@ -41,19 +41,59 @@ pub(crate) struct Windows {
 impl Windows {
     #[inline(always)]
     fn pool(self, x: &[i32], out: &mut [i32], join: impl Fn(i32, i32) -> i32) {
-        let Self { mut n, inner, mut positions, count, stride, dilation } = self;
+        let Self {
+            mut n,
+            inner,
+            mut positions,
+            count,
+            stride,
+            dilation,
+        } = self;
         if n == positions * stride {
             // Windows go on seamlessly from one block to the next: one long block.
             (n, positions) = (x.len() / inner, out.len() / inner);
         }
-        let blocks = x.chunks_exact(n * inner).zip(out.chunks_exact_mut(positions * inner));
+        let blocks = x
+            .chunks_exact(n * inner)
+            .zip(out.chunks_exact_mut(positions * inner));
         for (x, out) in blocks {
             if inner == 1 && count == 2 && stride == 2 && dilation == 1 {
-                out.iter_mut().zip(x.as_chunks::<2>().0).for_each(|(o, [a, b])| *o = join(*a, *b));
+                out.iter_mut()
+                    .zip(x.as_chunks::<2>().0)
+                    .for_each(|(o, [a, b])| *o = join(*a, *b));
             } else if inner == 1 {
                 for (p, out) in out.iter_mut().enumerate() {
                     let window = &x[p * stride..];
                     *out = (1..count).fold(window[0], |v, t| join(v, window[t * dilation]));
+                }
+            } else if inner < 8 {
+                // Whole vectors: what a row writes beyond its end belongs to the next row, which is written next.
+                for p in 0..positions {
+                    let row = |t: usize| &x[(p * stride + t * dilation) * inner..];
+                    let to = &mut out[p * inner..];
+                    match (
+                        to.first_chunk_mut::<8>(),
+                        row(count - 1).first_chunk::<8>(),
+                        row(0).first_chunk::<8>(),
+                    ) {
+                        (Some(to), Some(_), Some(first)) => {
+                            let mut v = *first;
+                            for t in 1..count {
+                                let Some(x) = row(t).first_chunk::<8>() else {
+                                    break;
+                                };
+                                for i in 0..8 {
+                                    v[i] = join(v[i], x[i]);
+                                }
+                            }
+                            *to = v;
+                        }
+                        _ => {
+                            for (i, to) in to[..inner].iter_mut().enumerate() {
+                                *to = (1..count).fold(row(0)[i], |v, t| join(v, row(t)[i]));
+                            }
+                        }
+                    }
                 }
             } else {
                 for (p, out) in out.chunks_exact_mut(inner).enumerate() {
@@ -62,8 +102,15 @@ impl Windows {
                         out.copy_from_slice(row(0));
                         continue;
                     }
-                    out.iter_mut().zip(row(0)).zip(row(1)).for_each(|((o, a), b)| *o = join(*a, *b));
-                    (2..count).for_each(|t| out.iter_mut().zip(row(t)).for_each(|(o, v)| *o = join(*o, *v)));
+                    out.iter_mut()
+                        .zip(row(0))
+                        .zip(row(1))
+                        .for_each(|((o, a), b)| *o = join(*a, *b));
+                    (2..count).for_each(|t| {
+                        out.iter_mut()
+                            .zip(row(t))
+                            .for_each(|(o, v)| *o = join(*o, *v))
+                    });
                 }
             }
         }

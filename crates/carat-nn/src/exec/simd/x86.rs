@@ -3,7 +3,6 @@
 use super::gemm::{Args, Kernel, LANES, Tile};
 use std::arch::x86_64::*;
 
-
 pub(super) struct Avx2;
 pub(super) struct Avx512;
 pub(super) struct Avx512Vnni;
@@ -68,7 +67,10 @@ unsafe fn avx2<const R: usize, const P: usize, const WIDE: bool>(args: Args, out
             // SAFETY: the caller vouches for LANES words at each offset in each panel; the loads need no alignment.
             let (b0, b1) = unsafe {
                 let b = b.add(p.wrapping_mul(args.panel_stride));
-                (_mm256_loadu_si256(b.cast()), _mm256_loadu_si256(b.add(8).cast()))
+                (
+                    _mm256_loadu_si256(b.cast()),
+                    _mm256_loadu_si256(b.add(8).cast()),
+                )
             };
             for (r, acc) in acc.iter_mut().enumerate() {
                 // SAFETY: the caller vouches for `depth` words in each row.
@@ -151,11 +153,16 @@ macro_rules! avx512_tile {
     };
 }
 
-avx512_tile!(avx512, "avx2,avx512f,avx512bw,avx512dq,avx512vl", |acc, a, b| _mm512_add_epi32(
-    acc,
-    _mm512_madd_epi16(a, b)
-));
-avx512_tile!(avx512_vnni, "avx2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni", |acc, a, b| dpwssd(acc, a, b));
+avx512_tile!(
+    avx512,
+    "avx2,avx512f,avx512bw,avx512dq,avx512vl",
+    |acc, a, b| _mm512_add_epi32(acc, _mm512_madd_epi16(a, b))
+);
+avx512_tile!(
+    avx512_vnni,
+    "avx2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni",
+    |acc, a, b| dpwssd(acc, a, b)
+);
 
 /// `vpdpwssd`: adds the two products of each lane's 16-bit pairs to the lane, modulo 2^32.
 ///
