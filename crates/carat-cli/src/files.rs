@@ -22,9 +22,37 @@ fn temporary() -> MutexGuard<'static, Vec<PathBuf>> {
 pub(crate) fn abandon() -> impl Drop {
     let guard = temporary();
     for path in guard.iter() {
-        let _ = fs::remove_file(path);
+        let _ = if path.is_dir() {
+            fs::remove_dir_all(path)
+        } else {
+            fs::remove_file(path)
+        };
     }
     guard
+}
+
+/// A new directory that is removed when this is dropped, or on an interrupt.
+pub(crate) struct ScratchDir(PathBuf);
+
+impl ScratchDir {
+    /// Takes a path where nothing is yet.
+    pub(crate) fn new(path: PathBuf) -> Result<Self, Failure> {
+        fs::create_dir(&path).map_err(|error| io_failure("making the directory", &path, &error))?;
+        temporary().push(path.clone());
+        Ok(Self(path))
+    }
+
+    /// The path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for ScratchDir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+        temporary().retain(|path| *path != self.0);
+    }
 }
 
 /// Who may read a file.

@@ -13,8 +13,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use carat_log::NoteSigner;
 use carat_log::store::{Log, Options, StoreError};
+use carat_log::{NoteSigner, VerifierKey};
 use carat_receipt::{Label, SigningKey};
 use zeroize::Zeroizing;
 
@@ -152,6 +152,11 @@ impl Home {
     /// Whether there is a local log.
     pub(crate) fn has_log(&self) -> bool {
         self.path("log/checkpoint").exists()
+    }
+
+    /// The key that verifies the local log, without opening the log: a damaged one can still be audited.
+    pub(crate) fn log_verifier(&self) -> Result<VerifierKey, Failure> {
+        self.log_signer().map(|signer| signer.verifier())
     }
 
     /// Opens the local log, or makes it. Waits a while for another process that holds it.

@@ -1,10 +1,11 @@
 //! Models on disk: a compiled file, a folder that holds one, or a folder that is compiled on first use.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use carat_nn::edge;
 use carat_nn::exec::{ExecError, Executable, Options};
-use carat_program::{MAX_MODEL_BYTES, ModelFile, Program, Tensor, encode_tensors};
+use carat_program::{MAX_MODEL_BYTES, ModelFile, ModelFileError, Program, Tensor, encode_tensors};
 use carat_receipt::{Digest, Label};
 
 use crate::exit::{Exit, Failure};
@@ -58,9 +59,20 @@ impl Model {
 
     /// Reads a compiled model.
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+        let refused = |error: ModelFileError| {
+            Failure::new(Exit::Model, format!("{}: {error}", path.display()))
+        };
+        // The first bytes say whether it is a model at all, before gigabytes of something else are read.
+        let mut head = Vec::new();
+        files::open_capped(path, "a compiled model", MAX_MODEL_BYTES)?
+            .take(64)
+            .read_to_end(&mut head)
+            .map_err(|error| files::io_failure("reading", path, &error))?;
+        if let Err(error @ ModelFileError::Magic) = ModelFile::decode(&head) {
+            return Err(refused(error));
+        }
         let bytes = files::read_capped(path, "a compiled model", MAX_MODEL_BYTES)?;
-        let file = ModelFile::decode(&bytes)
-            .map_err(|error| Failure::new(Exit::Model, format!("{}: {error}", path.display())))?;
+        let file = ModelFile::decode(&bytes).map_err(refused)?;
         Ok(Self::new(file, path.to_path_buf()))
     }
 

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Context, Outcome};
 use crate::exit::{Exit, Failure};
+use crate::files;
 use crate::home::log_failure;
 use crate::model::{self, Model};
 use crate::output::{Answer, Progress};
@@ -195,7 +196,7 @@ fn onnxruntime(
         .args(["--threads", &timing.threads.to_string()])
         .args(["--seconds", &seconds.to_string()])
         .output()
-        .map_err(|error| crate::files::io_failure("starting", python, &error))?;
+        .map_err(|error| files::io_failure("starting", python, &error))?;
     let failed = |why: &str| {
         let message = format!(
             "ONNX Runtime was not measured: {why}; check that {} has the packages onnxruntime and numpy",
@@ -228,6 +229,7 @@ fn bench_log(args: LogArgs, context: &Context) -> Outcome {
         );
         return Err(Failure::new(Exit::Usage, message));
     }
+    let dir = files::ScratchDir::new(dir)?;
     let options = BenchOptions {
         entries: args.entries,
         leaf_bytes: args.leaf_bytes,
@@ -236,15 +238,12 @@ fn bench_log(args: LogArgs, context: &Context) -> Outcome {
         ..BenchOptions::default()
     };
     let progress = Progress::start("appending");
-    let report = bench_appends(&dir, &options);
+    let report = bench_appends(dir.path(), &options);
     drop(progress);
-    // Made by this command under a name that was free.
-    let removed = std::fs::remove_dir_all(&dir);
     let report = report.map_err(|error| match error {
         BenchError::Store(error) => log_failure(error),
         other => Failure::new(Exit::Usage, other),
     })?;
-    removed.map_err(|error| crate::files::io_failure("removing", &dir, &error))?;
     let machine = machine();
     let mut text = format!("{}\n", machine.0);
     let _ = writeln!(

@@ -70,6 +70,11 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
 }
 
 fn local(home: &Home) -> Result<carat_log::store::Log, Failure> {
+    check_exists(home)?;
+    home.log()
+}
+
+fn check_exists(home: &Home) -> Result<(), Failure> {
     if !home.has_log() {
         let message = format!(
             "there is no log in {} yet; the first `carat run` makes it",
@@ -77,7 +82,7 @@ fn local(home: &Home) -> Result<carat_log::store::Log, Failure> {
         );
         return Err(Failure::new(Exit::Io, message));
     }
-    home.log()
+    Ok(())
 }
 
 fn vkey_text(key: &VerifierKey) -> String {
@@ -158,7 +163,10 @@ fn run_audit(
 ) -> Outcome {
     let key = match (&key, &dir) {
         (Some(text), _) => VerifierKey::from_vkey(text).map_err(Failure::of(Exit::Usage))?,
-        (None, None) => local(home)?.verifier(),
+        (None, None) => {
+            check_exists(home)?;
+            home.log_verifier()?
+        }
         (None, Some(_)) => {
             let message = "an audit of another log needs its key: give --key VKEY, which its operator publishes";
             return Err(Failure::new(Exit::Usage, message));
