@@ -84,7 +84,7 @@ fn inputs_that_do_not_fit_are_named() {
         })
     ));
     let turned = tensor(&[1, 3, 7, 9], vec![0; 189]);
-    let error = executable.run(&[turned.clone()]).unwrap_err();
+    let error = executable.run(std::slice::from_ref(&turned)).unwrap_err();
     assert_eq!(
         error.to_string(),
         "input `x0` has shape [1, 3, 7, 9], but the program takes [1, 3, 9, 7]"
@@ -94,7 +94,7 @@ fn inputs_that_do_not_fit_are_named() {
     let wide = tensor(&[1, 3, 9, 7], data.clone());
     let good = tensor(&[1, 3, 9, 7], vec![255; 189]);
     assert!(matches!(
-        executable.run(&[wide.clone()]),
+        executable.run(std::slice::from_ref(&wide)),
         Err(ExecError::InputRange {
             sample: None,
             element: 17,
@@ -210,7 +210,10 @@ fn batches_of_every_size_and_empty_ones() {
             let expected: Vec<i32> = alone.iter().flat_map(|y| y[i].data()).copied().collect();
             assert_eq!(*out, expected);
         }
-        assert_eq!(executable.run_stacked(0, &[&[]]).unwrap(), [vec![], vec![]]);
+        assert_eq!(
+            executable.run_stacked(0, &[&[]]).unwrap(),
+            [Vec::<i32>::new(), vec![]]
+        );
     }
 }
 

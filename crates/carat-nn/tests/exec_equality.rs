@@ -3,7 +3,7 @@
 mod exec_support;
 
 use carat_nn::exec::{ExecError, Executable, Options, Simd, reference};
-use carat_program::{Contraction, ConvGeometry, Op, Program, Tensor, Weights, Window};
+use carat_program::{Contraction, ConvGeometry, Op, Program, Shape, Tensor, Weights, Window};
 use exec_support::{Builder, KINDS, Rng, Value, build, inputs};
 use proptest::prelude::*;
 
@@ -139,8 +139,19 @@ fn addends_along_any_axes() {
         }
     }
 
-    /// `3 - 2 * constant + value`, rounded: with the constant on either side.
     fn finish(mut b: Builder, v: Value, subset: u32) {
+        // Through a reshape that moves the axes, an addend belongs elsewhere.
+        let mut turned = b.shape(v).dims();
+        turned.reverse();
+        let shape = Shape::new(&turned).unwrap();
+        let mut other = b.clone();
+        let v2 = other.push(Op::Reshape { shape }, &[v]);
+        tail(b, v, subset);
+        tail(other, v2, subset);
+    }
+
+    /// `3 - 2 * constant + value`, rounded: with the constant on either side.
+    fn tail(mut b: Builder, v: Value, subset: u32) {
         let dims: Vec<usize> = b
             .shape(v)
             .dims()
@@ -149,7 +160,7 @@ fn addends_along_any_axes() {
             .map(|(i, &n)| if subset >> i & 1 == 1 { n } else { 1 })
             .collect();
         let addend = b.random(&dims, -9000, 9000);
-        let (coefficients, operands) = if subset % 2 == 0 {
+        let (coefficients, operands) = if subset.is_multiple_of(2) {
             (vec![1, -2], [v, addend])
         } else {
             (vec![-2, 1], [addend, v])

@@ -1,8 +1,9 @@
 //! A prepared program and its runs.
 
 use super::buffer::{Buffer, Run, Scratch};
-use super::plan::{Place, Plan, bytes_needed};
+use super::plan::{Plan, bytes_needed};
 use super::simd::{Isa, Simd};
+use super::step::Place;
 use super::{ExecError, Trace, input};
 use carat_program::{Program, Tensor, Weights};
 use rayon::prelude::*;

@@ -23,6 +23,7 @@ mod plan;
 mod reduce;
 pub mod reference;
 mod simd;
+mod step;
 mod strided;
 mod trace;
 

@@ -1,6 +1,5 @@
 //! From a program to steps over reusable buffers: what can be fused, packed and decided once is.
 
-use super::buffer::{Operand, Run, Scratch};
 use super::convolution::Convolution;
 use super::elementwise::{Elementwise, Head};
 use super::gather::Gather;
@@ -8,41 +7,9 @@ use super::input::saturate;
 use super::matrix::{Known, Matrix, TileAxes};
 use super::reduce::{ArgMax, Fold, Pool, Reduce};
 use super::simd::{Along, Epilogue, Isa, Step as After};
+use super::step::{Kernel, Place, Step};
 use super::strided::{Copy, offsets, strides_of};
 use carat_program::{Op, Program, ValueId};
-
-/// Where a value lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    Slot(usize),
-    Constant(usize),
-}
-
-#[derive(Debug)]
-pub(crate) enum Kernel {
-    Matrix(Box<Matrix>),
-    Convolution(Box<Convolution>),
-    Elementwise(Elementwise),
-    Reduce(Reduce),
-    ArgMax(ArgMax),
-    Pool(Pool),
-    Copy(Copy),
-    /// One copy per operand, over a border of one value where there is one.
-    Assemble {
-        copies: Vec<Copy>,
-        border: Option<i32>,
-    },
-    Gather(Gather),
-}
-
-/// One step: a kernel, where its operands are (with their elements per sample), and where its result goes.
-#[derive(Debug)]
-pub(crate) struct Step {
-    kernel: Kernel,
-    operands: Vec<(Place, usize)>,
-    slot: usize,
-    elements: usize,
-}
 
 /// A prepared program.
 #[derive(Debug)]
@@ -532,10 +499,11 @@ impl<'a> Planner<'a> {
                 .filter_map(|id| Some((places[id.index()]?, self.known(*id).shape.elements())))
                 .collect::<Vec<_>>();
             for (k, id) in ids.iter().enumerate() {
-                if last[id.index()] == i && !ids[..k].contains(id) {
-                    if let Some(Place::Slot(slot)) = places[id.index()] {
-                        free.push(slot);
-                    }
+                if let Some(Place::Slot(slot)) = places[id.index()]
+                    && last[id.index()] == i
+                    && !ids[..k].contains(id)
+                {
+                    free.push(slot);
                 }
             }
             // A result that nothing reads gives its place back at once.
@@ -558,78 +526,5 @@ impl<'a> Planner<'a> {
             places: by_root,
             work,
         }
-    }
-}
-
-impl Step {
-    /// Computes the step for all samples of a run.
-    pub(crate) fn run(
-        &self,
-        run: Run,
-        slots: &mut [super::buffer::Buffer],
-        constants: &[Vec<i32>],
-        scratch: &mut Scratch,
-    ) {
-        let mut target = std::mem::take(&mut slots[self.slot]);
-        let out = target.sized(self.elements * run.samples);
-        let operand = |&(place, len): &(Place, usize)| match place {
-            Place::Slot(i) => Operand {
-                data: &slots[i].as_slice()[..len * run.samples],
-                len,
-                shared: false,
-            },
-            Place::Constant(c) => Operand {
-                data: &constants[c],
-                len,
-                shared: true,
-            },
-        };
-        // Most steps have one or two operands: no allocation for those.
-        let (few, many);
-        let operands: &[Operand<'_>] = match self.operands.as_slice() {
-            [x] => {
-                few = [
-                    operand(x),
-                    Operand {
-                        data: &[],
-                        len: 0,
-                        shared: true,
-                    },
-                ];
-                &few[..1]
-            }
-            [x, y] => {
-                few = [operand(x), operand(y)];
-                &few
-            }
-            all => {
-                many = all.iter().map(operand).collect::<Vec<_>>();
-                &many
-            }
-        };
-        match &self.kernel {
-            Kernel::Matrix(m) => m.run(run, operands, scratch, out),
-            Kernel::Convolution(c) => c.run(run, operands, scratch, out),
-            Kernel::Elementwise(e) => e.run(run, operands, out),
-            Kernel::Reduce(r) => r.run(run, operands[0], out),
-            Kernel::ArgMax(a) => a.run(operands[0], out),
-            Kernel::Pool(p) => p.run(run, operands[0], scratch, out),
-            Kernel::Copy(copy) => {
-                for (s, out) in out.chunks_exact_mut(self.elements).enumerate() {
-                    copy.run(operands[0].sample(s), out);
-                }
-            }
-            Kernel::Assemble { copies, border } => {
-                for (s, out) in out.chunks_exact_mut(self.elements).enumerate() {
-                    border.iter().for_each(|&v| out.fill(v));
-                    copies
-                        .iter()
-                        .zip(operands)
-                        .for_each(|(copy, x)| copy.run(x.sample(s), out));
-                }
-            }
-            Kernel::Gather(g) => g.run(operands[0], operands[1], out),
-        }
-        slots[self.slot] = target;
     }
 }

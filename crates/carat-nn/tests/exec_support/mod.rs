@@ -9,6 +9,7 @@ use carat_program::{
 };
 
 /// SplitMix64 (Steele, Lea, Flood 2014): small, seeded, the same everywhere.
+#[derive(Debug, Clone)]
 pub struct Rng(pub u64);
 
 impl Rng {
@@ -22,7 +23,7 @@ impl Rng {
 
     /// Uniform enough in `lo..=hi`.
     pub fn range(&mut self, lo: i64, hi: i64) -> i64 {
-        lo + (u128::from(self.next()) * (hi - lo + 1) as u128 >> 64) as i64
+        lo + ((u128::from(self.next()) * (hi - lo + 1) as u128) >> 64) as i64
     }
 
     pub fn below(&mut self, n: usize) -> usize {
@@ -38,6 +39,7 @@ impl Rng {
 pub const KINDS: u8 = 21;
 
 /// A program under construction. Inputs and constants are numbered before nodes, so ids are given out only at the end.
+#[derive(Debug, Clone)]
 pub struct Builder {
     inputs: Vec<(Shape, Range)>,
     constants: Vec<(Shape, Vec<i32>)>,
@@ -470,7 +472,7 @@ impl Builder {
         self.try_push(op.clone(), &operands).or_else(|| {
             let operands = operands.map(|v| match v {
                 Value::Constant(i) => {
-                    self.constants[i].1.iter_mut().for_each(|w| *w = *w % 50);
+                    self.constants[i].1.iter_mut().for_each(|w| *w %= 50);
                     v
                 }
                 v => self.narrow(v, -200, 210),
@@ -484,7 +486,9 @@ impl Builder {
         let (lo, hi) = self.bounds();
         let x = self.narrow(x, lo, hi);
         let dims = self.shape(x).dims();
-        let divisors: Vec<_> = (1..=dims[1]).filter(|g| dims[1] % g == 0).collect();
+        let divisors: Vec<_> = (1..=dims[1])
+            .filter(|g| dims[1].is_multiple_of(*g))
+            .collect();
         let groups = if self.rng.chance(60) {
             1
         } else {
@@ -513,7 +517,7 @@ impl Builder {
             let x = self.narrow(x, -200, 210);
             let w = match w {
                 Value::Constant(i) => {
-                    self.constants[i].1.iter_mut().for_each(|w| *w = *w % 50);
+                    self.constants[i].1.iter_mut().for_each(|w| *w %= 50);
                     w
                 }
                 w => self.narrow(w, -50, 50),
@@ -660,14 +664,14 @@ impl Builder {
                 let v = self.any();
                 let (mut start, mut step, mut len) = (vec![], vec![], vec![]);
                 for n in self.shape(v).dims() {
-                    let d = [1, 1, 2, 3, -1, -2][self.rng.below(6)];
+                    let d = [1i32, 1, 2, 3, -1, -2][self.rng.below(6)];
                     let s = if d > 0 {
                         self.rng.below(n.min(3))
                     } else {
                         n - 1 - self.rng.below(n.min(2))
                     };
                     let room = if d > 0 { n - 1 - s } else { s };
-                    let most = room / (d as i32).unsigned_abs() as usize + 1;
+                    let most = room / d.unsigned_abs() as usize + 1;
                     start.push(s as u32);
                     step.push(d);
                     len.push(if self.rng.chance(50) {
@@ -771,10 +775,10 @@ pub fn build(seed: u64, recipe: &[(u8, u64)]) -> (Program, Weights) {
     }
     let mut outputs = vec![];
     for &(kind, seed) in recipe {
-        if let Some(v) = b.step(kind % KINDS, seed) {
-            if b.rng.chance(25) {
-                outputs.push(v);
-            }
+        if let Some(v) = b.step(kind % KINDS, seed)
+            && b.rng.chance(25)
+        {
+            outputs.push(v);
         }
     }
     let last = *b.values().last().unwrap();
