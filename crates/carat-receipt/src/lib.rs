@@ -13,8 +13,6 @@
 #![no_std]
 
 extern crate alloc;
-#[cfg(feature = "std")]
-extern crate std;
 
 pub mod air;
 pub mod amount;

@@ -48,8 +48,7 @@ impl Work<'_> {
                 .collect::<Vec<_>>()
         };
         self.promises(&items(LOG_PROMISE), leaf);
-        let inclusion = self.proofs(&items(LOG_PROOF), leaf);
-        inclusion
+        self.proofs(&items(LOG_PROOF), leaf)
     }
 
     fn promises(&mut self, items: &[&LogItem], leaf: Hash) {
