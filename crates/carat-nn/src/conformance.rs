@@ -8,7 +8,7 @@
 //! - element type and shape must be the expected ones.
 
 use crate::{
-    compile::{CompileOptions, compile, output_unit},
+    compile::{CompileOptions, output_unit, prepare},
     edge,
     exec::{Executable, Options, reference},
     graph::Array,
@@ -190,10 +190,11 @@ fn attempt(folder: &Path) -> Result<(), Outcome> {
     }
     let samples: Vec<Vec<Vec<f64>>> =
         given.iter().map(|g| free.iter().map(|&i| g[i].data.clone()).collect()).collect();
-    let compiled = compile(imported.graph, &samples, &CompileOptions::precise()).map_err(refuse)?;
+    let prepared = prepare(imported.graph, samples).map_err(refuse)?;
+    let compiled = prepared.compile(&CompileOptions::precise()).map_err(refuse)?;
     let (program, weights) = (&compiled.program, &compiled.weights);
     let executable = Executable::new(program, weights, Options::default()).map_err(refuse)?;
-    for ((set, inputs), model) in sets.iter().zip(&samples).zip(&compiled.reference) {
+    for ((set, inputs), model) in sets.iter().zip(prepared.samples()).zip(prepared.reference()) {
         let tensors = edge::encode(program, inputs).map_err(refuse)?;
         let outputs = reference::run(program, weights, &tensors).map_err(refuse)?;
         let fast = executable.run(&tensors).map_err(|e| Outcome::Fail(format!("the executor refused its own program: {e}")))?;

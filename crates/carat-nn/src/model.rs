@@ -1,7 +1,7 @@
 //! A model as its publisher hands it over: ONNX, calibration samples, metadata; and what becomes of it.
 
 use crate::{
-    compile::{CompileError, CompileOptions, ScaleNote, compile},
+    compile::{CompileError, CompileOptions, ScaleNote, prepare},
     edge::{EdgeError, Values, read_array},
     import::{ImportError, ImportOptions, import},
 };
@@ -13,6 +13,9 @@ use thiserror::Error;
 
 /// Most samples that calibration uses.
 pub const MAX_SAMPLES: usize = 512;
+
+/// Agreement with the float model, on the calibration samples, at which weights are wide enough.
+const ENOUGH_AGREEMENT: f64 = 0.995;
 
 /// Why a model is not compiled.
 #[derive(Debug, Error)]
@@ -100,6 +103,8 @@ pub struct Card {
     pub scales: Vec<ScaleNote>,
     /// Largest difference from the float model on the calibration samples, per output, in units of its last place.
     pub deviation: Vec<f64>,
+    /// Share of calibration samples on which program and float model name the same class (first output).
+    pub agreement: f64,
     /// Options of the compiler.
     pub options: OptionsNote,
     /// Things a reader should know.
@@ -143,6 +148,9 @@ pub struct CompileRequest<'a> {
     pub shapes: BTreeMap<String, Vec<usize>>,
     /// Compiler options.
     pub options: CompileOptions,
+    /// Widen the weights (8, 12, 16 bits) until the program answers like the float model on the calibration samples,
+    /// starting from the options' width.
+    pub widen: bool,
 }
 
 /// A compiled model.
@@ -182,19 +190,36 @@ pub fn compile_model(request: &CompileRequest<'_>) -> Result<Compiled, ModelErro
     if request.calibration.is_some() && samples.len() < 16 {
         warnings.push(format!("calibrated on {} samples only", samples.len()));
     }
-    let mut compiled = compile(imported.graph, &samples, &request.options)?;
+    let count = samples.len();
+    let sha256 = digest_samples(&samples);
+    let prepared = prepare(imported.graph, samples)?;
+    let mut options = request.options.clone();
+    let mut compiled = prepared.compile(&options)?;
+    if request.widen {
+        for bits in [12, 16].into_iter().filter(|&b| b > request.options.weight_bits) {
+            if compiled.agreement >= ENOUGH_AGREEMENT {
+                break;
+            }
+            let wider = CompileOptions { weight_bits: bits, index_bits: 16, ..request.options.clone() };
+            // A layer without room for wider weights keeps the narrower program.
+            let Ok(next) = prepared.compile(&wider) else { break };
+            if next.agreement > compiled.agreement {
+                (compiled, options) = (next, wider);
+            }
+        }
+    }
     apply_metadata(&mut compiled.program, &request.metadata)?;
     compiled.program.validate().map_err(|e| ModelError::Metadata(e.to_string()))?;
-    let options = &request.options;
     let card = Card {
         metadata: request.metadata.clone(),
         source_sha256: Digest::sha256(request.onnx).to_string(),
         opset: imported.opset,
         operators: imported.operators,
         parameters: imported.parameters,
-        calibration: CalibrationNote { source: source.into(), samples: samples.len(), sha256: digest_samples(&samples) },
+        calibration: CalibrationNote { source: source.into(), samples: count, sha256 },
         scales: compiled.notes,
         deviation: compiled.deviation,
+        agreement: compiled.agreement,
         options: OptionsNote {
             weight_bits: options.weight_bits,
             activation_bits: options.activation_bits,

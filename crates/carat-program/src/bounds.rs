@@ -89,8 +89,9 @@ pub(crate) fn isqrt(n: u64) -> u64 {
     n.isqrt()
 }
 
-/// `round_half_up(x / 2^bits)`.
-pub(crate) fn shift_round(x: i64, bits: u8) -> i64 {
+/// `floor((x + 2^(bits-1)) / 2^bits)`, the rule of [`Op::Shift`], for 1 to 30 bits.
+#[must_use]
+pub fn shift_round(x: i64, bits: u8) -> i64 {
     (x + (1i64 << (bits - 1))) >> bits
 }
 

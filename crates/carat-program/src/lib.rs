@@ -40,7 +40,7 @@ pub use spec::{
 pub use tensor::{Tensor, TensorError, decode_tensors, encode_tensors};
 pub use weights::{ConstantWidth, Weights, constant_root, weight_sum};
 
-pub use bounds::Range;
+pub use bounds::{Range, shift_round};
 
 /// The prime that proofs compute modulo: KoalaBear, 2^31 - 2^24 + 1.
 pub const MODULUS: i64 = 2_130_706_433;

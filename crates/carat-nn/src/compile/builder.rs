@@ -64,6 +64,15 @@ impl Builder {
         self.info(q.v).shape
     }
 
+    /// Bounds and operand of a clamp.
+    pub(super) fn clamp_of(&self, q: Q) -> Option<(i64, i64, V)> {
+        let V::Node(i) = q.v else { return None };
+        match self.nodes[i].0 {
+            Op::Clamp { lo, hi } => Some((lo, hi, self.nodes[i].1[0])),
+            _ => None,
+        }
+    }
+
     /// What a node would record, without adding it.
     pub(super) fn derive(&self, op: &Op, inputs: &[Q]) -> Result<(Shape, Range), CompileError> {
         let operands: Vec<_> = inputs.iter().map(|q| self.info(q.v)).collect();

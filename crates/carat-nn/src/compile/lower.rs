@@ -81,11 +81,22 @@ impl Compiler<'_> {
 
     /// Shifts a value to a coarser exponent and clamps it.
     fn at(&mut self, q: Q, exponent: i32, clamp: Range) -> Result<Q, CompileError> {
-        if let Some(&done) = self.fitted.get(&(q, exponent, clamp)) {
+        let key = (q, exponent, clamp);
+        if let Some(&done) = self.fitted.get(&key) {
             return Ok(done);
         }
         let mut r = q;
         let mut left = q.exponent - exponent;
+        let mut clamp = clamp;
+        if (1..=30).contains(&left)
+            && let Some((lo, hi, x)) = self.b.clamp_of(r)
+        {
+            // Rounding is monotone, so a clamp before it equals one after it: one clamp instead of two.
+            let bits = left as u8;
+            let (lo, hi) = (carat_program::shift_round(lo, bits), carat_program::shift_round(hi, bits));
+            clamp = Range::new(clamp.lo.max(lo).min(clamp.hi), clamp.hi.min(hi).max(clamp.lo));
+            r = Q { v: x, exponent: q.exponent };
+        }
         while left > 0 {
             let bits = left.min(30);
             r = self.b.add(Op::Shift { bits: bits as u8 }, &[r], r.exponent - bits)?;
@@ -95,7 +106,7 @@ impl Compiler<'_> {
         if range.lo < clamp.lo || range.hi > clamp.hi {
             r = self.b.add(Op::Clamp { lo: clamp.lo, hi: clamp.hi }, &[r], r.exponent)?;
         }
-        self.fitted.insert((q, exponent, clamp), r);
+        self.fitted.insert(key, r);
         Ok(r)
     }
 
@@ -321,8 +332,13 @@ impl Compiler<'_> {
             let op = Op::Linear { coefficients: coefficients.iter().map(|&c| c as i64).collect(), bias: bias as i64 };
             return self.b.add(op, &qs, 0);
         }
-        if inputs.len() == 1 && coefficients[0] == 1.0 && bias == 0.0 && self.graph.constant(inputs[0]).is_none() {
-            return self.value(inputs[0], 15); // A change of element type alone.
+        if inputs.len() == 1 && coefficients[0] > 0.0 && bias == 0.0 && self.graph.constant(inputs[0]).is_none() {
+            let (mantissa, power) = libm::frexp(coefficients[0]);
+            if mantissa == 0.5 {
+                // A power of two changes the exponent alone.
+                let q = self.value(inputs[0], 15)?;
+                return Ok(Q { v: q.v, exponent: q.exponent - (power - 1) });
+            }
         }
         // Try to keep everything exact; then narrow the operands until the sum fits.
         let dyadic = |c: f64| (0..12).any(|k| libm::ldexp(c, k).fract() == 0.0);

@@ -10,7 +10,7 @@ mod scale;
 
 use crate::{
     calibrate::{Calibration, calibrate},
-    exec::reference,
+    exec::{Executable, Options},
     graph::{EvalError, Graph, GraphError, GraphOp, Id, dtype_range, simplify},
 };
 use builder::{Builder, Q, fixed};
@@ -117,73 +117,106 @@ pub struct CompiledGraph {
     pub notes: Vec<ScaleNote>,
     /// Largest difference from the graph on the calibration samples, in units of the last place, per output.
     pub deviation: Vec<f64>,
-    /// The graph's own outputs on each calibration sample.
-    pub reference: Vec<Vec<Vec<f64>>>,
+    /// Share of calibration samples on which the largest element of the first output has the same place.
+    pub agreement: f64,
 }
 
-/// Compiles a graph. `samples` holds, for each sample, one vector per graph input.
-///
-/// Pure: the same graph, samples and options give the same program, bit for bit, on any machine.
+/// A graph with the ranges of its values: ready to be compiled, at several precisions if need be.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    graph: Graph,
+    samples: Vec<Vec<Vec<f64>>>,
+    calibration: Calibration,
+}
+
+/// Simplifies a graph and evaluates it on the samples: for each, one vector per graph input.
 ///
 /// # Errors
 /// [`CompileError`].
-pub fn compile(graph: Graph, samples: &[Vec<Vec<f64>>], options: &CompileOptions) -> Result<CompiledGraph, CompileError> {
+pub fn prepare(graph: Graph, samples: Vec<Vec<Vec<f64>>>) -> Result<Prepared, CompileError> {
     if samples.is_empty() {
         return Err(CompileError::NoSamples);
     }
     let graph = simplify(graph)?;
-    let calibration = calibrate(&graph, samples)?;
-    let mut c = Compiler {
-        edges: scale::edge_maps(&graph),
-        values: vec![None; graph.nodes.len()],
-        graph: &graph,
-        calibration: &calibration,
-        options,
-        b: Builder::default(),
-        fitted: HashMap::new(),
-    };
-    c.inputs()?;
-    for id in 0..graph.nodes.len() {
-        if c.values[id].is_none() && !matches!(graph.nodes[id].op, GraphOp::Const(_) | GraphOp::Input(_)) && !c.edges.inner.contains(&id) {
-            c.b.origin = graph.nodes[id].origin.clone();
-            let q = c.lower(id)?;
-            c.values[id] = Some(c.wrap(id, q)?);
-        }
-    }
-    let units = c.outputs()?;
-    let (program, weights, origins) = c.b.finish();
-    program.validate().map_err(|e| CompileError::Internal(e.to_string()))?;
-    weights.check(&program).map_err(|e| CompileError::Internal(e.to_string()))?;
-    let notes = origins.into_iter().map(|(o, exponent)| ScaleNote { origin: o.to_string(), exponent }).collect();
-    let deviation = measure(&program, &weights, samples, &calibration, &units)?;
-    if let Some(allowed) = options.max_units {
-        for (out, &units) in program.outputs.iter().zip(&deviation) {
-            let exact = out.encoding == OutputEncoding::Exact;
-            if units > if exact { 0.0 } else { allowed } {
-                return Err(CompileError::Precision { output: out.name.clone(), units, allowed });
-            }
-        }
-    }
-    Ok(CompiledGraph { program, weights, notes, deviation, reference: calibration.outputs })
+    let calibration = calibrate(&graph, &samples)?;
+    Ok(Prepared { graph, samples, calibration })
 }
 
-/// Largest difference per output, in units.
+impl Prepared {
+    /// The graph's own outputs, per sample and output: what a program is measured against.
+    #[must_use]
+    pub fn reference(&self) -> &[Vec<Vec<f64>>] {
+        &self.calibration.outputs
+    }
+
+    /// The samples.
+    #[must_use]
+    pub fn samples(&self) -> &[Vec<Vec<f64>>] {
+        &self.samples
+    }
+
+    /// Compiles. Pure: the same graph, samples and options give the same program, bit for bit, on any machine.
+    ///
+    /// # Errors
+    /// [`CompileError`].
+    pub fn compile(&self, options: &CompileOptions) -> Result<CompiledGraph, CompileError> {
+        let graph = &self.graph;
+        let mut c = Compiler {
+            edges: scale::edge_maps(graph),
+            values: vec![None; graph.nodes.len()],
+            graph,
+            calibration: &self.calibration,
+            options,
+            b: Builder::default(),
+            fitted: HashMap::new(),
+        };
+        c.inputs()?;
+        for (id, node) in graph.nodes.iter().enumerate() {
+            let given = matches!(node.op, GraphOp::Const(_) | GraphOp::Input(_)) || c.edges.inner.contains(&id);
+            if c.values[id].is_none() && !given {
+                c.b.origin = node.origin.clone();
+                let q = c.lower(id)?;
+                c.values[id] = Some(c.wrap(id, q)?);
+            }
+        }
+        let units = c.outputs()?;
+        let (program, weights, origins) = c.b.finish();
+        program.validate().map_err(|e| CompileError::Internal(e.to_string()))?;
+        weights.check(&program).map_err(|e| CompileError::Internal(e.to_string()))?;
+        let notes = origins.into_iter().map(|(o, exponent)| ScaleNote { origin: o.to_string(), exponent }).collect();
+        let (deviation, agreement) = measure(&program, &weights, &self.samples, &self.calibration, &units)?;
+        if let Some(allowed) = options.max_units {
+            for (out, &units) in program.outputs.iter().zip(&deviation) {
+                let exact = out.encoding == OutputEncoding::Exact;
+                if units > if exact { 0.0 } else { allowed } {
+                    return Err(CompileError::Precision { output: out.name.clone(), units, allowed });
+                }
+            }
+        }
+        Ok(CompiledGraph { program, weights, notes, deviation, agreement })
+    }
+}
+
+/// Largest difference per output, in units, and the share of samples with the same arg-max of the first output.
 fn measure(
     program: &Program,
     weights: &Weights,
     samples: &[Vec<Vec<f64>>],
     calibration: &Calibration,
     units: &[f64],
-) -> Result<Vec<f64>, CompileError> {
+) -> Result<(Vec<f64>, f64), CompileError> {
     use rayon::prelude::*;
     let fail = |e: String| CompileError::Internal(e);
-    let each: Vec<Result<Vec<f64>, CompileError>> = samples
+    let one_thread = Options { threads: 1, ..Options::default() };
+    let executable = Executable::new(program, weights, one_thread).map_err(|e| fail(e.to_string()))?;
+    let each: Vec<Result<(Vec<f64>, bool), CompileError>> = samples
         .par_iter()
         .zip(&calibration.outputs)
         .map(|(inputs, expected)| {
             let tensors = crate::edge::encode(program, inputs).map_err(|e| fail(e.to_string()))?;
-            let got = reference::run(program, weights, &tensors).map_err(|e| fail(e.to_string()))?;
-            Ok(program
+            let got = executable.run(&tensors).map_err(|e| fail(e.to_string()))?;
+            let same = got.iter().zip(expected).next().is_none_or(|(g, w)| arg_max(g.data()) == arg_max(w));
+            let worst = program
                 .outputs
                 .iter()
                 .zip(got.iter().zip(expected))
@@ -199,16 +232,25 @@ fn measure(
                         .map(|(&q, w)| (libm::ldexp(q.into(), -exponent) - w).abs() / unit)
                         .fold(0.0, f64::max)
                 })
-                .collect())
+                .collect();
+            Ok((worst, same))
         })
         .collect();
     let mut worst = vec![0.0f64; program.outputs.len()];
+    let mut agreed = 0usize;
     for sample in each {
-        for (w, d) in worst.iter_mut().zip(sample?) {
+        let (deviation, same) = sample?;
+        agreed += usize::from(same);
+        for (w, d) in worst.iter_mut().zip(deviation) {
             *w = w.max(d);
         }
     }
-    Ok(worst)
+    Ok((worst, agreed as f64 / samples.len() as f64))
+}
+
+/// Place of the largest element, the first on ties.
+fn arg_max<T: PartialOrd>(values: &[T]) -> usize {
+    (1..values.len()).fold(0, |best, i| if values[i] > values[best] { i } else { best })
 }
 
 struct Compiler<'a> {

@@ -375,8 +375,17 @@ fn conv(geometry: &ConvGeometry, x: (&Shape, &[f64]), w: (&Shape, &[f64]), out: 
     let (plane, area): (usize, usize) = (spatial.iter().product(), positions.iter().product());
     let size: usize = wd[2..].iter().product();
     let (groups, m_group) = (geometry.groups as usize, wd[0] / geometry.groups as usize);
+    // Runs of positions that one tap reads contiguously: (tap, first position, first offset, length).
+    let mut runs: Vec<(usize, usize, usize, usize)> = Vec::new();
     let mut list = Vec::new();
-    taps(&geometry.window, spatial, positions, |p, t, at| list.push((p, t, at)));
+    taps(&geometry.window, spatial, positions, |p, t, at| list.push((t, p, at)));
+    list.sort_unstable();
+    for (t, p, at) in list {
+        match runs.last_mut() {
+            Some(r) if r.0 == t && r.1 + r.3 == p && r.2 + r.3 == at => r.3 += 1,
+            _ => runs.push((t, p, at, 1)),
+        }
+    }
     let mut result = vec![0.0; out.elements()];
     for n in 0..xd[0] {
         for g in 0..groups {
@@ -385,8 +394,11 @@ fn conv(geometry: &ConvGeometry, x: (&Shape, &[f64]), w: (&Shape, &[f64]), out: 
                 for c in 0..wd[1] {
                     let xs = &x.1[(n * xd[1] + g * wd[1] + c) * plane..][..plane];
                     let ws = &w.1[(m * wd[1] + c) * size..][..size];
-                    for &(p, t, at) in &list {
-                        row[p] += xs[at] * ws[t];
+                    for &(t, p, at, len) in &runs {
+                        let weight = ws[t];
+                        for (r, v) in row[p..p + len].iter_mut().zip(&xs[at..at + len]) {
+                            *r += v * weight;
+                        }
                     }
                 }
             }
