@@ -8,9 +8,9 @@ use carat_nn::exec::{ExecError, Executable, Options};
 use carat_program::{MAX_MODEL_BYTES, ModelFile, ModelFileError, Program, Tensor, encode_tensors};
 use carat_receipt::{Digest, Label};
 
+use crate::commands::Context;
 use crate::exit::{Exit, Failure};
 use crate::files;
-use crate::home::Home;
 
 pub(crate) mod source;
 
@@ -37,11 +37,11 @@ pub(crate) struct Model {
 
 impl Model {
     /// Finds, compiles where needed, reads and checks a model.
-    pub(crate) fn load(path: &Path, home: &Home) -> Result<Self, Failure> {
+    pub(crate) fn load(path: &Path, context: &Context) -> Result<Self, Failure> {
         if path.is_dir() {
             return match compiled_in(path)? {
                 Some(file) => Self::read(&file),
-                None => source::cached(path, home),
+                None => source::cached(path, context),
             };
         }
         if path

@@ -159,7 +159,12 @@ fn adversarial_onnx_files() {
         } else {
             &[0, 10]
         };
-        assert!(expected.contains(&ran.code), "{file}: {} {}", ran.code, ran.err);
+        assert!(
+            expected.contains(&ran.code),
+            "{file}: {} {}",
+            ran.code,
+            ran.err
+        );
         if ran.code == 0 {
             fs::remove_file(sandbox.path("out.carat-model")).expect("the model");
         } else {
@@ -437,52 +442,117 @@ fn a_full_disk() {
     }
 }
 
+/// Starts a command, sends it a signal after a while, and waits for its end.
+#[cfg(unix)]
+fn interrupt(sandbox: &Sandbox, args: &[&str], signal: &str, after: Duration) -> Ran {
+    let child = sandbox
+        .command(args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("start carat");
+    std::thread::sleep(after);
+    let pid = child.id().to_string();
+    // It may have ended already: the sender complains, and what it left is looked at all the same.
+    let _ = Command::new("kill")
+        .args(["-s", signal, &pid])
+        .stderr(Stdio::null())
+        .status()
+        .expect("kill");
+    Ran::from(child.wait_with_output().expect("the end"), args)
+}
+
 #[cfg(unix)]
 #[test]
-fn interrupts_leave_nothing() {
-    let sandbox = Sandbox::new();
-    let folder = repo("models/digits");
-    let cases: [&[&str]; 2] = [
+fn interrupts_end_long_commands() {
+    let sandbox = Sandbox::with_receipt();
+    let before = sandbox.names();
+    // Somebody else holds the log, so that `run` waits.
+    let log = File::open(sandbox.path("home/log/lock")).expect("the log's lock");
+    log.lock().expect("lock");
+    let cases: [&[&str]; 3] = [
         &[
-            "model",
-            "compile",
-            folder.to_str().expect("UTF-8"),
+            "run",
+            "tumor.carat-model",
+            "--input",
+            "tumor.json",
             "-o",
-            "out.carat-model",
+            "out.carat",
         ],
         &["bench", "log", "--dir", "bench", "--entries", "100000000"],
+        &["bench", "run", "tumor.carat-model", "--seconds", "30"],
     ];
     for args in cases {
         for signal in ["INT", "TERM"] {
-            let child = sandbox
-                .command(args)
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .expect("start carat");
-            std::thread::sleep(Duration::from_millis(300));
-            let pid = child.id().to_string();
-            let sent = Command::new("kill")
-                .args(["-s", signal, &pid])
-                .status()
-                .expect("kill");
-            assert!(
-                sent.success(),
-                "carat {args:?} had ended before it was interrupted"
-            );
-            let ran = Ran::from(child.wait_with_output().expect("the end"), args);
+            let ran = interrupt(&sandbox, args, signal, Duration::from_millis(500));
             assert_eq!(ran.code, 130, "{args:?} {} {}", ran.out, ran.err);
             assert!(ran.err.contains("interrupted"), "{}", ran.err);
-            let left: Vec<String> = sandbox
-                .names()
-                .into_iter()
-                .filter(|name| name != "bench")
-                .collect();
-            assert!(left.is_empty(), "{args:?} left {left:?}");
             // Other threads may have been writing into the folder while it was removed.
             let _ = fs::remove_dir_all(sandbox.path("bench"));
+            assert_eq!(sandbox.names(), before, "{args:?}");
         }
     }
+}
+
+/// At whatever moment it falls, an interrupt leaves whole files or none.
+#[cfg(unix)]
+#[test]
+fn interrupts_leave_no_partial_file() {
+    let sandbox = Sandbox::with_model();
+    let folder = repo("models/tumor");
+    let compile = [
+        "model",
+        "compile",
+        folder.to_str().expect("UTF-8"),
+        "-o",
+        "out.carat-model",
+    ];
+    let run = [
+        "run",
+        "tumor.carat-model",
+        "--input",
+        "tumor.json",
+        "-o",
+        "out.carat",
+    ];
+    let mut interrupted = 0;
+    for millis in 0..40 {
+        for args in [&compile[..], &run[..]] {
+            let ran = interrupt(&sandbox, args, "INT", Duration::from_millis(millis));
+            // Before the handler is there, the system ends the process: no exit status.
+            assert!(
+                [0, 130, -1].contains(&ran.code),
+                "{args:?} {} {}",
+                ran.code,
+                ran.err
+            );
+            interrupted += usize::from(ran.code != 0);
+        }
+        if sandbox.path("out.carat-model").exists() {
+            sandbox.good(&["model", "inspect", "out.carat-model"]);
+            fs::remove_file(sandbox.path("out.carat-model")).expect("remove");
+        }
+        if sandbox.path("out.carat").exists() {
+            // The receipt comes last, so its opening is there.
+            sandbox.ends(&["verify", "out.carat", "--open", "out.carat-open"], 4);
+            fs::remove_file(sandbox.path("out.carat")).expect("remove");
+        }
+        let _ = fs::remove_file(sandbox.path("out.carat-open"));
+        assert_eq!(
+            sandbox.names(),
+            ["tumor.carat-model", "tumor.json"],
+            "after {millis} ms"
+        );
+    }
+    assert!(
+        interrupted > 0,
+        "every command had ended before it was interrupted"
+    );
+    // The log is in order after all that.
+    if sandbox.path("home/log/checkpoint").exists() {
+        sandbox.good(&["log", "audit"]);
+    }
+    sandbox.good(&run);
 }
 
 #[cfg(unix)]

@@ -97,7 +97,7 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
 }
 
 fn bench_run(args: &RunArgs, context: &Context) -> Outcome {
-    let model = Model::load(&args.model, &context.home()?)?;
+    let model = Model::load(&args.model, context)?;
     let onnx = match (&args.python, &args.onnx) {
         (None, _) => None,
         (Some(_), Some(onnx)) => Some(onnx.clone()),

@@ -58,7 +58,7 @@ const TOP1_BAR: f64 = 0.99;
 const ACCURACY_DROP_BAR: f64 = 0.005;
 
 fn fidelity(args: FidelityArgs, context: &Context) -> Outcome {
-    let model = Model::load(&args.model, &context.home()?)?;
+    let model = Model::load(&args.model, context)?;
     let progress = Progress::start(format!("measuring {}", model.name));
     let report = measure(&model.file, &args.data).map_err(|error| match error {
         FidelityError::Exec(error) => model::exec_failure(error),

@@ -76,7 +76,7 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
     files::check_writable(out)?;
 
     let home = context.home()?;
-    let model = Model::load(&args.model, &home)?;
+    let model = Model::load(&args.model, context)?;
     if model.digest != statement.program {
         let message = format!(
             "{} is program {}, the receipt is about program {}; give the model that the receipt names",

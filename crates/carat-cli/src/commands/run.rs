@@ -77,7 +77,7 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
     // Fail on an unwritable place before any work is done.
     files::check_writable(&path)?;
     let home = context.home()?;
-    let model = Model::load(&args.model, &home)?;
+    let model = Model::load(&args.model, context)?;
     let inputs = model::read_input(model.program(), &args.input)?;
     let progress = Progress::start(format!("running {}", model.name));
     let started = Instant::now();

@@ -75,7 +75,7 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         }
     };
     let model = match &args.replay {
-        Some(path) => Some(Model::load(path, &context.home()?)?),
+        Some(path) => Some(Model::load(path, context)?),
         None => None,
     };
     let (input, output) = match (&args.input, &receipt) {

@@ -11,14 +11,14 @@ use carat_receipt::Digest;
 use serde::Deserialize;
 
 use super::{EXTENSION, Model};
+use crate::commands::Context;
 use crate::exit::{Exit, Failure};
 use crate::files::{self, Mode};
-use crate::home::Home;
 use crate::output::{self, Progress};
 
 const MAX_METADATA: u64 = 1 << 20;
 const MAX_SAMPLES_FILE: u64 = 1 << 30;
-/// Domain of the names of cached compilations. Raised when the same sources compile to something else.
+/// Domain of the names of cached compilations.
 const CACHE_DOMAIN: &str = "carat/model-cache/v1";
 
 /// The sources of a model, found on disk.
@@ -98,7 +98,7 @@ pub(crate) fn compile(
     shapes: BTreeMap<String, Vec<usize>>,
     options: CompileOptions,
 ) -> Result<Compiled, Failure> {
-    let onnx = files::read_capped(&sources.onnx, "an ONNX file", MAX_ONNX_BYTES as u64)?;
+    let onnx = files::read_capped(&sources.onnx, "an ONNX file", MAX_ONNX_BYTES)?;
     if let Some(dir) = &sources.calibration {
         check_samples(dir)?;
     }
@@ -128,7 +128,8 @@ pub(crate) fn compile(
 }
 
 /// The compiled model of a folder, compiled now unless the same sources were compiled before.
-pub(super) fn cached(folder: &Path, home: &Home) -> Result<Model, Failure> {
+pub(super) fn cached(folder: &Path, context: &Context) -> Result<Model, Failure> {
+    let home = context.home()?;
     let sources = in_folder(folder)?;
     let key = fingerprint(&sources)?;
     let path = home.path("models").join(format!("{key}.{EXTENSION}"));
@@ -152,7 +153,7 @@ pub(super) fn cached(folder: &Path, home: &Home) -> Result<Model, Failure> {
 
 /// Names sources by their content, so that a changed source is compiled again.
 fn fingerprint(sources: &Sources) -> Result<Digest, Failure> {
-    let onnx = files::read_capped(&sources.onnx, "an ONNX file", MAX_ONNX_BYTES as u64)?;
+    let onnx = files::read_capped(&sources.onnx, "an ONNX file", MAX_ONNX_BYTES)?;
     let metadata = sources.metadata.as_deref().unwrap_or_default();
     let mut samples = Vec::new();
     if let Some(dir) = &sources.calibration {
@@ -163,11 +164,11 @@ fn fingerprint(sources: &Sources) -> Result<Digest, Failure> {
             samples.push(Digest::of(CACHE_DOMAIN, &[name.as_bytes(), &bytes]));
         }
     }
-    let mut parts: Vec<&[u8]> = vec![
-        env!("CARGO_PKG_VERSION").as_bytes(),
-        metadata.as_bytes(),
-        &onnx,
-    ];
+    // Another build may compile the same sources to another program: what was kept belongs to this build.
+    let build = std::env::current_exe()
+        .and_then(fs::read)
+        .map_err(|error| files::io_failure("reading", "this program".as_ref(), &error))?;
+    let mut parts: Vec<&[u8]> = vec![&build, metadata.as_bytes(), &onnx];
     parts.extend(samples.iter().map(|digest| digest.as_bytes().as_slice()));
     Ok(Digest::of(CACHE_DOMAIN, &parts))
 }

@@ -63,6 +63,7 @@ pub(super) fn run(args: Args) -> Outcome {
     let options = CompileOptions {
         weight_bits: args.weight_bits.unwrap_or(defaults.weight_bits),
         activation_bits: args.activation_bits.unwrap_or(defaults.activation_bits),
+        widen: args.weight_bits.is_none(),
         ..defaults
     };
     let shapes: BTreeMap<String, Vec<usize>> = args.shape.into_iter().collect();

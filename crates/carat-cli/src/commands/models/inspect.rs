@@ -39,7 +39,7 @@ fn bits(range: Range) -> u32 {
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Outcome {
-    let model = Model::load(&args.model, &context.home()?)?;
+    let model = Model::load(&args.model, context)?;
     let program = model.program();
     // The card is descriptive: a model without a readable one is inspected all the same.
     let card: Option<Card> = serde_json::from_str(&model.file.card).ok();

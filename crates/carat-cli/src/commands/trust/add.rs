@@ -157,5 +157,5 @@ fn program_digest(text: &str, context: &Context) -> Result<Digest, Failure> {
         );
         return Err(Failure::new(Exit::Usage, message));
     }
-    Ok(model::Model::load(path, &context.home()?)?.digest)
+    Ok(model::Model::load(path, context)?.digest)
 }
