@@ -139,7 +139,7 @@ fn addends_along_any_axes() {
         }
     }
 
-    fn finish(mut b: Builder, v: Value, subset: u32) {
+    fn finish(b: Builder, v: Value, subset: u32) {
         // Through a reshape that moves the axes, an addend belongs elsewhere.
         let mut turned = b.shape(v).dims();
         turned.reverse();
