@@ -424,7 +424,7 @@ def operators():
     split = model([node("Split", ["pixels", "parts"], ["scores", "z"])], [ints("parts", [3, 3])], outputs=[value("scores", (1, 3)), value("z", (1, 3))])
     case("split_sum", split, "refused", "Split", "3 and 3 of 4")
     op_case("clip_crossed", "Clip", [const("low", 2.0), const("high", 1.0)], "either", "a minimum above the maximum")
-    op_case("clip_nan", "Clip", [const("low", np.nan), const("high", 1.0)], "refused", "a bound that is no number")
+    op_case("clip_nan", "Clip", [const("low_of_Clip", np.nan), const("high", 1.0)], "refused", "a bound that is no number")
     op_case("gemm_alpha_nan", "Gemm", [const("kernel", rng_array(4, 4))], "refused", "a factor that is no number", alpha=float("nan"))
     op_case("leaky_relu_inf", "LeakyRelu", [], "refused", "an infinite slope", alpha=float("inf"))
     channels = [const(n, v) for n, v in (("scale", [1.0]), ("bias", [0.0]), ("mean", [0.0]), ("variance", [-1.0]))]

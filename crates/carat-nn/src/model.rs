@@ -148,9 +148,6 @@ pub struct CompileRequest<'a> {
     pub shapes: BTreeMap<String, Vec<usize>>,
     /// Compiler options.
     pub options: CompileOptions,
-    /// Widen the weights (8, 12, 16 bits) until the program answers like the float model on the calibration samples,
-    /// starting from the options' width.
-    pub widen: bool,
 }
 
 /// A compiled model.
@@ -195,7 +192,7 @@ pub fn compile_model(request: &CompileRequest<'_>) -> Result<Compiled, ModelErro
     let prepared = prepare(imported.graph, samples)?;
     let mut options = request.options.clone();
     let mut compiled = prepared.compile(&options)?;
-    if request.widen {
+    if request.options.widen {
         for bits in [12, 16].into_iter().filter(|&b| b > request.options.weight_bits) {
             if compiled.agreement >= ENOUGH_AGREEMENT {
                 break;

@@ -14,7 +14,7 @@ pub const MAX_ELEMENTS: usize = 1 << 28;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum ShapeError {
     /// More axes than [`MAX_RANK`].
-    #[error("the shape has {0} axes; at most {MAX_RANK} are supported")]
+    #[error("the shape has rank {0}; at most {MAX_RANK} axes are supported")]
     Rank(usize),
     /// An axis of length zero: nothing can be computed, and every reduction over it is undefined.
     #[error("axis {0} has length zero; empty tensors are not supported")]

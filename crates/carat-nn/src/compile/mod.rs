@@ -15,7 +15,7 @@ use crate::{
 };
 use builder::{Builder, Q, fixed};
 use carat_program::{
-    F64Bits, HALF, InputEncoding, InputSpec, OutputEncoding, OutputSpec, Program, ProgramError, Range, ValueId, Weights,
+    Dtype, F64Bits, HALF, InputEncoding, Op, InputSpec, OutputEncoding, OutputSpec, Program, ProgramError, Range, ValueId, Weights,
 };
 use std::collections::HashMap;
 use thiserror::Error;
@@ -36,11 +36,14 @@ pub struct CompileOptions {
     pub max_units: Option<f64>,
     /// Choose the width of each layer's weights for precision instead of taking `weight_bits`.
     pub precise: bool,
+    /// [`crate::model::compile_model`] widens the weights (12, then 16 bits) until the program answers like the float
+    /// model on the calibration samples.
+    pub widen: bool,
 }
 
 impl Default for CompileOptions {
     fn default() -> Self {
-        Self { weight_bits: 8, activation_bits: 15, index_bits: 14, output_bits: 15, max_units: None, precise: false }
+        Self { weight_bits: 8, activation_bits: 15, index_bits: 14, output_bits: 15, max_units: None, precise: false, widen: true }
     }
 }
 
@@ -48,7 +51,7 @@ impl CompileOptions {
     /// As precise as the field allows: what conformance runs with.
     #[must_use]
     pub fn precise() -> Self {
-        Self { weight_bits: 16, activation_bits: 15, index_bits: 16, output_bits: 13, max_units: Some(1.9), precise: true }
+        Self { weight_bits: 16, activation_bits: 15, index_bits: 16, output_bits: 13, max_units: Some(1.9), precise: true, widen: false }
     }
 }
 
@@ -161,6 +164,9 @@ impl Prepared {
     /// [`CompileError`].
     pub fn compile(&self, options: &CompileOptions) -> Result<CompiledGraph, CompileError> {
         let graph = &self.graph;
+        if options.max_units.is_some() {
+            refuse_half_precision(graph)?;
+        }
         let mut c = Compiler {
             edges: scale::edge_maps(graph),
             values: vec![None; graph.nodes.len()],
@@ -194,6 +200,25 @@ impl Prepared {
             }
         }
         Ok(CompiledGraph { program, weights, notes, deviation, agreement })
+    }
+}
+
+/// A model that computes in 16-bit floats rounds at every step, and its own rounding reaches the output's last place:
+/// following it within a stated number of units is only possible for a single step.
+fn refuse_half_precision(graph: &Graph) -> Result<(), CompileError> {
+    let half = |t: Dtype| matches!(t, Dtype::F16 | Dtype::BF16);
+    let rounding = |op: &GraphOp| {
+        matches!(op, GraphOp::Func(_) | GraphOp::Div | GraphOp::Linear { .. })
+            || matches!(op, GraphOp::Prim(Op::Mul | Op::Sum { .. } | Op::Contract { .. } | Op::Conv { .. }))
+    };
+    let mut steps = graph.nodes.iter().filter(|n| half(n.dtype) && rounding(&n.op));
+    let _ = steps.next();
+    match steps.next() {
+        None => Ok(()),
+        Some(n) => Err(CompileError::Unsupported {
+            origin: n.origin.to_string(),
+            reason: "computes in 16-bit floats in several steps, each with a rounding of its own; convert the model to float32".into(),
+        }),
     }
 }
 

@@ -73,7 +73,10 @@ pub fn run(
                         (&graph.nodes[x].shape, data)
                     })
                     .collect();
-                eval_op(op, &operands, &node.shape, node.dtype)?
+                eval_op(op, &operands, &node.shape, node.dtype).map_err(|e| match e {
+                    EvalError::Domain(text) => EvalError::Domain(format!("`{}`: {text}", node.origin)),
+                    other => other,
+                })?
             }
         };
         if let Some(&bad) = value.iter().find(|v| !v.is_finite()) {

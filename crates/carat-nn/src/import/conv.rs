@@ -8,6 +8,7 @@ pub(super) fn lower(c: &mut Ctx<'_>) -> Outputs {
     match c.op() {
         "Conv" => {
             let (x, w) = (c.x(0)?, c.x(1)?);
+            c.same_type(&[x, w])?;
             let dtype = c.dtype(x);
             let y = conv(c, x, w, dtype)?;
             one(add_bias(c, y, 2)?)

@@ -16,6 +16,13 @@ pub(crate) enum Val {
     Absent,
 }
 
+/// An integer of a model, brought into a range where sums and products of a few never overflow. No length, index or
+/// count that is accepted anywhere comes near the ends, and ends of slices mean "as far as possible".
+fn tame(v: i64) -> i64 {
+    const FAR: i64 = 1 << 40;
+    v.clamp(-FAR, FAR)
+}
+
 pub(crate) struct Ctx<'a> {
     pub(crate) g: &'a mut Graph,
     node: &'a pb::NodeProto,
@@ -68,7 +75,7 @@ impl<'a> Ctx<'a> {
     }
 
     pub(crate) fn int(&self, name: &str, default: i64) -> i64 {
-        self.attr(name).map_or(default, |a| a.i)
+        self.attr(name).map_or(default, |a| tame(a.i))
     }
 
     pub(crate) fn float(&self, name: &str, default: f64) -> f64 {
@@ -80,7 +87,7 @@ impl<'a> Ctx<'a> {
     }
 
     pub(crate) fn ints(&self, name: &str) -> Option<Vec<i64>> {
-        self.attr(name).map(|a| a.ints.clone())
+        self.attr(name).map(|a| a.ints.iter().map(|&v| tame(v)).collect())
     }
 
     pub(crate) fn floats(&self, name: &str) -> Option<Vec<f64>> {
@@ -118,7 +125,10 @@ impl<'a> Ctx<'a> {
             Some(Val::Node(id)) => Ok(id),
             Some(Val::Const(c)) => {
                 let r = self.g.add_constant(c, &self.origin);
-                self.wrap(r)
+                r.map_err(|e| {
+                    let name = self.node.input.get(i).map_or("", String::as_str);
+                    self.unsupported(format!("cannot use `{name}`: {e}"))
+                })
             }
             _ => self.refuse(format!("has no operand {i}")),
         }
@@ -143,7 +153,7 @@ impl<'a> Ctx<'a> {
 
     pub(crate) fn integers(&self, i: usize) -> Result<Vec<i64>, ImportError> {
         // `as` saturates, which is what ONNX means by INT64_MAX as an end.
-        Ok(self.constant(i)?.data.iter().map(|&v| v as i64).collect())
+        Ok(self.constant(i)?.data.iter().map(|&v| tame(v as i64)).collect())
     }
 
     pub(crate) fn optional_integers(&self, i: usize) -> Result<Option<Vec<i64>>, ImportError> {
@@ -162,6 +172,14 @@ impl<'a> Ctx<'a> {
     pub(crate) fn axis(&self, axis: i64, rank: usize) -> Result<usize, ImportError> {
         let a = if axis < 0 { axis + rank as i64 } else { axis };
         if (0..rank as i64).contains(&a) { Ok(a as usize) } else { self.refuse(format!("names axis {axis} of {rank}")) }
+    }
+
+    /// Refuses operands of different element types.
+    pub(crate) fn same_type(&self, ids: &[Id]) -> Result<(), ImportError> {
+        match ids.iter().find(|&&i| self.dtype(i) != self.dtype(ids[0])) {
+            Some(&i) => self.refuse(format!("joins {} and {}", self.dtype(ids[0]).name(), self.dtype(i).name())),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn shape(&self, id: Id) -> &Shape {

@@ -35,6 +35,9 @@ pub(super) fn lower(c: &mut Ctx<'_>) -> Outputs {
     if let Some((f, boolean)) = arithmetic(c) {
         refuse_old_broadcast(c)?;
         let (a, b) = (c.x(0)?, c.x(1)?);
+        if f != B::Pow {
+            c.same_type(&[a, b])?;
+        }
         let dtype = if boolean { Dtype::Bool } else { c.dtype(a) };
         return one(c.bin(f, a, b, dtype)?);
     }
@@ -93,6 +96,7 @@ pub(super) fn lower(c: &mut Ctx<'_>) -> Outputs {
         }
         "Where" => {
             let (cond, a, b) = (c.x(0)?, c.x(1)?, c.x(2)?);
+            c.same_type(&[a, b])?;
             let dtype = c.dtype(a);
             if let (Some(va), Some(vb)) = (c.uniform(a, cond), c.uniform(b, cond)) {
                 let f = Expr::X.with(B::Mul, va - vb).with(B::Add, vb);
@@ -275,6 +279,10 @@ fn variadic(c: &mut Ctx<'_>) -> Outputs {
     let _ = c.ints("consumed_inputs");
     let n = c.count();
     let operands = (0..n).map(|i| c.x(i)).collect::<Result<Vec<Id>, _>>()?;
+    if operands.is_empty() {
+        return c.refuse("has no operands");
+    }
+    c.same_type(&operands)?;
     let dtype = c.dtype(operands[0]);
     match c.op() {
         "Sum" | "Mean" => {

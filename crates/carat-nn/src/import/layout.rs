@@ -255,6 +255,10 @@ fn concat(c: &mut Ctx<'_>) -> Outputs {
         parts.push(c.x(i)?);
     }
     let Some(&first) = parts.first() else { return c.refuse("joins nothing but empty tensors") };
+    if c.opset >= 4 && !c.has("axis") {
+        return c.refuse("needs its attribute `axis`");
+    }
+    c.same_type(&parts)?;
     let axis = c.axis(axis, c.rank(first))?;
     one(c.concat(parts, axis)?)
 }

@@ -8,6 +8,7 @@ pub(super) fn lower(c: &mut Ctx<'_>) -> Outputs {
     match c.op() {
         "MatMul" => {
             let (a, b) = (c.x(0)?, c.x(1)?);
+            c.same_type(&[a, b])?;
             let dtype = c.dtype(a);
             one(matmul(c, a, b, dtype)?)
         }
@@ -94,6 +95,7 @@ fn gemm(c: &mut Ctx<'_>) -> Outputs {
     let (a, b) = (c.x(0)?, c.x(1)?);
     let (alpha, beta) = (c.float("alpha", 1.0), c.float("beta", 1.0));
     let _ = c.int("broadcast", 0);
+    c.same_type(&[a, b])?;
     if c.rank(a) != 2 || c.rank(b) != 2 {
         return c.refuse("needs two matrices");
     }

@@ -29,7 +29,7 @@ use thiserror::Error;
 use schema as pb;
 
 /// Newest version of the default operator set that is understood.
-pub const MAX_OPSET: i64 = 26;
+pub const MAX_OPSET: i64 = 27;
 
 /// Why a model is not imported.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -41,10 +41,8 @@ pub enum ImportError {
     #[error("the ONNX file has {0} bytes; at most {MAX_ONNX_BYTES} are read")]
     TooLarge(u64),
     /// The operator set is outside the supported range.
-    #[error("operator set `{domain}` version {version} is not supported; versions 1 to {MAX_OPSET} of the default set are")]
+    #[error("opset {version} is not supported; versions 1 to {MAX_OPSET} of the default operator set are")]
     Opset {
-        /// Domain, empty for the default one.
-        domain: String,
         /// Version.
         version: i64,
     },
@@ -69,7 +67,7 @@ pub enum ImportError {
         value: String,
     },
     /// An axis of an input has no length.
-    #[error("input `{input}` has an open axis {axis}; give its shape with `--shape {input}=...`")]
+    #[error("input `{input}` has an axis ({axis}) without a length; give its shape with `--shape {input}=...`")]
     OpenShape {
         /// Input name.
         input: String,
@@ -126,15 +124,17 @@ pub struct Imported {
 pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, ImportError> {
     let model = proto::decode_model(bytes)?;
     let opset = opset_of(&model)?;
-    if !model.functions.is_empty() {
-        return Err(ImportError::Graph("models with functions of their own are not supported; inline them".into()));
+    if let Some(f) = model.functions.first() {
+        let text = format!("the model defines a function `{}`; functions of a model's own are not supported, inline them", f.name);
+        return Err(ImportError::Graph(text));
     }
     if !model.training_info.is_empty() {
         return Err(ImportError::Graph("the model carries training graphs; export it for inference".into()));
     }
     let proto = model.graph.as_ref().ok_or_else(|| ImportError::Graph("the model has no graph".into()))?;
-    if !proto.sparse_initializer.is_empty() {
-        return Err(ImportError::Graph("sparse initializers are not supported; store them densely".into()));
+    if let Some(sparse) = proto.sparse_initializer.first() {
+        let name = sparse.values.as_ref().map(|v| v.name.clone()).unwrap_or_default();
+        return Err(ImportError::Tensor { name, reason: "sparse tensors are not supported; store it densely".into() });
     }
     let mut state = Importer { graph: Graph::default(), env: HashMap::new(), opset, operators: BTreeMap::new() };
     let origin: Arc<str> = "initializer".into();
@@ -145,7 +145,7 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, ImportE
         state.define(&t.name, Val::Const(Arc::new(array)))?;
     }
     for input in &proto.input {
-        if state.env.contains_key(&input.name) {
+        if proto.initializer.iter().any(|t| t.name == input.name) {
             continue; // IR versions below 4 list initializers among the inputs.
         }
         let dtype = proto::input_dtype(input)?;
@@ -214,9 +214,9 @@ fn opset_of(model: &pb::ModelProto) -> Result<i64, ImportError> {
             found = Some(set.version);
         }
     }
-    let version = found.ok_or_else(|| ImportError::Graph("no version of the default operator set is imported".into()))?;
+    let version = found.ok_or_else(|| ImportError::Graph("no opset (version of the default operator set) is imported".into()))?;
     if !(1..=MAX_OPSET).contains(&version) {
-        return Err(ImportError::Opset { domain: String::new(), version });
+        return Err(ImportError::Opset { version });
     }
     Ok(version)
 }

@@ -153,6 +153,10 @@ pub(crate) fn array_from_tensor(t: &pb::TensorProto) -> Result<Array, ImportErro
     if data.iter().any(|v| v.is_nan()) {
         return fail("it holds a NaN".into());
     }
+    // A single infinity is an open bound, as of Clip; among weights it is a mistake.
+    if data.len() > 1 && data.iter().any(|v| v.is_infinite()) {
+        return fail("it holds an infinity".into());
+    }
     Ok(Array { dims, data, dtype })
 }
 
@@ -182,6 +186,8 @@ pub(crate) fn input_dims(info: &pb::ValueInfoProto, given: Option<&Vec<usize>>) 
         let fixed = match dim.value {
             Some(Dim::DimValue(n)) if n > 0 => Some(n as usize),
             Some(Dim::DimValue(0)) => return Err(fail(format!("axis {axis} has length zero"))),
+            // -1 is how some exporters write an open axis.
+            Some(Dim::DimValue(n)) if n < -1 => return Err(fail(format!("axis {axis} has length {n}"))),
             _ => None,
         };
         dims.push(match (given.map(|g| g[axis]), fixed) {

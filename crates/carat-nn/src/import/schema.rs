@@ -17,12 +17,26 @@ pub(crate) struct ModelProto {
     #[prost(message, repeated, tag = "20")]
     pub(crate) training_info: Vec<Opaque>,
     #[prost(message, repeated, tag = "25")]
-    pub(crate) functions: Vec<Opaque>,
+    pub(crate) functions: Vec<FunctionProto>,
 }
 
 /// A message whose presence is all that matters.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Opaque {}
+
+/// A function of the model's own; only its name is read.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct FunctionProto {
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+}
+
+/// A sparse tensor; only its name is read.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct SparseTensorProto {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) values: Option<TensorProto>,
+}
 
 /// An operator set and its version.
 #[derive(Clone, PartialEq, Message)]
@@ -45,7 +59,7 @@ pub(crate) struct GraphProto {
     #[prost(message, repeated, tag = "12")]
     pub(crate) output: Vec<ValueInfoProto>,
     #[prost(message, repeated, tag = "15")]
-    pub(crate) sparse_initializer: Vec<Opaque>,
+    pub(crate) sparse_initializer: Vec<SparseTensorProto>,
 }
 
 /// One operator.
