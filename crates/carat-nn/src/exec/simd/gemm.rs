@@ -10,6 +10,8 @@ use super::{Isa, Level};
 /// Columns of a panel.
 pub(crate) const LANES: usize = 16;
 const MAX_TILE: usize = 8 * 4 * LANES;
+/// Room for the largest tile.
+pub(super) type Tile = [i32; MAX_TILE];
 
 /// Offsets of the summation steps in the right operand, with their maximum: what bounds checks need.
 #[derive(Debug, Clone)]
@@ -81,10 +83,7 @@ pub(super) trait Kernel {
     /// # Safety
     /// The processor has the instruction set. `a` has `depth` words in each of `R` rows; `b` has [`LANES`] words at
     /// each offset in each of `P` panels; `offsets` has `depth` entries.
-    unsafe fn tile<const R: usize, const P: usize, const WIDE: bool>(
-        args: Args,
-        out: &mut [i32; MAX_TILE],
-    );
+    unsafe fn tile<const R: usize, const P: usize, const WIDE: bool>(args: Args, out: &mut Tile);
 }
 
 struct Scalar;
@@ -97,10 +96,7 @@ impl Kernel for Scalar {
     }
 
     #[inline(always)]
-    unsafe fn tile<const R: usize, const P: usize, const WIDE: bool>(
-        args: Args,
-        out: &mut [i32; MAX_TILE],
-    ) {
+    unsafe fn tile<const R: usize, const P: usize, const WIDE: bool>(args: Args, out: &mut Tile) {
         let mut acc = [[[0i32; LANES]; P]; R];
         for k in 0..args.depth {
             // SAFETY: the caller vouches for `depth` offsets.
@@ -242,7 +238,7 @@ unsafe fn tile_of<K: Kernel, const WIDE: bool>(
     rows: usize,
     panels: usize,
     args: Args,
-    out: &mut [i32; MAX_TILE],
+    out: &mut Tile,
 ) {
     // SAFETY: the caller's contract.
     unsafe {
@@ -266,5 +262,3 @@ unsafe fn tile_of<K: Kernel, const WIDE: bool>(
         }
     }
 }
-
-pub(super) type Tile = [i32; MAX_TILE];
