@@ -1,6 +1,6 @@
 //! Deterministic encoding, strict decoding, digest.
 
-use crate::{InputEncoding, InputSpec, Program, ProgramError};
+use crate::{InputEncoding, InputSpec, OutputEncoding, OutputSpec, Program, ProgramError};
 use alloc::{string::ToString, vec::Vec};
 use carat_receipt::Digest;
 
@@ -72,14 +72,14 @@ impl InputSpec {
         match &self.encoding {
             InputEncoding::Exact => {}
             InputEncoding::Fixed { exponent } | InputEncoding::Affine { exponent, .. }
-                if exponent.abs() > 1000 =>
+                if !exponent_fits(*exponent) =>
             {
                 return fail("its exponent is absurd");
             }
             InputEncoding::Fixed { .. } => {}
             InputEncoding::Affine { offset, scale, .. } => {
                 let n = offset.len();
-                if n == 0 || scale.len() != n || self.shape.elements() % n != 0 {
+                if n == 0 || scale.len() != n || !self.shape.elements().is_multiple_of(n) {
                     return fail("its offsets and scales do not fit its shape");
                 }
                 if offset
@@ -92,15 +92,36 @@ impl InputSpec {
             }
         }
         if let Some(image) = &self.image {
-            let channels = if image.mode == crate::ImageMode::Gray {
+            let channels: u128 = if image.mode == crate::ImageMode::Gray {
                 1
             } else {
                 3
             };
-            if image.width as usize * image.height as usize * channels != self.shape.elements() {
+            // Three factors of up to 32 bits: 64 are not enough.
+            let values = u128::from(image.width) * u128::from(image.height) * channels;
+            if values != self.shape.elements() as u128 {
                 return fail("its image mapping does not fill its shape");
             }
         }
         Ok(())
     }
+}
+
+impl OutputSpec {
+    pub(crate) fn check(&self) -> Result<(), ProgramError> {
+        match self.encoding {
+            OutputEncoding::Fixed { exponent } if !exponent_fits(exponent) => {
+                Err(ProgramError::Spec {
+                    name: self.name.clone(),
+                    reason: "its exponent is absurd".to_string(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Far beyond what binary64 distinguishes, and safe to negate.
+fn exponent_fits(exponent: i32) -> bool {
+    (-1000..=1000).contains(&exponent)
 }

@@ -128,7 +128,12 @@ pub(crate) fn shape(op: &Op, operands: &[ValueInfo<'_>]) -> Result<Shape, String
                 return Err("needs a width before and after for each axis".to_string());
             }
             let dims: Vec<_> = (0..x.rank())
-                .map(|i| x.dim(i) + before[i] as usize + after[i] as usize)
+                .map(|i| {
+                    // A `usize` may have 32 bits.
+                    x.dim(i)
+                        .saturating_add(before[i] as usize)
+                        .saturating_add(after[i] as usize)
+                })
                 .collect();
             make(&dims)
         }
@@ -244,8 +249,13 @@ fn windows(window: &Window, spatial: &[usize]) -> Result<Vec<usize>, String> {
         .collect()
 }
 
+/// Most window positions that start in the padding, where the dilation exceeds the axis.
+const MAX_DILATED_STARTS: u64 = 256;
+
 /// Whether some window position along a spatial axis of length `n` has all its taps in the padding. [`windows`] has
-/// accepted the window, so only a position that starts in the padding and steps over the whole axis can.
+/// accepted the window, so only a position that starts in the padding and steps over the whole axis can. More than
+/// [`MAX_DILATED_STARTS`] such positions to look at count as a miss: programs come from strangers, and checking one must
+/// not take longer than reading it.
 fn misses(window: &Window, axis: usize, n: usize) -> bool {
     let (stride, dilation) = (
         u64::from(window.stride[axis]),
@@ -258,15 +268,16 @@ fn misses(window: &Window, axis: usize, n: usize) -> bool {
     let n = n as u64;
     let extent = dilation * (u64::from(window.kernel[axis]) - 1) + 1;
     let last = (n + before + after - extent) / stride;
-    dilation > n
-        && (0..=last)
-            .map(|p| p * stride)
-            .take_while(|&start| start < before)
-            .any(|start| {
-                // The first tap that is not before the axis. `before < extent` puts it within the kernel.
-                let gap = (before - start) % dilation;
-                gap != 0 && dilation - gap >= n
-            })
+    if dilation <= n {
+        return false;
+    }
+    let starts = before.div_ceil(stride).min(last + 1);
+    starts > MAX_DILATED_STARTS
+        || (0..starts).map(|p| p * stride).any(|start| {
+            // The first tap that is not before the axis. `before < extent` puts it within the kernel.
+            let gap = (before - start) % dilation;
+            gap != 0 && dilation - gap >= n
+        })
 }
 
 fn conv(window: &Window, groups: usize, x: &Shape, w: &Shape) -> Result<Shape, String> {

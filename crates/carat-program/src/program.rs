@@ -239,6 +239,7 @@ impl Program {
         for out in &self.outputs {
             cap("characters in a name", out.name.len(), MAX_NAME)?;
             cap("labels", out.labels.len(), MAX_LABELS)?;
+            out.check()?;
             if self.value(out.value).is_none() {
                 return Err(ProgramError::UndefinedOutput {
                     name: out.name.clone(),
