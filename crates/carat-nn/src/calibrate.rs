@@ -31,7 +31,10 @@ pub fn calibrate(graph: &Graph, samples: &[Vec<Vec<f64>>]) -> Result<Calibration
             Ok((ranges, outputs))
         })
         .collect();
-    let mut all = Calibration { ranges: start(), outputs: Vec::with_capacity(samples.len()) };
+    let mut all = Calibration {
+        ranges: start(),
+        outputs: Vec::with_capacity(samples.len()),
+    };
     for sample in each {
         let (ranges, outputs) = sample?;
         for (a, b) in all.ranges.iter_mut().zip(ranges) {

@@ -80,21 +80,31 @@ pub struct SuiteReport {
 ///
 /// # Errors
 /// When the folder cannot be read or holds no test.
-pub fn run_suite(dir: &Path, mut progress: impl FnMut(usize, usize)) -> std::io::Result<SuiteReport> {
-    let mut folders: Vec<PathBuf> =
-        fs::read_dir(dir)?.map(|e| e.map(|e| e.path())).collect::<Result<Vec<_>, _>>()?;
+pub fn run_suite(
+    dir: &Path,
+    mut progress: impl FnMut(usize, usize),
+) -> std::io::Result<SuiteReport> {
+    let mut folders: Vec<PathBuf> = fs::read_dir(dir)?
+        .map(|e| e.map(|e| e.path()))
+        .collect::<Result<Vec<_>, _>>()?;
     folders.retain(|p| p.join("model.onnx").is_file());
     folders.sort();
     if folders.is_empty() {
         return Err(std::io::Error::new(
             std::io::ErrorKind::NotFound,
-            format!("{} holds no folder with a model.onnx; give the `node` folder of the ONNX backend tests", dir.display()),
+            format!(
+                "{} holds no folder with a model.onnx; give the `node` folder of the ONNX backend tests",
+                dir.display()
+            ),
         ));
     }
     let mut report = SuiteReport::default();
     for (done, folder) in folders.iter().enumerate() {
         let result = run_test(folder);
-        let counts = report.by_operator.entry(result.operator.clone()).or_default();
+        let counts = report
+            .by_operator
+            .entry(result.operator.clone())
+            .or_default();
         match &result.outcome {
             Outcome::Pass => {
                 report.pass += 1;
@@ -119,7 +129,10 @@ pub fn run_suite(dir: &Path, mut progress: impl FnMut(usize, usize)) -> std::io:
 /// Runs one test folder. A panic anywhere below is caught and counted as a refusal that says so.
 #[must_use]
 pub fn run_test(folder: &Path) -> TestResult {
-    let name = folder.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = folder
+        .file_name()
+        .map(|n| n.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let operator = fs::read(folder.join("model.onnx"))
         .ok()
         .and_then(|bytes| crate::import::only_operator(&bytes))
@@ -136,7 +149,11 @@ pub fn run_test(folder: &Path) -> TestResult {
             Outcome::Refused(format!("a dependency gave up: {text}"))
         }
     };
-    TestResult { name, operator, outcome }
+    TestResult {
+        name,
+        operator,
+        outcome,
+    }
 }
 
 fn refuse(reason: impl ToString) -> Outcome {
@@ -149,19 +166,26 @@ fn attempt(folder: &Path) -> Result<(), Outcome> {
     let mut sets: Vec<PathBuf> = fs::read_dir(folder)
         .map_err(refuse)?
         .filter_map(|e| e.ok().map(|e| e.path()))
-        .filter(|p| p.is_dir() && p.file_name().is_some_and(|n| n.to_string_lossy().starts_with("test_data_set_")))
+        .filter(|p| {
+            p.is_dir()
+                && p.file_name()
+                    .is_some_and(|n| n.to_string_lossy().starts_with("test_data_set_"))
+        })
         .collect();
     sets.sort();
     let mut given: Vec<Vec<Array>> = Vec::new();
     for set in &sets {
         let mut arrays = Vec::new();
         for i in 0..names.len() {
-            let bytes = fs::read(set.join(format!("input_{i}.pb"))).map_err(|_| refuse("an optional input is left out"))?;
+            let bytes = fs::read(set.join(format!("input_{i}.pb")))
+                .map_err(|_| refuse("an optional input is left out"))?;
             arrays.push(decode_tensor_file(&bytes).map_err(refuse)?.1);
         }
         given.push(arrays);
     }
-    let first = given.first().ok_or_else(|| refuse("the test has no data"))?;
+    let first = given
+        .first()
+        .ok_or_else(|| refuse("the test has no data"))?;
     let mut options = ImportOptions::default();
     for (name, array) in names.iter().zip(first) {
         options.shapes.insert(name.clone(), array.dims.clone());
@@ -171,39 +195,65 @@ fn attempt(folder: &Path) -> Result<(), Outcome> {
         match import(&bytes, &options) {
             Ok(imported) => break imported,
             Err(ImportError::NotConstant { node, op, value }) => {
-                let at = names.iter().position(|n| *n == value).filter(|_| !options.bind.contains_key(&value));
-                let Some(at) = at else { return Err(refuse(ImportError::NotConstant { node, op, value })) };
+                let at = names
+                    .iter()
+                    .position(|n| *n == value)
+                    .filter(|_| !options.bind.contains_key(&value));
+                let Some(at) = at else {
+                    return Err(refuse(ImportError::NotConstant { node, op, value }));
+                };
                 if given.iter().any(|g| g[at] != first[at]) {
-                    return Err(refuse("an operand needed at compile time differs between data sets"));
+                    return Err(refuse(
+                        "an operand needed at compile time differs between data sets",
+                    ));
                 }
                 options.bind.insert(value, first[at].clone());
             }
             Err(e) => return Err(refuse(e)),
         }
     };
-    let free: Vec<usize> = (0..names.len()).filter(|&i| !options.bind.contains_key(&names[i])).collect();
+    let free: Vec<usize> = (0..names.len())
+        .filter(|&i| !options.bind.contains_key(&names[i]))
+        .collect();
     for (input, &i) in imported.graph.inputs.iter().zip(&free) {
         let declared = imported.graph.nodes[input.node].dtype;
         if given.iter().any(|g| g[i].dtype != declared) {
-            return Err(refuse(format!("the test gives `{}` another element type than its model declares", input.name)));
+            return Err(refuse(format!(
+                "the test gives `{}` another element type than its model declares",
+                input.name
+            )));
         }
     }
-    let samples: Vec<Vec<Vec<f64>>> =
-        given.iter().map(|g| free.iter().map(|&i| g[i].data.clone()).collect()).collect();
+    let samples: Vec<Vec<Vec<f64>>> = given
+        .iter()
+        .map(|g| free.iter().map(|&i| g[i].data.clone()).collect())
+        .collect();
     let prepared = prepare(imported.graph, samples).map_err(refuse)?;
-    let compiled = prepared.compile(&CompileOptions::precise()).map_err(refuse)?;
+    let compiled = prepared
+        .compile(&CompileOptions::precise())
+        .map_err(refuse)?;
     let (program, weights) = (&compiled.program, &compiled.weights);
     let executable = Executable::new(program, weights, Options::default()).map_err(refuse)?;
-    for ((set, inputs), model) in sets.iter().zip(prepared.samples()).zip(prepared.reference()) {
+    for ((set, inputs), model) in sets
+        .iter()
+        .zip(prepared.samples())
+        .zip(prepared.reference())
+    {
         let tensors = edge::encode(program, inputs).map_err(refuse)?;
         let outputs = reference::run(program, weights, &tensors).map_err(refuse)?;
-        let fast = executable.run(&tensors).map_err(|e| Outcome::Fail(format!("the executor refused its own program: {e}")))?;
+        let fast = executable
+            .run(&tensors)
+            .map_err(|e| Outcome::Fail(format!("the executor refused its own program: {e}")))?;
         if fast != outputs {
-            return Err(Outcome::Fail("the fast executor and the reference disagree".into()));
+            return Err(Outcome::Fail(
+                "the fast executor and the reference disagree".into(),
+            ));
         }
         for (i, (spec, got)) in program.outputs.iter().zip(&outputs).enumerate() {
             let bytes = fs::read(set.join(format!("output_{i}.pb"))).map_err(refuse)?;
-            let want = decode_tensor_file(&bytes).map_err(|e| Outcome::Fail(format!("expected output: {e}")))?.1;
+            let want = decode_tensor_file(&bytes)
+                .map_err(|e| Outcome::Fail(format!("expected output: {e}")))?
+                .1;
             let fail = |text: String| Err(Outcome::Fail(format!("output `{}`: {text}", spec.name)));
             if want.dtype != spec.dtype || want.dims != got.shape().dims() {
                 return fail(format!(
@@ -219,12 +269,19 @@ fn attempt(folder: &Path) -> Result<(), Outcome> {
                 OutputEncoding::Fixed { exponent } => exponent,
             };
             let largest = model[i].iter().fold(0.0f64, |m, v| m.max(v.abs()));
-            let tolerance = if spec.dtype.is_float() { 2.0 * output_unit(&spec.encoding, largest) } else { 0.0 };
+            let tolerance = if spec.dtype.is_float() {
+                2.0 * output_unit(&spec.encoding, largest)
+            } else {
+                0.0
+            };
             for (at, (&q, &w)) in got.data().iter().zip(&want.data).enumerate() {
                 let v = libm::ldexp(q.into(), -exponent);
                 // Written so that NaN fails.
-                if !((v - w).abs() <= tolerance) {
-                    return fail(format!("element {at} is {v} instead of {w} (allowed: ±{tolerance})"));
+                let close = (v - w).abs() <= tolerance;
+                if !close {
+                    return fail(format!(
+                        "element {at} is {v} instead of {w} (allowed: ±{tolerance})"
+                    ));
                 }
             }
         }

@@ -76,12 +76,21 @@ pub struct Values {
 /// # Errors
 /// [`EdgeError`] for another number of values than the shape has, NaN, or an integer outside the input's range.
 pub fn encode_input(spec: &InputSpec, data: &[f64]) -> Result<Tensor, EdgeError> {
-    let fail = |reason: String| EdgeError::Value { name: spec.name.clone(), reason };
+    let fail = |reason: String| EdgeError::Value {
+        name: spec.name.clone(),
+        reason,
+    };
     if data.len() != spec.shape.elements() {
-        return Err(fail(format!("needs {} values, not {}", spec.shape.elements(), data.len())));
+        return Err(fail(format!(
+            "needs {} values, not {}",
+            spec.shape.elements(),
+            data.len()
+        )));
     }
     if data.iter().any(|v| v.is_nan()) {
-        return Err(fail("holds a NaN, which has no place among integers".into()));
+        return Err(fail(
+            "holds a NaN, which has no place among integers".into(),
+        ));
     }
     let (lo, hi) = (spec.range.lo as f64, spec.range.hi as f64);
     let fixed = |v: f64, exponent: i32| libm::rint(libm::ldexp(v, exponent)).clamp(lo, hi) as i32;
@@ -90,7 +99,10 @@ pub fn encode_input(spec: &InputSpec, data: &[f64]) -> Result<Tensor, EdgeError>
             .iter()
             .map(|&v| {
                 if v.fract() != 0.0 {
-                    Err(fail(format!("holds {v}, but the model takes {} values", spec.dtype.name())))
+                    Err(fail(format!(
+                        "holds {v}, but the model takes {} values",
+                        spec.dtype.name()
+                    )))
                 } else if v < lo || v > hi {
                     Err(fail(format!(
                         "holds {v}, outside {}..={}, the range that the program was compiled for",
@@ -102,7 +114,11 @@ pub fn encode_input(spec: &InputSpec, data: &[f64]) -> Result<Tensor, EdgeError>
             })
             .collect::<Result<_, _>>()?,
         InputEncoding::Fixed { exponent } => data.iter().map(|&v| fixed(v, *exponent)).collect(),
-        InputEncoding::Affine { exponent, offset, scale } => data
+        InputEncoding::Affine {
+            exponent,
+            offset,
+            scale,
+        } => data
             .iter()
             .enumerate()
             .map(|(i, &v)| {
@@ -123,7 +139,12 @@ pub fn encode_input(spec: &InputSpec, data: &[f64]) -> Result<Tensor, EdgeError>
 /// [`EdgeError`].
 pub fn encode(program: &Program, inputs: &[Vec<f64>]) -> Result<Vec<Tensor>, EdgeError> {
     check_count(program, inputs.len())?;
-    program.inputs.iter().zip(inputs).map(|(spec, data)| encode_input(spec, data)).collect()
+    program
+        .inputs
+        .iter()
+        .zip(inputs)
+        .map(|(spec, data)| encode_input(spec, data))
+        .collect()
 }
 
 /// Encodes arrays whose shapes are checked. A leading axis of length one may be missing.
@@ -140,7 +161,11 @@ pub fn encode_values(program: &Program, inputs: &[Values]) -> Result<Vec<Tensor>
             let want = spec.shape.dims();
             let same = value.dims == want || (want.first() == Some(&1) && value.dims == want[1..]);
             if !same {
-                return Err(EdgeError::Shape { name: spec.name.clone(), expected: spec.shape.clone(), found: value.dims.clone() });
+                return Err(EdgeError::Shape {
+                    name: spec.name.clone(),
+                    expected: spec.shape.clone(),
+                    found: value.dims.clone(),
+                });
             }
             encode_input(spec, &value.data)
         })
@@ -152,33 +177,67 @@ fn check_count(program: &Program, found: usize) -> Result<(), EdgeError> {
         return Ok(());
     }
     let names: Vec<_> = program.inputs.iter().map(|i| i.name.as_str()).collect();
-    Err(EdgeError::Count { expected: program.inputs.len(), names: names.join(", "), found })
+    Err(EdgeError::Count {
+        expected: program.inputs.len(),
+        names: names.join(", "),
+        found,
+    })
 }
 
 /// Values of an 8-bit image (rows of interleaved channels) under an input's image mapping.
 ///
 /// # Errors
 /// [`EdgeError`] when the input takes no images or the image has another size.
-pub fn encode_image(spec: &InputSpec, width: usize, height: usize, channels: usize, pixels: &[u8]) -> Result<Vec<f64>, EdgeError> {
-    let fail = |reason: String| EdgeError::Value { name: spec.name.clone(), reason };
-    let map = spec.image.as_ref().ok_or_else(|| fail("takes no images: its model card has no image mapping".into()))?;
+pub fn encode_image(
+    spec: &InputSpec,
+    width: usize,
+    height: usize,
+    channels: usize,
+    pixels: &[u8],
+) -> Result<Vec<f64>, EdgeError> {
+    let fail = |reason: String| EdgeError::Value {
+        name: spec.name.clone(),
+        reason,
+    };
+    let map = spec
+        .image
+        .as_ref()
+        .ok_or_else(|| fail("takes no images: its model card has no image mapping".into()))?;
     if (width, height) != (map.width as usize, map.height as usize) {
-        return Err(fail(format!("needs an image of {} x {} pixels, not {width} x {height}", map.width, map.height)));
+        return Err(fail(format!(
+            "needs an image of {} x {} pixels, not {width} x {height}",
+            map.width, map.height
+        )));
     }
     if !(1..=4).contains(&channels) || pixels.len() != width * height * channels {
         return Err(fail("has an image of an unknown layout".into()));
     }
-    let colour = |p: &[u8]| -> [u8; 3] { if channels < 3 { [p[0]; 3] } else { [p[0], p[1], p[2]] } };
+    let colour = |p: &[u8]| -> [u8; 3] {
+        if channels < 3 {
+            [p[0]; 3]
+        } else {
+            [p[0], p[1], p[2]]
+        }
+    };
     let value = |v: u32| f64::from(v) * f64::from(map.scale) + f64::from(map.offset);
     let rows = pixels.chunks_exact(channels).map(colour);
     Ok(match map.mode {
         ImageMode::Gray => rows
-            .map(|[r, g, b]| value((77 * u32::from(r) + 150 * u32::from(g) + 29 * u32::from(b)) >> 8))
+            .map(|[r, g, b]| {
+                value((77 * u32::from(r) + 150 * u32::from(g) + 29 * u32::from(b)) >> 8)
+            })
             .collect(),
         mode => {
-            let order = if mode == ImageMode::Rgb { [0, 1, 2] } else { [2, 1, 0] };
+            let order = if mode == ImageMode::Rgb {
+                [0, 1, 2]
+            } else {
+                [2, 1, 0]
+            };
             let rows: Vec<_> = rows.collect();
-            order.iter().flat_map(|&c| rows.iter().map(move |p| value(p[c].into()))).collect()
+            order
+                .iter()
+                .flat_map(|&c| rows.iter().map(move |p| value(p[c].into())))
+                .collect()
         }
     })
 }
@@ -221,12 +280,18 @@ pub fn decode(program: &Program, outputs: &[Tensor]) -> Vec<OutputValues> {
             let q = tensor.data();
             let label = (!spec.labels.is_empty() && q.len() == spec.labels.len()).then(|| {
                 let index = (1..q.len()).fold(0, |best, i| if q[i] > q[best] { i } else { best });
-                Label { index, name: spec.labels[index].clone() }
+                Label {
+                    index,
+                    name: spec.labels[index].clone(),
+                }
             });
             OutputValues {
                 name: spec.name.clone(),
                 shape: tensor.shape().dims(),
-                values: q.iter().map(|&v| libm::ldexp(v.into(), -exponent)).collect(),
+                values: q
+                    .iter()
+                    .map(|&v| libm::ldexp(v.into(), -exponent))
+                    .collect(),
                 label,
             }
         })

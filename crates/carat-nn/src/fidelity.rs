@@ -55,24 +55,43 @@ pub struct FidelityReport {
 /// [`FidelityError`].
 pub fn measure(model: &ModelFile, dir: &Path) -> Result<FidelityReport, FidelityError> {
     let program = &model.program;
-    let inputs: Vec<_> = program.inputs.iter().map(|i| (i.name.clone(), i.shape.dims(), i.dtype.is_float())).collect();
+    let inputs: Vec<_> = program
+        .inputs
+        .iter()
+        .map(|i| (i.name.clone(), i.shape.dims(), i.dtype.is_float()))
+        .collect();
     let mut columns = Vec::new();
     for (name, dims, _) in &inputs {
         let path = dir.join(format!("{name}.npy"));
-        columns.push(split_samples(&read_array(&path)?, dims).map_err(|e| FidelityError::Data(format!("{}: {e}", path.display())))?);
+        columns.push(
+            split_samples(&read_array(&path)?, dims)
+                .map_err(|e| FidelityError::Data(format!("{}: {e}", path.display())))?,
+        );
     }
-    let out = program.outputs.first().ok_or_else(|| FidelityError::Data("the model has no output".into()))?;
-    let shape = program.value(out.value).map(|v| v.shape.dims()).unwrap_or_default();
+    let out = program
+        .outputs
+        .first()
+        .ok_or_else(|| FidelityError::Data("the model has no output".into()))?;
+    let shape = program
+        .value(out.value)
+        .map(|v| v.shape.dims())
+        .unwrap_or_default();
     let reference: Values = read_array(&dir.join("reference.npy"))?;
-    let reference = split_samples(&reference, &shape).map_err(|e| FidelityError::Data(format!("reference.npy {e}")))?;
+    let reference = split_samples(&reference, &shape)
+        .map_err(|e| FidelityError::Data(format!("reference.npy {e}")))?;
     let labels = match read_array(&dir.join("labels.npy")) {
         Ok(v) => Some(v.data),
         Err(EdgeError::Io { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(e) => return Err(e.into()),
     };
     let count = columns[0].len();
-    if columns.iter().any(|c| c.len() != count) || reference.len() != count || labels.as_ref().is_some_and(|l| l.len() != count) {
-        return Err(FidelityError::Data("inputs, reference and labels have different numbers of samples".into()));
+    if columns.iter().any(|c| c.len() != count)
+        || reference.len() != count
+        || labels.as_ref().is_some_and(|l| l.len() != count)
+    {
+        return Err(FidelityError::Data(
+            "inputs, reference and labels have different numbers of samples".into(),
+        ));
     }
     let executable = Executable::new(program, &model.weights, Options::default())?;
     let arg_max = |v: &[f64]| (1..v.len()).fold(0, |best, i| if v[i] > v[best] { i } else { best });

@@ -5,12 +5,12 @@
 //! ```
 #![deny(unsafe_code)]
 
-pub mod exec;
-pub mod graph;
-pub mod import;
 pub mod calibrate;
 pub mod compile;
-pub mod edge;
 pub mod conformance;
+pub mod edge;
+pub mod exec;
 pub mod fidelity;
+pub mod graph;
+pub mod import;
 pub mod model;

@@ -164,7 +164,13 @@ pub struct Compiled {
 /// # Errors
 /// [`ModelError`].
 pub fn compile_model(request: &CompileRequest<'_>) -> Result<Compiled, ModelError> {
-    let imported = import(request.onnx, &ImportOptions { shapes: request.shapes.clone(), bind: BTreeMap::new() })?;
+    let imported = import(
+        request.onnx,
+        &ImportOptions {
+            shapes: request.shapes.clone(),
+            bind: BTreeMap::new(),
+        },
+    )?;
     let inputs: Vec<(String, Vec<usize>, bool)> = imported
         .graph
         .inputs
@@ -193,27 +199,43 @@ pub fn compile_model(request: &CompileRequest<'_>) -> Result<Compiled, ModelErro
     let mut options = request.options.clone();
     let mut compiled = prepared.compile(&options)?;
     if request.options.widen {
-        for bits in [12, 16].into_iter().filter(|&b| b > request.options.weight_bits) {
+        for bits in [12, 16]
+            .into_iter()
+            .filter(|&b| b > request.options.weight_bits)
+        {
             if compiled.agreement >= ENOUGH_AGREEMENT {
                 break;
             }
-            let wider = CompileOptions { weight_bits: bits, index_bits: 16, ..request.options.clone() };
+            let wider = CompileOptions {
+                weight_bits: bits,
+                index_bits: 16,
+                ..request.options.clone()
+            };
             // A layer without room for wider weights keeps the narrower program.
-            let Ok(next) = prepared.compile(&wider) else { break };
+            let Ok(next) = prepared.compile(&wider) else {
+                break;
+            };
             if next.agreement > compiled.agreement {
                 (compiled, options) = (next, wider);
             }
         }
     }
     apply_metadata(&mut compiled.program, &request.metadata)?;
-    compiled.program.validate().map_err(|e| ModelError::Metadata(e.to_string()))?;
+    compiled
+        .program
+        .validate()
+        .map_err(|e| ModelError::Metadata(e.to_string()))?;
     let card = Card {
         metadata: request.metadata.clone(),
         source_sha256: Digest::sha256(request.onnx).to_string(),
         opset: imported.opset,
         operators: imported.operators,
         parameters: imported.parameters,
-        calibration: CalibrationNote { source: source.into(), samples: count, sha256 },
+        calibration: CalibrationNote {
+            source: source.into(),
+            samples: count,
+            sha256,
+        },
         scales: compiled.notes,
         deviation: compiled.deviation,
         agreement: compiled.agreement,
@@ -226,7 +248,14 @@ pub fn compile_model(request: &CompileRequest<'_>) -> Result<Compiled, ModelErro
         warnings,
     };
     let text = serde_json::to_string(&card).map_err(|e| ModelError::Metadata(e.to_string()))?;
-    Ok(Compiled { file: ModelFile { program: compiled.program, weights: compiled.weights, card: text }, card })
+    Ok(Compiled {
+        file: ModelFile {
+            program: compiled.program,
+            weights: compiled.weights,
+            card: text,
+        },
+        card,
+    })
 }
 
 impl Metadata {
@@ -243,10 +272,18 @@ impl Metadata {
 fn apply_metadata(program: &mut Program, metadata: &Metadata) -> Result<(), ModelError> {
     let fail = |text: String| Err(ModelError::Metadata(text));
     if !metadata.labels.is_empty() {
-        let Some(out) = program.outputs.first() else { return fail("the model has no output".into()) };
-        let classes = program.value(out.value).and_then(|v| v.shape.dims().last().copied());
+        let Some(out) = program.outputs.first() else {
+            return fail("the model has no output".into());
+        };
+        let classes = program
+            .value(out.value)
+            .and_then(|v| v.shape.dims().last().copied());
         if classes != Some(metadata.labels.len()) {
-            return fail(format!("{} labels for an output of {} classes", metadata.labels.len(), classes.unwrap_or(0)));
+            return fail(format!(
+                "{} labels for an output of {} classes",
+                metadata.labels.len(),
+                classes.unwrap_or(0)
+            ));
         }
         program.outputs[0].labels = metadata.labels.clone();
     }
@@ -271,7 +308,13 @@ fn apply_metadata(program: &mut Program, metadata: &Metadata) -> Result<(), Mode
             (black, white) = (white, black);
         }
         let scale: F64Bits = ((white - black) / 255.0).into();
-        spec.image = Some(ImageMap { mode, width, height, scale, offset: black.into() });
+        spec.image = Some(ImageMap {
+            mode,
+            width,
+            height,
+            scale,
+            offset: black.into(),
+        });
     }
     Ok(())
 }
@@ -305,7 +348,11 @@ fn synthetic_samples(inputs: &[(String, Vec<usize>, bool)], count: usize) -> Vec
                     (0..dims.iter().product::<usize>())
                         .map(|_| {
                             let v = next() as f64 / (1u64 << 53) as f64;
-                            if *real { 2.0 * v - 1.0 } else { libm::floor(2.0 * v) }
+                            if *real {
+                                2.0 * v - 1.0
+                            } else {
+                                libm::floor(2.0 * v)
+                            }
                         })
                         .collect()
                 })
@@ -319,7 +366,10 @@ fn synthetic_samples(inputs: &[(String, Vec<usize>, bool)], count: usize) -> Vec
 ///
 /// # Errors
 /// [`ModelError::Samples`] or the file's own error.
-pub fn load_samples(dir: &Path, inputs: &[(String, Vec<usize>, bool)]) -> Result<Vec<Vec<Vec<f64>>>, ModelError> {
+pub fn load_samples(
+    dir: &Path,
+    inputs: &[(String, Vec<usize>, bool)],
+) -> Result<Vec<Vec<Vec<f64>>>, ModelError> {
     let fail = |text: String| ModelError::Samples(format!("{}: {text}", dir.display()));
     let mut files: Vec<_> = fs::read_dir(dir)
         .map_err(|e| fail(e.to_string()))?
@@ -329,7 +379,11 @@ pub fn load_samples(dir: &Path, inputs: &[(String, Vec<usize>, bool)]) -> Result
     files.sort();
     let sets: Vec<_> = files
         .iter()
-        .filter(|p| p.is_dir() && p.file_name().is_some_and(|n| n.to_string_lossy().starts_with("test_data_set_")))
+        .filter(|p| {
+            p.is_dir()
+                && p.file_name()
+                    .is_some_and(|n| n.to_string_lossy().starts_with("test_data_set_"))
+        })
         .collect();
     if !sets.is_empty() {
         let mut all = Vec::new();
@@ -339,7 +393,9 @@ pub fn load_samples(dir: &Path, inputs: &[(String, Vec<usize>, bool)]) -> Result
         return Ok(all);
     }
     let by_name = |name: &str| -> Option<&std::path::PathBuf> {
-        files.iter().find(|p| p.is_file() && p.file_stem().is_some_and(|s| s.to_string_lossy() == *name))
+        files
+            .iter()
+            .find(|p| p.is_file() && p.file_stem().is_some_and(|s| s.to_string_lossy() == *name))
     };
     let mut columns: Vec<Vec<Vec<f64>>> = Vec::new();
     for (i, (name, dims, _)) in inputs.iter().enumerate() {
@@ -347,20 +403,26 @@ pub fn load_samples(dir: &Path, inputs: &[(String, Vec<usize>, bool)]) -> Result
         let named = by_name(name).or_else(|| by_name(&format!("input_{i}")));
         let own: Vec<_> = match named {
             Some(p) => vec![p],
-            None if inputs.len() == 1 => {
-                files.iter().filter(|p| p.extension().is_some_and(|e| e == "npy" || e == "json")).collect()
-            }
+            None if inputs.len() == 1 => files
+                .iter()
+                .filter(|p| p.extension().is_some_and(|e| e == "npy" || e == "json"))
+                .collect(),
             None => Vec::new(),
         };
         for path in own {
-            samples.extend(split_samples(&read_array(path)?, dims).map_err(|e| fail(format!("{}: {e}", path.display())))?);
+            samples.extend(
+                split_samples(&read_array(path)?, dims)
+                    .map_err(|e| fail(format!("{}: {e}", path.display())))?,
+            );
             if samples.len() > MAX_SAMPLES {
                 break;
             }
         }
         samples.truncate(MAX_SAMPLES);
         if samples.is_empty() {
-            return Err(fail(format!("no samples for input `{name}`; expected {name}.npy with samples along the first axis")));
+            return Err(fail(format!(
+                "no samples for input `{name}`; expected {name}.npy with samples along the first axis"
+            )));
         }
         columns.push(samples);
     }
@@ -369,7 +431,9 @@ pub fn load_samples(dir: &Path, inputs: &[(String, Vec<usize>, bool)]) -> Result
         return Err(fail("the inputs have different numbers of samples".into()));
     }
     let mut columns: Vec<_> = columns.into_iter().map(Vec::into_iter).collect();
-    Ok((0..count).map(|_| columns.iter_mut().filter_map(Iterator::next).collect()).collect())
+    Ok((0..count)
+        .map(|_| columns.iter_mut().filter_map(Iterator::next).collect())
+        .collect())
 }
 
 /// Cuts an array into samples of the given shape: the array is one sample, or has samples along its first axis (in
@@ -381,10 +445,20 @@ pub fn split_samples(values: &Values, dims: &[usize]) -> Result<Vec<Vec<f64>>, S
     let size: usize = dims.iter().product();
     let tail = |d: &[usize]| d.strip_prefix(&[1]).map(<[usize]>::to_vec);
     let one = values.dims == dims || tail(dims).is_some_and(|t| values.dims == t);
-    let many = values.dims.get(1..).is_some_and(|rest| rest == dims || tail(dims).is_some_and(|t| rest == t));
+    let many = values
+        .dims
+        .get(1..)
+        .is_some_and(|rest| rest == dims || tail(dims).is_some_and(|t| rest == t));
     if (one || many) && size > 0 {
-        Ok(values.data.chunks_exact(size).map(<[f64]>::to_vec).collect())
+        Ok(values
+            .data
+            .chunks_exact(size)
+            .map(<[f64]>::to_vec)
+            .collect())
     } else {
-        Err(format!("has shape {:?}; the model takes {dims:?}, with samples along one more leading axis", values.dims))
+        Err(format!(
+            "has shape {:?}; the model takes {dims:?}, with samples along one more leading axis",
+            values.dims
+        ))
     }
 }

@@ -38,8 +38,14 @@ fn every_bad_model_is_refused_with_a_reason_and_every_control_answers() {
     for entry in &entries {
         let file = entry["file"].as_str().expect("file");
         let onnx = std::fs::read(folder().join(file)).expect("model");
-        let request =
-            CompileRequest { onnx: &onnx, options: CompileOptions { widen: false, ..CompileOptions::default() }, ..CompileRequest::default() };
+        let request = CompileRequest {
+            onnx: &onnx,
+            options: CompileOptions {
+                widen: false,
+                ..CompileOptions::default()
+            },
+            ..CompileRequest::default()
+        };
         let Ok(result) = std::panic::catch_unwind(|| compile_model(&request)) else {
             wrong.push(format!("{file}: a panic"));
             continue;
@@ -49,7 +55,10 @@ fn every_bad_model_is_refused_with_a_reason_and_every_control_answers() {
             (Some("refused"), Err(e)) => {
                 refused += 1;
                 let text = e.to_string();
-                let internal = matches!(&e, ModelError::Compile(carat_nn::compile::CompileError::Internal(_)));
+                let internal = matches!(
+                    &e,
+                    ModelError::Compile(carat_nn::compile::CompileError::Internal(_))
+                );
                 if internal {
                     wrong.push(format!("{file}: an internal error: {text}"));
                 }
@@ -63,10 +72,15 @@ fn every_bad_model_is_refused_with_a_reason_and_every_control_answers() {
             (Some("ok"), Ok(compiled)) => {
                 controls += 1;
                 let (program, weights) = (&compiled.file.program, &compiled.file.weights);
-                let inputs: Vec<Vec<f64>> =
-                    program.inputs.iter().map(|i| tensor(&entry["inputs"][&i.name])).collect();
+                let inputs: Vec<Vec<f64>> = program
+                    .inputs
+                    .iter()
+                    .map(|i| tensor(&entry["inputs"][&i.name]))
+                    .collect();
                 // Integer inputs were calibrated on synthetic values: out of their range is a refusal of its own.
-                let Ok(tensors) = edge::encode(program, &inputs) else { continue };
+                let Ok(tensors) = edge::encode(program, &inputs) else {
+                    continue;
+                };
                 let outputs = reference::run(program, weights, &tensors).expect("the control runs");
                 for out in edge::decode(program, &outputs) {
                     let want = tensor(&entry["outputs"][&out.name]);
@@ -76,6 +90,15 @@ fn every_bad_model_is_refused_with_a_reason_and_every_control_answers() {
             _ => {}
         }
     }
-    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), entries.len(), wrong.join("\n"));
-    assert!(refused > 100 && controls > 10, "{refused} refused, {controls} controls: the folder is incomplete");
+    assert!(
+        wrong.is_empty(),
+        "{} of {}:\n{}",
+        wrong.len(),
+        entries.len(),
+        wrong.join("\n")
+    );
+    assert!(
+        refused > 100 && controls > 10,
+        "{refused} refused, {controls} controls: the folder is incomplete"
+    );
 }

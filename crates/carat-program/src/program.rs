@@ -11,6 +11,9 @@ pub(crate) const MAX_NODES: usize = 1 << 16;
 pub(crate) const MAX_CONSTANTS: usize = 1 << 16;
 /// Most inputs, and most outputs.
 pub(crate) const MAX_EDGES: usize = 256;
+/// Most operands of a node.
+const MAX_OPERANDS: usize = 1 << 16;
+/// Most bytes of a name or a class label.
 const MAX_NAME: usize = 1024;
 const MAX_LABELS: usize = 1 << 16;
 
@@ -200,7 +203,7 @@ impl Program {
         cap("inputs", self.inputs.len(), MAX_EDGES)?;
         cap("outputs", self.outputs.len(), MAX_EDGES)?;
         for x in &self.inputs {
-            cap("characters in a name", x.name.len(), MAX_NAME)?;
+            readable(&x.name, &x.name)?;
             x.check()?;
         }
         for (index, c) in self.constants.iter().enumerate() {
@@ -213,6 +216,7 @@ impl Program {
         }
         for (i, node) in self.nodes.iter().enumerate() {
             let defined = self.inputs.len() + self.constants.len() + i;
+            cap("operands", node.inputs.len(), MAX_OPERANDS)?;
             let mut operands = Vec::with_capacity(node.inputs.len());
             for &id in &node.inputs {
                 let info = self.value(id).filter(|_| id.index() < defined);
@@ -237,8 +241,11 @@ impl Program {
             }
         }
         for out in &self.outputs {
-            cap("characters in a name", out.name.len(), MAX_NAME)?;
+            readable(&out.name, &out.name)?;
             cap("labels", out.labels.len(), MAX_LABELS)?;
+            for label in &out.labels {
+                readable(&out.name, label)?;
+            }
             out.check()?;
             if self.value(out.value).is_none() {
                 return Err(ProgramError::UndefinedOutput {
@@ -248,5 +255,27 @@ impl Program {
             }
         }
         Ok(())
+    }
+}
+
+/// Names and class labels are printed beside answers and verdicts: a program may not write those itself, by line breaks
+/// or by driving the terminal.
+fn readable(name: &str, text: &str) -> Result<(), ProgramError> {
+    if text.len() > MAX_NAME {
+        return Err(ProgramError::TooMany {
+            what: "bytes in a name",
+            found: text.len(),
+            limit: MAX_NAME,
+        });
+    }
+    match text.chars().find(|c| carat_receipt::label::misleads(*c)) {
+        None => Ok(()),
+        Some(c) => Err(ProgramError::Spec {
+            name: name.chars().flat_map(char::escape_default).collect(),
+            reason: alloc::format!(
+                "a name or label holds the character U+{:04X}, which is invisible or moves text; remove it from the model",
+                u32::from(c)
+            ),
+        }),
     }
 }

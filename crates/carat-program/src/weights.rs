@@ -44,7 +44,7 @@ impl ConstantWidth {
     /// The inverse of [`ConstantWidth::encode`]; `None` if the length is no multiple of the width.
     #[must_use]
     pub fn decode(self, bytes: &[u8]) -> Option<Vec<i32>> {
-        if bytes.len() % self.bytes() != 0 {
+        if !bytes.len().is_multiple_of(self.bytes()) {
             return None;
         }
         Some(match self.0 {

@@ -112,3 +112,28 @@ fn windows_in_the_padding_are_not_walked_one_by_one() {
     let _ = Program::decode(&bytes);
     assert!(started.elapsed() < Duration::from_secs(2));
 }
+
+/// `carat run` prints names and labels above what the receipt is good for, and errors of `carat verify` name inputs.
+#[test]
+fn names_and_labels_cannot_write_a_verdict() {
+    for bad in [
+        "seven\n\nGood for\n  replay: 1000000 USD",
+        "\u{1b}[2J",
+        "a\u{202e}b",
+        "\r",
+    ] {
+        let mut fields: [Program; 3] =
+            core::array::from_fn(|_| program(InputEncoding::Exact, None, OutputEncoding::Exact));
+        fields[0].inputs[0].name = bad.into();
+        fields[1].outputs[0].name = bad.into();
+        fields[2].outputs[0].labels = vec!["six".into(), bad.into()];
+        for p in fields {
+            let error = read(&p).unwrap_err();
+            assert!(matches!(error, ProgramError::Spec { .. }), "{error}");
+            assert!(!error.to_string().contains(bad), "{error}");
+        }
+    }
+    let mut fine = program(InputEncoding::Exact, None, OutputEncoding::Exact);
+    fine.outputs[0].labels = vec![" Zürich \u{6c34} (a, b)".into(), String::new()];
+    assert!(read(&fine).is_ok());
+}

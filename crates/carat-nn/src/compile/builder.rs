@@ -2,8 +2,8 @@
 
 use super::CompileError;
 use carat_program::{
-    Constant, ConstantWidth, InputSpec, Node, Op, OutputEncoding, OutputSpec, Program, Range, Shape, ValueId, ValueInfo,
-    Weights, constant_root,
+    Constant, ConstantWidth, InputSpec, Node, Op, OutputEncoding, OutputSpec, Program, Range,
+    Shape, ValueId, ValueInfo, Weights, constant_root,
 };
 use std::{collections::HashMap, sync::Arc};
 
@@ -53,7 +53,12 @@ impl Builder {
             V::Const(i) => (&self.constants[i].shape, self.constants[i].range, true),
             V::Node(i) => (&self.nodes[i].2, self.nodes[i].3, false),
         };
-        ValueInfo { id: v.provisional(), shape, range, constant }
+        ValueInfo {
+            id: v.provisional(),
+            shape,
+            range,
+            constant,
+        }
     }
 
     pub(super) fn range(&self, q: Q) -> Range {
@@ -76,8 +81,10 @@ impl Builder {
     /// What a node would record, without adding it.
     pub(super) fn derive(&self, op: &Op, inputs: &[Q]) -> Result<(Shape, Range), CompileError> {
         let operands: Vec<_> = inputs.iter().map(|q| self.info(q.v)).collect();
-        Program::derive(self.nodes.len(), op, &operands)
-            .map_err(|error| CompileError::Bound { origin: self.origin.to_string(), error })
+        Program::derive(self.nodes.len(), op, &operands).map_err(|error| CompileError::Bound {
+            origin: self.origin.to_string(),
+            error,
+        })
     }
 
     /// Adds a node, or finds the same one.
@@ -104,7 +111,10 @@ impl Builder {
             self.constants.push(Constant { shape, range, root });
             self.data.push(data);
         }
-        Q { v: V::Const(index), exponent }
+        Q {
+            v: V::Const(index),
+            exponent,
+        }
     }
 
     pub(super) fn output(&mut self, spec: OutputSpec, q: Q) {
@@ -135,7 +145,11 @@ impl Builder {
                 _ => {}
             }
         }
-        let place: HashMap<usize, usize> = constants.iter().enumerate().map(|(new, &old)| (old, new)).collect();
+        let place: HashMap<usize, usize> = constants
+            .iter()
+            .enumerate()
+            .map(|(new, &old)| (old, new))
+            .collect();
         let mut node_place = HashMap::new();
         for (i, _) in used.iter().enumerate().filter(|(_, u)| **u) {
             let next = node_place.len();
@@ -161,14 +175,31 @@ impl Builder {
                 range: *range,
             })
             .collect();
-        let outputs = self.outputs.iter().map(|(spec, v)| OutputSpec { value: id(*v), ..spec.clone() }).collect();
-        let weights =
-            Weights { data: constants.iter().map(|&i| self.data[i].clone()).collect(), salt: None };
-        let origins =
-            self.origins.iter().zip(&used).filter(|(_, u)| **u).map(|(o, _)| o.clone()).collect();
+        let outputs = self
+            .outputs
+            .iter()
+            .map(|(spec, v)| OutputSpec {
+                value: id(*v),
+                ..spec.clone()
+            })
+            .collect();
+        let weights = Weights {
+            data: constants.iter().map(|&i| self.data[i].clone()).collect(),
+            salt: None,
+        };
+        let origins = self
+            .origins
+            .iter()
+            .zip(&used)
+            .filter(|(_, u)| **u)
+            .map(|(o, _)| o.clone())
+            .collect();
         let program = Program {
             inputs: self.inputs,
-            constants: constants.iter().map(|&i| self.constants[i].clone()).collect(),
+            constants: constants
+                .iter()
+                .map(|&i| self.constants[i].clone())
+                .collect(),
             nodes,
             outputs,
         };

@@ -1,12 +1,33 @@
 //! One graph node at a time.
 
 use super::{CompileError, Compiler, builder::Q, scale};
-use crate::graph::{Array, Expr, GraphOp, Id};
+use crate::graph::{Array, Binary, Expr, GraphOp, Id, Unary};
 use carat_program::{Contraction, HALF, Op, PoolKind, Range, Rounding, Shape};
 use std::sync::Arc;
 
 /// Fraction bits of a quotient: numerator (14 bits) and these stay below 2^28.
 const QUOTIENT_BITS: u8 = 14;
+
+/// Ratio of the ends of an operand's range from which on a reciprocal is not left to a table.
+const STEEP: f64 = 16.0;
+
+/// Additions and bounds that lead from the variable to an expression, in order; `false` if there is anything else.
+fn chain(f: &Expr, steps: &mut Vec<(Binary, f64)>) -> bool {
+    match f {
+        Expr::X => true,
+        Expr::Bin(op @ (Binary::Add | Binary::Max | Binary::Min), a, b) => match (&**a, &**b) {
+            (inner, Expr::C(c)) | (Expr::C(c), inner) => {
+                let known = chain(inner, steps);
+                steps.push((*op, *c));
+                known
+            }
+            _ => false,
+        },
+        // Fusion writes a sum as 0 + 1 * x + ...
+        Expr::Bin(Binary::Mul, a, b) if **b == Expr::C(1.0) => chain(a, steps),
+        _ => false,
+    }
+}
 
 fn bits_of(r: Range) -> u8 {
     (64 - r.max_abs().unsigned_abs().leading_zeros()) as u8
@@ -27,7 +48,9 @@ impl Compiler<'_> {
         if let Some(c) = self.graph.constant(id) {
             return self.constant(&c.clone(), bits);
         }
-        self.values[id].ok_or_else(|| CompileError::Internal(format!("value {id} is used before it is computed")))
+        self.values[id].ok_or_else(|| {
+            CompileError::Internal(format!("value {id} is used before it is computed"))
+        })
     }
 
     fn constant(&mut self, c: &Arc<Array>, bits: u8) -> Result<Q, CompileError> {
@@ -39,7 +62,9 @@ impl Compiler<'_> {
             if c.data.iter().any(|v| v.abs() > HALF as f64) {
                 return self.refuse(format!("uses an integer constant beyond ±{HALF}"));
             }
-            return Ok(self.b.constant(shape, c.data.iter().map(|&v| v as i32).collect(), 0));
+            return Ok(self
+                .b
+                .constant(shape, c.data.iter().map(|&v| v as i32).collect(), 0));
         }
         let (data, exponent) = scale::quantise(&c.data, bits + 1);
         Ok(self.b.constant(shape, data, exponent))
@@ -53,7 +78,11 @@ impl Compiler<'_> {
             .iter()
             .map(|&v| {
                 let q = libm::rint(libm::ldexp(v, exponent));
-                if q.abs() <= HALF as f64 { Ok(q as i32) } else { self.refuse("uses a constant too large for its scale") }
+                if q.abs() <= HALF as f64 {
+                    Ok(q as i32)
+                } else {
+                    self.refuse("uses a constant too large for its scale")
+                }
             })
             .collect::<Result<Vec<_>, _>>()?;
         Ok(self.b.constant(shape, data, exponent))
@@ -73,9 +102,16 @@ impl Compiler<'_> {
             return Ok(q);
         }
         if !real {
-            return self.refuse(format!("needs an integer operand of at most {bits} bits, but it has {}", bits_of(range)));
+            return self.refuse(format!(
+                "needs an integer operand of at most {bits} bits, but it has {}",
+                bits_of(range)
+            ));
         }
-        let exponent = if largest > 0.0 { scale::exponent_for(largest, bits).min(q.exponent) } else { q.exponent };
+        let exponent = if largest > 0.0 {
+            scale::exponent_for(largest, bits).min(q.exponent)
+        } else {
+            q.exponent
+        };
         self.at(q, exponent, Range::new(-top, top))
     }
 
@@ -93,18 +129,36 @@ impl Compiler<'_> {
         {
             // Rounding is monotone, so a clamp before it equals one after it: one clamp instead of two.
             let bits = left as u8;
-            let (lo, hi) = (carat_program::shift_round(lo, bits), carat_program::shift_round(hi, bits));
-            clamp = Range::new(clamp.lo.max(lo).min(clamp.hi), clamp.hi.min(hi).max(clamp.lo));
-            r = Q { v: x, exponent: q.exponent };
+            let (lo, hi) = (
+                carat_program::shift_round(lo, bits),
+                carat_program::shift_round(hi, bits),
+            );
+            clamp = Range::new(
+                clamp.lo.max(lo).min(clamp.hi),
+                clamp.hi.min(hi).max(clamp.lo),
+            );
+            r = Q {
+                v: x,
+                exponent: q.exponent,
+            };
         }
         while left > 0 {
             let bits = left.min(30);
-            r = self.b.add(Op::Shift { bits: bits as u8 }, &[r], r.exponent - bits)?;
+            r = self
+                .b
+                .add(Op::Shift { bits: bits as u8 }, &[r], r.exponent - bits)?;
             left -= bits;
         }
         let range = self.b.range(r);
         if range.lo < clamp.lo || range.hi > clamp.hi {
-            r = self.b.add(Op::Clamp { lo: clamp.lo, hi: clamp.hi }, &[r], r.exponent)?;
+            r = self.b.add(
+                Op::Clamp {
+                    lo: clamp.lo,
+                    hi: clamp.hi,
+                },
+                &[r],
+                r.exponent,
+            )?;
         }
         self.fitted.insert(key, r);
         Ok(r)
@@ -119,7 +173,14 @@ impl Compiler<'_> {
         if by > 40 {
             return self.refuse("joins values of scales too far apart");
         }
-        self.b.add(Op::Linear { coefficients: vec![1 << by], bias: 0 }, &[q], exponent)
+        self.b.add(
+            Op::Linear {
+                coefficients: vec![1 << by],
+                bias: 0,
+            },
+            &[q],
+            exponent,
+        )
     }
 
     /// Several nodes at one exponent, each within `bits` bits.
@@ -132,7 +193,11 @@ impl Compiler<'_> {
         for &id in ids {
             exponent = exponent.max(self.value(id, bits.min(15))?.exponent);
         }
-        let exponent = if largest > 0.0 { exponent.min(scale::exponent_for(largest, bits)) } else { exponent };
+        let exponent = if largest > 0.0 {
+            exponent.min(scale::exponent_for(largest, bits))
+        } else {
+            exponent
+        };
         let top = (1i64 << bits) - 1;
         ids.iter()
             .map(|&id| {
@@ -156,16 +221,27 @@ impl Compiler<'_> {
         let node = &self.graph.nodes[id];
         let (op, inputs) = (node.op.clone(), node.inputs.clone());
         match &op {
-            GraphOp::Input(_) | GraphOp::Const(_) => Err(CompileError::Internal("not an operation".into())),
+            GraphOp::Input(_) | GraphOp::Const(_) => {
+                Err(CompileError::Internal("not an operation".into()))
+            }
             GraphOp::Linear { coefficients, bias } => self.linear(id, &inputs, coefficients, *bias),
-            GraphOp::Pad { before, after, value } => {
+            GraphOp::Pad {
+                before,
+                after,
+                value,
+            } => {
                 let mut q = self.value(inputs[0], 15)?;
                 let mut v = libm::ldexp(*value, q.exponent);
                 if v.fract() != 0.0 || v.abs() > HALF as f64 {
                     q = self.fit(inputs[0], 15)?;
-                    v = libm::rint(libm::ldexp(*value, q.exponent)).clamp(-(HALF as f64), HALF as f64);
+                    v = libm::rint(libm::ldexp(*value, q.exponent))
+                        .clamp(-(HALF as f64), HALF as f64);
                 }
-                let op = Op::Pad { before: before.clone(), after: after.clone(), value: v as i64 };
+                let op = Op::Pad {
+                    before: before.clone(),
+                    after: after.clone(),
+                    value: v as i64,
+                };
                 self.b.add(op, &[q], q.exponent)
             }
             GraphOp::Func(f) => self.function(id, inputs[0], f),
@@ -178,10 +254,22 @@ impl Compiler<'_> {
 
     fn prim(&mut self, op: &Op, inputs: &[Id]) -> Result<Q, CompileError> {
         match op {
-            Op::Contract { spec, .. } => self.product(inputs, &|l1| Op::Contract { spec: spec.clone(), l1 }, Some(spec)),
-            Op::Conv { geometry, .. } => {
-                self.product(inputs, &|l1| Op::Conv { geometry: geometry.clone(), l1 }, None)
-            }
+            Op::Contract { spec, .. } => self.product(
+                inputs,
+                &|l1| Op::Contract {
+                    spec: spec.clone(),
+                    l1,
+                },
+                Some(spec),
+            ),
+            Op::Conv { geometry, .. } => self.product(
+                inputs,
+                &|l1| Op::Conv {
+                    geometry: geometry.clone(),
+                    l1,
+                },
+                None,
+            ),
             Op::Mul => self.multiply(inputs[0], inputs[1]),
             Op::Max | Op::Concat { .. } => {
                 let qs = self.align(inputs, 22)?;
@@ -193,9 +281,14 @@ impl Compiler<'_> {
                 let n: u64 = axes.iter().map(|&a| shape.dim(a.into()) as u64).product();
                 self.summed(op, inputs[0], n)
             }
-            Op::Pool { kind: PoolKind::Sum, window } => {
-                self.summed(op, inputs[0], window.kernel.iter().map(|&k| u64::from(k)).product())
-            }
+            Op::Pool {
+                kind: PoolKind::Sum,
+                window,
+            } => self.summed(
+                op,
+                inputs[0],
+                window.kernel.iter().map(|&k| u64::from(k)).product(),
+            ),
             Op::ArgMax { .. } => {
                 let q = self.value(inputs[0], 15)?;
                 self.b.add(op.clone(), &[q], 0)
@@ -235,14 +328,25 @@ impl Compiler<'_> {
         make: &dyn Fn(Option<u64>) -> Op,
         spec: Option<&Contraction>,
     ) -> Result<Q, CompileError> {
-        let &[a, b] = inputs else { return Err(CompileError::Internal("a product of two".into())) };
-        let constant = match (self.graph.constant(a).is_some(), self.graph.constant(b).is_some()) {
+        let &[a, b] = inputs else {
+            return Err(CompileError::Internal("a product of two".into()));
+        };
+        let constant = match (
+            self.graph.constant(a).is_some(),
+            self.graph.constant(b).is_some(),
+        ) {
             (_, true) => Some((1, b, a)),
             (true, false) => Some((0, a, b)),
             _ => None,
         };
-        let Some((side, w, x)) = constant else { return self.dynamic_product(a, b, make, spec) };
-        let array = self.graph.constant(w).cloned().ok_or_else(|| CompileError::Internal("no constant".into()))?;
+        let Some((side, w, x)) = constant else {
+            return self.dynamic_product(a, b, make, spec);
+        };
+        let array = self
+            .graph
+            .constant(w)
+            .cloned()
+            .ok_or_else(|| CompileError::Internal("no constant".into()))?;
         let order = |x: Q, w: Q| if side == 1 { [x, w] } else { [w, x] };
         if !self.is_real(w) || !self.is_real(x) {
             let (x, w) = (self.value(x, 30)?, self.value(w, 30)?);
@@ -252,11 +356,16 @@ impl Compiler<'_> {
         // Weights and operand share the room below the overflow bound.
         let raw = self.value(x, 15)?;
         let own = bits_of(self.b.range(raw)).min(15);
-        let widths = if self.options.precise { (4..=self.options.weight_bits).rev().collect() } else { vec![self.options.weight_bits] };
+        let widths = if self.options.precise {
+            (4..=self.options.weight_bits).rev().collect()
+        } else {
+            vec![self.options.weight_bits]
+        };
         let mut best: Option<(u8, Q, u64, u8)> = None;
         for width in widths {
             let (data, exponent) = scale::quantise(&array.data, width);
-            let shape = Shape::new(&array.dims).map_err(|e| CompileError::Internal(e.to_string()))?;
+            let shape =
+                Shape::new(&array.dims).map_err(|e| CompileError::Internal(e.to_string()))?;
             let wq = self.b.constant(shape, data, exponent);
             let l1 = self.l1(make, side, wq).unwrap_or(u64::MAX);
             let room = (HALF as u64 / l1.max(1)).max(1).ilog2() as u8;
@@ -266,12 +375,17 @@ impl Compiler<'_> {
                 best = Some((score, wq, l1, bits));
             }
         }
-        let Some((_, wq, l1, bits)) = best else { return self.refuse("has no width that fits") };
+        let Some((_, wq, l1, bits)) = best else {
+            return self.refuse("has no width that fits");
+        };
         if bits < 4 && bits < own {
-            return self.refuse(format!("sums too many terms: only {bits} bits are left for its operand"));
+            return self.refuse(format!(
+                "sums too many terms: only {bits} bits are left for its operand"
+            ));
         }
         let xq = self.fit(x, bits)?;
-        self.b.add(make(Some(l1)), &order(xq, wq), xq.exponent + wq.exponent)
+        self.b
+            .add(make(Some(l1)), &order(xq, wq), xq.exponent + wq.exponent)
     }
 
     fn l1(&self, make: &dyn Fn(Option<u64>) -> Op, side: usize, w: Q) -> Option<u64> {
@@ -289,9 +403,17 @@ impl Compiler<'_> {
         let depth: u64 = match spec {
             Some(spec) => {
                 let shape = self.b.shape(qa);
-                spec.a.iter().enumerate().filter(|(_, l)| !spec.out.contains(l)).map(|(i, _)| shape.dim(i) as u64).product()
+                spec.a
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, l)| !spec.out.contains(l))
+                    .map(|(i, _)| shape.dim(i) as u64)
+                    .product()
             }
-            None => self.b.shape(qb).dims()[1..].iter().map(|&n| n as u64).product(),
+            None => self.b.shape(qb).dims()[1..]
+                .iter()
+                .map(|&n| n as u64)
+                .product(),
         };
         let room = (HALF as u64 / depth.max(1)).max(1).ilog2() as u8;
         let (qa, qb) = self.share(a, qa, b, qb, room)?;
@@ -325,25 +447,51 @@ impl Compiler<'_> {
         self.b.add(Op::Mul, &[qa, qb], qa.exponent + qb.exponent)
     }
 
-    fn linear(&mut self, id: Id, inputs: &[Id], coefficients: &[f64], bias: f64) -> Result<Q, CompileError> {
+    fn linear(
+        &mut self,
+        id: Id,
+        inputs: &[Id],
+        coefficients: &[f64],
+        bias: f64,
+    ) -> Result<Q, CompileError> {
         let whole = |c: f64| c.fract() == 0.0 && c.abs() <= HALF as f64;
-        if inputs.iter().all(|&i| !self.is_real(i)) && coefficients.iter().all(|&c| whole(c)) && whole(bias) {
-            let qs = inputs.iter().map(|&i| self.value(i, 30)).collect::<Result<Vec<_>, _>>()?;
-            let op = Op::Linear { coefficients: coefficients.iter().map(|&c| c as i64).collect(), bias: bias as i64 };
+        if inputs.iter().all(|&i| !self.is_real(i))
+            && coefficients.iter().all(|&c| whole(c))
+            && whole(bias)
+        {
+            let qs = inputs
+                .iter()
+                .map(|&i| self.value(i, 30))
+                .collect::<Result<Vec<_>, _>>()?;
+            let op = Op::Linear {
+                coefficients: coefficients.iter().map(|&c| c as i64).collect(),
+                bias: bias as i64,
+            };
             return self.b.add(op, &qs, 0);
         }
-        if inputs.len() == 1 && coefficients[0] > 0.0 && bias == 0.0 && self.graph.constant(inputs[0]).is_none() {
+        if inputs.len() == 1
+            && coefficients[0] > 0.0
+            && bias == 0.0
+            && self.graph.constant(inputs[0]).is_none()
+        {
             let (mantissa, power) = libm::frexp(coefficients[0]);
             if mantissa == 0.5 {
                 // A power of two changes the exponent alone.
                 let q = self.value(inputs[0], 15)?;
-                return Ok(Q { v: q.v, exponent: q.exponent - (power - 1) });
+                return Ok(Q {
+                    v: q.v,
+                    exponent: q.exponent - (power - 1),
+                });
             }
         }
         // Try to keep everything exact; then narrow the operands until the sum fits.
         let dyadic = |c: f64| (0..12).any(|k| libm::ldexp(c, k).fract() == 0.0);
         let exact = coefficients.iter().all(|&c| dyadic(c));
-        let widths: &[u8] = if exact { &[30, 27, 24, 22, 20, 18, 16, 15, 14, 13, 12] } else { &[16, 15, 14, 13, 12, 11, 10] };
+        let widths: &[u8] = if exact {
+            &[30, 27, 24, 22, 20, 18, 16, 15, 14, 13, 12]
+        } else {
+            &[16, 15, 14, 13, 12, 11, 10]
+        };
         let mut last = None;
         for &bits in widths {
             match self.linear_at(id, inputs, coefficients, bias, bits, exact) {
@@ -372,20 +520,37 @@ impl Compiler<'_> {
         // The exponent at which the coefficients become integers, or precise enough.
         let mut exponent = run_time.iter().map(|(q, _)| q.exponent).max().unwrap_or(0);
         if exact {
-            while run_time.iter().any(|(q, c)| libm::ldexp(*c, exponent - q.exponent).fract() != 0.0) {
+            while run_time
+                .iter()
+                .any(|(q, c)| libm::ldexp(*c, exponent - q.exponent).fract() != 0.0)
+            {
                 exponent += 1;
             }
             // A constant or bias needs resolution of its own where the operands are coarse.
-            let constants = inputs.iter().filter_map(|&x| self.graph.constant(x)).flat_map(|c| c.data.iter().copied());
+            let constants = inputs
+                .iter()
+                .filter_map(|&x| self.graph.constant(x))
+                .flat_map(|c| c.data.iter().copied());
             let fractions: Vec<f64> = constants.chain([bias]).filter(|v| *v != 0.0).collect();
-            let largest = self.largest(id).max(fractions.iter().fold(0.0, |m: f64, v| m.max(v.abs())));
+            let largest = self
+                .largest(id)
+                .max(fractions.iter().fold(0.0, |m: f64, v| m.max(v.abs())));
             let fine = scale::exponent_for(largest, bits.min(16));
-            while exponent < fine && fractions.iter().any(|v| libm::ldexp(*v, exponent).fract() != 0.0) {
+            while exponent < fine
+                && fractions
+                    .iter()
+                    .any(|v| libm::ldexp(*v, exponent).fract() != 0.0)
+            {
                 exponent += 1;
             }
         } else {
             let total = |e: i32| -> f64 {
-                run_time.iter().map(|(q, c)| self.b.range(*q).max_abs() as f64 * libm::ldexp(c.abs(), e - q.exponent)).sum()
+                run_time
+                    .iter()
+                    .map(|(q, c)| {
+                        self.b.range(*q).max_abs() as f64 * libm::ldexp(c.abs(), e - q.exponent)
+                    })
+                    .sum()
             };
             // As much resolution for the coefficients as the bound leaves, less room for constants.
             while total(exponent + 1) < (1u64 << 28) as f64 && exponent < 60 {
@@ -408,12 +573,21 @@ impl Compiler<'_> {
         let shape_of = |s: &Self, x: Id| s.graph.nodes[x].shape.clone();
         let mut offset = libm::ldexp(bias, exponent);
         for (&x, &c) in inputs.iter().zip(coefficients) {
-            let Some(array) = self.graph.constant(x).cloned() else { continue };
-            if let (Some(v), true) = (array.uniform(), shape_of(self, x).elements() == 1 && !operands.is_empty()) {
+            let Some(array) = self.graph.constant(x).cloned() else {
+                continue;
+            };
+            if let (Some(v), true) = (
+                array.uniform(),
+                shape_of(self, x).elements() == 1 && !operands.is_empty(),
+            ) {
                 offset += libm::ldexp(v * c, exponent);
                 continue;
             }
-            let scaled = Array { dims: array.dims.clone(), data: array.data.iter().map(|v| v * c).collect(), dtype: array.dtype };
+            let scaled = Array {
+                dims: array.dims.clone(),
+                data: array.data.iter().map(|v| v * c).collect(),
+                dtype: array.dtype,
+            };
             operands.push(self.constant_at(&Arc::new(scaled), exponent)?);
             factors.push(1);
         }
@@ -421,10 +595,27 @@ impl Compiler<'_> {
         if offset.abs() > HALF as f64 {
             return self.refuse("adds a constant too large for its scale");
         }
-        let q = self.b.add(Op::Linear { coefficients: factors, bias: offset as i64 }, &operands, exponent)?;
+        let q = self.b.add(
+            Op::Linear {
+                coefficients: factors,
+                bias: offset as i64,
+            },
+            &operands,
+            exponent,
+        )?;
         // A scalar constant may have been what gave the result its shape.
         let shape = &self.graph.nodes[id].shape;
-        if self.b.shape(q) == shape { Ok(q) } else { self.b.add(Op::Broadcast { shape: shape.clone() }, &[q], exponent) }
+        if self.b.shape(q) == shape {
+            Ok(q)
+        } else {
+            self.b.add(
+                Op::Broadcast {
+                    shape: shape.clone(),
+                },
+                &[q],
+                exponent,
+            )
+        }
     }
 
     /// A function of one value: a clamp where it is one, else a table.
@@ -439,11 +630,20 @@ impl Compiler<'_> {
                 q = self.finer(q, q.exponent + by)?;
             }
             let r = self.b.range(q);
-            let place = |v: f64, open: i64| if v.is_finite() { libm::rint(libm::ldexp(v, q.exponent)).clamp(-1e15, 1e15) as i64 } else { open };
+            let place = |v: f64, open: i64| {
+                if v.is_finite() {
+                    libm::rint(libm::ldexp(v, q.exponent)).clamp(-1e15, 1e15) as i64
+                } else {
+                    open
+                }
+            };
             let (lo, hi) = (place(lo, r.lo.min(r.hi)), place(hi, r.hi));
             // The clamp may lie wholly on one side of the static range.
             let (lo, hi) = (lo.min(hi.max(lo)), hi.max(lo));
             return self.b.add(Op::Clamp { lo, hi }, &[q], q.exponent);
+        }
+        if real_in && let Some(q) = self.steep(id, x, f)? {
+            return Ok(q);
         }
         let mut q = self.value(x, 15)?;
         let r = self.b.range(q);
@@ -462,7 +662,11 @@ impl Compiler<'_> {
             let (_, e) = libm::frexp(room as f64 / width);
             let exponent = (e - 1).min(q.exponent);
             let middle = libm::rint(libm::ldexp((lo + hi) / 2.0, exponent)) as i64;
-            q = self.at(q, exponent, Range::new(middle - room / 2, middle + room / 2))?;
+            q = self.at(
+                q,
+                exponent,
+                Range::new(middle - room / 2, middle + room / 2),
+            )?;
         }
         let range = self.b.range(q);
         let function = |v: f64| f.eval(v);
@@ -473,14 +677,114 @@ impl Compiler<'_> {
         self.table(q, exponent, range, &function)
     }
 
+    /// A reciprocal or inverse square root whose operand spans a wide range: a table with even steps would be coarse
+    /// where the function is steep, so the exact primitives are used. `None` where a table will do.
+    fn steep(&mut self, id: Id, x: Id, f: &Expr) -> Result<Option<Q>, CompileError> {
+        let Expr::Bin(Binary::Div, numerator, denominator) = f else {
+            return Ok(None);
+        };
+        let Expr::C(k) = **numerator else {
+            return Ok(None);
+        };
+        let (inner, root) = match &**denominator {
+            Expr::Un(Unary::Sqrt, inner) => (&**inner, true),
+            inner => (inner, false),
+        };
+        let (lo, hi) = self.calibration.ranges[x];
+        let ends = (inner.eval(lo), inner.eval(hi));
+        let (low, high) = (ends.0.min(ends.1), ends.0.max(ends.1));
+        if !(k > 0.0 && low > 0.0 && high > low * STEEP) {
+            return Ok(None);
+        }
+        let mut steps = Vec::new();
+        if !chain(inner, &mut steps) {
+            return Ok(None);
+        }
+        // As fine as fits: 26 bits for the largest operand.
+        let finest = scale::exponent_for(high, 26);
+        let Some(mut q) = self.values[x] else {
+            return Ok(None);
+        };
+        // Room for the multiplication that brings a coarser value to this exponent.
+        let room = (1i64 << 27) >> (finest - q.exponent).clamp(0, 40);
+        q = self.at(q, finest.min(q.exponent), Range::new(-room, room))?;
+        q = self.finer(q, finest)?;
+        for (step, c) in steps {
+            let v =
+                libm::rint(libm::ldexp(c, q.exponent)).clamp(-(HALF as f64), HALF as f64) as i64;
+            let op = match step {
+                Binary::Max => Op::Clamp { lo: v, hi: HALF },
+                Binary::Min => Op::Clamp { lo: -HALF, hi: v },
+                _ => Op::Linear {
+                    coefficients: vec![1],
+                    bias: v,
+                },
+            };
+            q = self.b.add(op, &[q], q.exponent)?;
+        }
+        // Half of the smallest operand seen is the least that is told apart; below it the result saturates.
+        let floor = libm::floor(libm::ldexp(low / 2.0, q.exponent)).max(1.0) as i64;
+        q = self.b.add(
+            Op::Clamp {
+                lo: floor,
+                hi: HALF,
+            },
+            &[q],
+            q.exponent,
+        )?;
+        if !root {
+            let (num, e) = scale::quantise(&[k], 15);
+            let one = self.b.constant(Shape::scalar(), num, e);
+            // Enough fraction bits for the largest result, within the bound of the quotient.
+            let bits = QUOTIENT_BITS;
+            let exponent = e + i32::from(bits) - q.exponent;
+            if libm::ldexp(self.largest(id), exponent) < 4096.0 {
+                return Ok(None);
+            }
+            let r = self.b.add(
+                Op::Quotient {
+                    bits,
+                    rounding: Rounding::Nearest,
+                },
+                &[one, q],
+                exponent,
+            )?;
+            return Ok(Some(r));
+        }
+        // 1 / sqrt(v) = sqrt(2^e / q) = r * 2^-((bits - e) / 2): the parities must agree.
+        let bits = if (58 - q.exponent).rem_euclid(2) == 0 {
+            58
+        } else {
+            57
+        };
+        let r = self.b.add(
+            Op::InverseSqrt { bits: bits as u8 },
+            &[q],
+            (bits - q.exponent) / 2,
+        )?;
+        if k == 1.0 {
+            return Ok(Some(r));
+        }
+        let fitted = self.fit_value(r, self.largest(id) / k, 15, true)?;
+        let (num, e) = scale::quantise(&[k], 15);
+        let factor = self.b.constant(Shape::scalar(), num, e);
+        Ok(Some(self.b.add(
+            Op::Mul,
+            &[fitted, factor],
+            fitted.exponent + e,
+        )?))
+    }
+
     /// The output exponent of a table: exact where few bits hold all its values, else as fine as its width allows.
     fn table_exponent(&self, id: Id, q: Q, range: Range, f: &dyn Fn(f64) -> f64) -> i32 {
         let finest = scale::exponent_for(self.largest(id), self.options.activation_bits);
-        (0..=finest.max(0).min(8))
+        (0..=finest.clamp(0, 8))
             .find(|&e| {
                 (range.lo..=range.hi).all(|i| {
                     let v = f(libm::ldexp(i as f64, -q.exponent));
-                    v.is_finite() && libm::ldexp(v, e).fract() == 0.0 && libm::ldexp(v.abs(), e) < 32768.0
+                    v.is_finite()
+                        && libm::ldexp(v, e).fract() == 0.0
+                        && libm::ldexp(v.abs(), e) < 32768.0
                 })
             })
             .unwrap_or(finest)
@@ -488,7 +792,13 @@ impl Compiler<'_> {
 
     /// A table over the static range of `q`. Where the function has no finite value, the nearest one that it has; where
     /// a value exceeds what calibration saw by far, the largest that the width holds.
-    pub(super) fn table(&mut self, q: Q, exponent: i32, range: Range, f: &dyn Fn(f64) -> f64) -> Result<Q, CompileError> {
+    pub(super) fn table(
+        &mut self,
+        q: Q,
+        exponent: i32,
+        range: Range,
+        f: &dyn Fn(f64) -> f64,
+    ) -> Result<Q, CompileError> {
         let top = ((1i64 << self.options.activation_bits) - 1) as f64;
         let mut values: Vec<Option<i32>> = Vec::with_capacity((range.hi - range.lo + 1) as usize);
         for i in range.lo..=range.hi {
@@ -511,7 +821,8 @@ impl Compiler<'_> {
             .collect();
         let shape = Shape::new(&[data.len()]).map_err(|e| CompileError::Internal(e.to_string()))?;
         let table = self.b.constant(shape, data, exponent);
-        self.b.add(Op::Lut { offset: range.lo }, &[q, table], exponent)
+        self.b
+            .add(Op::Lut { offset: range.lo }, &[q, table], exponent)
     }
 
     fn divide(&mut self, id: Id, a: Id, b: Id) -> Result<Q, CompileError> {
@@ -534,15 +845,26 @@ impl Compiler<'_> {
         let exponent = num.exponent - den.exponent + i32::from(QUOTIENT_BITS);
         if self.b.range(den).lo < 1 {
             if lo > 0.0 {
-                den = self.b.add(Op::Clamp { lo: 1, hi: HALF }, &[den], den.exponent)?;
+                den = self
+                    .b
+                    .add(Op::Clamp { lo: 1, hi: HALF }, &[den], den.exponent)?;
             } else {
                 let sign = self.sign(den)?;
                 den = self.b.add(Op::Mul, &[den, sign], den.exponent)?;
-                den = self.b.add(Op::Clamp { lo: 1, hi: HALF }, &[den], den.exponent)?;
+                den = self
+                    .b
+                    .add(Op::Clamp { lo: 1, hi: HALF }, &[den], den.exponent)?;
                 num = self.b.add(Op::Mul, &[num, sign], num.exponent)?;
             }
         }
-        self.b.add(Op::Quotient { bits: QUOTIENT_BITS, rounding: Rounding::Nearest }, &[num, den], exponent)
+        self.b.add(
+            Op::Quotient {
+                bits: QUOTIENT_BITS,
+                rounding: Rounding::Nearest,
+            },
+            &[num, den],
+            exponent,
+        )
     }
 
     /// -1, 0 or 1.
@@ -558,7 +880,14 @@ impl Compiler<'_> {
         let mb = self.b.add(Op::Mul, &[b, sb], 0)?;
         let mb = self.b.add(Op::Clamp { lo: 1, hi: HALF }, &[mb], 0)?;
         let ma = self.b.add(Op::Clamp { lo: 0, hi: HALF }, &[ma], 0)?;
-        let q = self.b.add(Op::Quotient { bits: 0, rounding: Rounding::Floor }, &[ma, mb], 0)?;
+        let q = self.b.add(
+            Op::Quotient {
+                bits: 0,
+                rounding: Rounding::Floor,
+            },
+            &[ma, mb],
+            0,
+        )?;
         let s = self.b.add(Op::Mul, &[sa, sb], 0)?;
         self.b.add(Op::Mul, &[q, s], 0)
     }
@@ -568,9 +897,26 @@ impl Compiler<'_> {
         let internal = |e: carat_program::ShapeError| CompileError::Internal(e.to_string());
         let mut dims = self.b.shape(q).dims();
         dims.push(1);
-        let column = self.b.add(Op::Reshape { shape: Shape::new(&dims).map_err(internal)? }, &[q], 0)?;
-        let iota = self.b.constant(Shape::new(&[depth]).map_err(internal)?, (0..depth as i32).collect(), 0);
-        let d = self.b.add(Op::Linear { coefficients: vec![1, -1], bias: 0 }, &[column, iota], 0)?;
+        let column = self.b.add(
+            Op::Reshape {
+                shape: Shape::new(&dims).map_err(internal)?,
+            },
+            &[q],
+            0,
+        )?;
+        let iota = self.b.constant(
+            Shape::new(&[depth]).map_err(internal)?,
+            (0..depth as i32).collect(),
+            0,
+        );
+        let d = self.b.add(
+            Op::Linear {
+                coefficients: vec![1, -1],
+                bias: 0,
+            },
+            &[column, iota],
+            0,
+        )?;
         let d = self.b.add(Op::Clamp { lo: -1, hi: 1 }, &[d], 0)?;
         let r = self.b.range(d);
         self.table(d, 0, r, &|v| f64::from(u8::from(v == 0.0)))

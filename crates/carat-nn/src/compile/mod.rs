@@ -15,7 +15,8 @@ use crate::{
 };
 use builder::{Builder, Q, fixed};
 use carat_program::{
-    Dtype, F64Bits, HALF, InputEncoding, Op, InputSpec, OutputEncoding, OutputSpec, Program, ProgramError, Range, ValueId, Weights,
+    Dtype, F64Bits, HALF, InputEncoding, InputSpec, Op, OutputEncoding, OutputSpec, Program,
+    ProgramError, Range, ValueId, Weights,
 };
 use std::collections::HashMap;
 use thiserror::Error;
@@ -43,7 +44,15 @@ pub struct CompileOptions {
 
 impl Default for CompileOptions {
     fn default() -> Self {
-        Self { weight_bits: 8, activation_bits: 15, index_bits: 14, output_bits: 15, max_units: None, precise: false, widen: true }
+        Self {
+            weight_bits: 8,
+            activation_bits: 15,
+            index_bits: 14,
+            output_bits: 15,
+            max_units: None,
+            precise: false,
+            widen: true,
+        }
     }
 }
 
@@ -51,7 +60,15 @@ impl CompileOptions {
     /// As precise as the field allows: what conformance runs with.
     #[must_use]
     pub fn precise() -> Self {
-        Self { weight_bits: 16, activation_bits: 15, index_bits: 16, output_bits: 13, max_units: Some(1.9), precise: true, widen: false }
+        Self {
+            weight_bits: 16,
+            activation_bits: 15,
+            index_bits: 16,
+            output_bits: 13,
+            max_units: Some(1.9),
+            precise: true,
+            widen: false,
+        }
     }
 }
 
@@ -142,7 +159,11 @@ pub fn prepare(graph: Graph, samples: Vec<Vec<Vec<f64>>>) -> Result<Prepared, Co
     }
     let graph = simplify(graph)?;
     let calibration = calibrate(&graph, &samples)?;
-    Ok(Prepared { graph, samples, calibration })
+    Ok(Prepared {
+        graph,
+        samples,
+        calibration,
+    })
 }
 
 impl Prepared {
@@ -178,7 +199,8 @@ impl Prepared {
         };
         c.inputs()?;
         for (id, node) in graph.nodes.iter().enumerate() {
-            let given = matches!(node.op, GraphOp::Const(_) | GraphOp::Input(_)) || c.edges.inner.contains(&id);
+            let given = matches!(node.op, GraphOp::Const(_) | GraphOp::Input(_))
+                || c.edges.inner.contains(&id);
             if c.values[id].is_none() && !given {
                 c.b.origin = node.origin.clone();
                 let q = c.lower(id)?;
@@ -187,19 +209,40 @@ impl Prepared {
         }
         let units = c.outputs()?;
         let (program, weights, origins) = c.b.finish();
-        program.validate().map_err(|e| CompileError::Internal(e.to_string()))?;
-        weights.check(&program).map_err(|e| CompileError::Internal(e.to_string()))?;
-        let notes = origins.into_iter().map(|(o, exponent)| ScaleNote { origin: o.to_string(), exponent }).collect();
-        let (deviation, agreement) = measure(&program, &weights, &self.samples, &self.calibration, &units)?;
+        program
+            .validate()
+            .map_err(|e| CompileError::Internal(e.to_string()))?;
+        weights
+            .check(&program)
+            .map_err(|e| CompileError::Internal(e.to_string()))?;
+        let notes = origins
+            .into_iter()
+            .map(|(o, exponent)| ScaleNote {
+                origin: o.to_string(),
+                exponent,
+            })
+            .collect();
+        let (deviation, agreement) =
+            measure(&program, &weights, &self.samples, &self.calibration, &units)?;
         if let Some(allowed) = options.max_units {
             for (out, &units) in program.outputs.iter().zip(&deviation) {
                 let exact = out.encoding == OutputEncoding::Exact;
                 if units > if exact { 0.0 } else { allowed } {
-                    return Err(CompileError::Precision { output: out.name.clone(), units, allowed });
+                    return Err(CompileError::Precision {
+                        output: out.name.clone(),
+                        units,
+                        allowed,
+                    });
                 }
             }
         }
-        Ok(CompiledGraph { program, weights, notes, deviation, agreement })
+        Ok(CompiledGraph {
+            program,
+            weights,
+            notes,
+            deviation,
+            agreement,
+        })
     }
 }
 
@@ -209,9 +252,15 @@ fn refuse_half_precision(graph: &Graph) -> Result<(), CompileError> {
     let half = |t: Dtype| matches!(t, Dtype::F16 | Dtype::BF16);
     let rounding = |op: &GraphOp| {
         matches!(op, GraphOp::Func(_) | GraphOp::Div | GraphOp::Linear { .. })
-            || matches!(op, GraphOp::Prim(Op::Mul | Op::Sum { .. } | Op::Contract { .. } | Op::Conv { .. }))
+            || matches!(
+                op,
+                GraphOp::Prim(Op::Mul | Op::Sum { .. } | Op::Contract { .. } | Op::Conv { .. })
+            )
     };
-    let mut steps = graph.nodes.iter().filter(|n| half(n.dtype) && rounding(&n.op));
+    let mut steps = graph
+        .nodes
+        .iter()
+        .filter(|n| half(n.dtype) && rounding(&n.op));
     let _ = steps.next();
     match steps.next() {
         None => Ok(()),
@@ -232,15 +281,23 @@ fn measure(
 ) -> Result<(Vec<f64>, f64), CompileError> {
     use rayon::prelude::*;
     let fail = |e: String| CompileError::Internal(e);
-    let one_thread = Options { threads: 1, ..Options::default() };
-    let executable = Executable::new(program, weights, one_thread).map_err(|e| fail(e.to_string()))?;
+    let one_thread = Options {
+        threads: 1,
+        ..Options::default()
+    };
+    let executable =
+        Executable::new(program, weights, one_thread).map_err(|e| fail(e.to_string()))?;
     let each: Vec<Result<(Vec<f64>, bool), CompileError>> = samples
         .par_iter()
         .zip(&calibration.outputs)
         .map(|(inputs, expected)| {
             let tensors = crate::edge::encode(program, inputs).map_err(|e| fail(e.to_string()))?;
             let got = executable.run(&tensors).map_err(|e| fail(e.to_string()))?;
-            let same = got.iter().zip(expected).next().is_none_or(|(g, w)| arg_max(g.data()) == arg_max(w));
+            let same = got
+                .iter()
+                .zip(expected)
+                .next()
+                .is_none_or(|(g, w)| arg_max(g.data()) == arg_max(w));
             let worst = program
                 .outputs
                 .iter()
@@ -290,7 +347,10 @@ struct Compiler<'a> {
 
 impl Compiler<'_> {
     fn refuse<T>(&self, reason: impl Into<String>) -> Result<T, CompileError> {
-        Err(CompileError::Unsupported { origin: self.b.origin.to_string(), reason: reason.into() })
+        Err(CompileError::Unsupported {
+            origin: self.b.origin.to_string(),
+            reason: reason.into(),
+        })
     }
 
     fn is_real(&self, id: Id) -> bool {
@@ -317,11 +377,17 @@ impl Compiler<'_> {
                 };
                 (Range::new(-top, top), encoding, exponent)
             } else {
-                (scale::integer_range(node.dtype, lo, hi), InputEncoding::Exact, 0)
+                (
+                    scale::integer_range(node.dtype, lo, hi),
+                    InputEncoding::Exact,
+                    0,
+                )
             };
             if !range.is_valid() {
                 self.b.origin = format!("input {}", input.name).into();
-                return self.refuse(format!("holds integers beyond ±{HALF}, where arithmetic is not exact"));
+                return self.refuse(format!(
+                    "holds integers beyond ±{HALF}, where arithmetic is not exact"
+                ));
             }
             self.b.inputs.push(InputSpec {
                 name: input.name.clone(),
@@ -331,7 +397,10 @@ impl Compiler<'_> {
                 encoding,
                 image: None,
             });
-            self.values[at] = Some(Q { v: builder::V::Input(i), exponent });
+            self.values[at] = Some(Q {
+                v: builder::V::Input(i),
+                exponent,
+            });
         }
         Ok(())
     }
@@ -339,13 +408,18 @@ impl Compiler<'_> {
     /// Applies the wrap-around of the node's integer type, where the static range can leave it.
     fn wrap(&mut self, id: Id, q: Q) -> Result<Q, CompileError> {
         let node = &self.graph.nodes[id];
-        let Some((lo, hi)) = dtype_range(node.dtype) else { return Ok(q) };
+        let Some((lo, hi)) = dtype_range(node.dtype) else {
+            return Ok(q);
+        };
         let r = self.b.range(q);
         if r.lo as f64 >= lo && r.hi as f64 <= hi {
             return Ok(q);
         }
         if r.hi - r.lo >= 1 << 16 {
-            return self.refuse(format!("could leave its element type {} and wrap around", node.dtype.name()));
+            return self.refuse(format!(
+                "could leave its element type {} and wrap around",
+                node.dtype.name()
+            ));
         }
         let wrapped = |x: f64| crate::graph::unary(crate::graph::Unary::Wrap(node.dtype), x);
         self.table(q, 0, r, &wrapped)
@@ -366,15 +440,24 @@ impl Compiler<'_> {
                 }
                 q
             };
-            let encoding = if dtype.is_float() { fixed(q.exponent) } else { OutputEncoding::Exact };
+            let encoding = if dtype.is_float() {
+                fixed(q.exponent)
+            } else {
+                OutputEncoding::Exact
+            };
             let (lo, hi) = self.calibration.ranges[out.node];
             let largest = match self.graph.constant(out.node) {
                 Some(c) => c.data.iter().fold(0.0f64, |m, v| m.max(v.abs())),
                 None => lo.abs().max(hi.abs()),
             };
             units.push(output_unit(&encoding, largest));
-            let spec =
-                OutputSpec { name: out.name.clone(), dtype, value: ValueId(0), encoding, labels: Vec::new() };
+            let spec = OutputSpec {
+                name: out.name.clone(),
+                dtype,
+                value: ValueId(0),
+                encoding,
+                labels: Vec::new(),
+            };
             self.b.output(spec, q);
         }
         Ok(units)
@@ -391,4 +474,3 @@ pub fn output_unit(encoding: &OutputEncoding, largest: f64) -> f64 {
         }
     }
 }
-

@@ -26,7 +26,11 @@ pub(super) fn integer_range(dtype: Dtype, lo: f64, hi: f64) -> Range {
         return Range::new(i64::MIN, i64::MAX);
     }
     let top = (largest as u64 + 1).next_power_of_two() as i64;
-    let top = if top - 1 > carat_program::HALF && largest <= carat_program::HALF as f64 { carat_program::HALF } else { top - 1 };
+    let top = if top - 1 > carat_program::HALF && largest <= carat_program::HALF as f64 {
+        carat_program::HALF
+    } else {
+        top - 1
+    };
     Range::new(if lo < 0.0 { -top } else { 0 }, top)
 }
 
@@ -39,7 +43,9 @@ pub(super) fn quantise(data: &[f64], bits: u8) -> (Vec<i32>, i32) {
         return (vec![0; data.len()], 0);
     }
     let at = |e: i32| -> Vec<i32> {
-        data.iter().map(|&v| libm::rint(libm::ldexp(v, e)).clamp(-top, top) as i32).collect()
+        data.iter()
+            .map(|&v| libm::rint(libm::ldexp(v, e)).clamp(-top, top) as i32)
+            .collect()
     };
     let widest = exponent_for(largest, bits - 1);
     // Exact with a coarser unit?
@@ -49,9 +55,20 @@ pub(super) fn quantise(data: &[f64], bits: u8) -> (Vec<i32>, i32) {
         }
     }
     let error = |e: i32| -> f64 {
-        at(e).iter().zip(data).map(|(&q, &v)| { let d = libm::ldexp(q.into(), -e) - v; d * d }).sum()
+        at(e)
+            .iter()
+            .zip(data)
+            .map(|(&q, &v)| {
+                let d = libm::ldexp(q.into(), -e) - v;
+                d * d
+            })
+            .sum()
     };
-    let e = if bits <= 10 && error(widest + 1) < error(widest) { widest + 1 } else { widest };
+    let e = if bits <= 10 && error(widest + 1) < error(widest) {
+        widest + 1
+    } else {
+        widest
+    };
     (at(e), e)
 }
 
@@ -102,21 +119,31 @@ pub(super) fn edge_maps(graph: &Graph) -> EdgeMaps {
                 Some(
                     (0..n)
                         .map(|i| {
-                            let k: usize = (0..shape.rank()).map(|a| i / own[a] % shape.dim(a) * strides[a]).sum();
+                            let k: usize = (0..shape.rank())
+                                .map(|a| i / own[a] % shape.dim(a) * strides[a])
+                                .sum();
                             c.data[k]
                         })
                         .collect(),
                 )
             };
             let (k, add): (Vec<f64>, Vec<f64>) = match (&node.op, &node.inputs[..]) {
-                (GraphOp::Linear { coefficients, bias }, &[_]) => (vec![coefficients[0]; n], vec![*bias; n]),
+                (GraphOp::Linear { coefficients, bias }, &[_]) => {
+                    (vec![coefficients[0]; n], vec![*bias; n])
+                }
                 (GraphOp::Linear { coefficients, bias }, &[a, b]) => {
-                    let (other, cx, cc) = if a == at { (b, coefficients[0], coefficients[1]) } else { (a, coefficients[1], coefficients[0]) };
+                    let (other, cx, cc) = if a == at {
+                        (b, coefficients[0], coefficients[1])
+                    } else {
+                        (a, coefficients[1], coefficients[0])
+                    };
                     let Some(values) = spread(other) else { break };
                     (vec![cx; n], values.iter().map(|v| v * cc + bias).collect())
                 }
                 (GraphOp::Prim(Op::Mul), &[a, b]) => {
-                    let Some(values) = spread(if a == at { b } else { a }) else { break };
+                    let Some(values) = spread(if a == at { b } else { a }) else {
+                        break;
+                    };
                     (values, vec![0.0; n])
                 }
                 _ => break,
@@ -128,19 +155,27 @@ pub(super) fn edge_maps(graph: &Graph) -> EdgeMaps {
             chain.push(at);
             at = next;
         }
-        let usable = scale.iter().all(|s| *s != 0.0 && s.is_finite()) && shift.iter().all(|s| s.is_finite());
+        let usable =
+            scale.iter().all(|s| *s != 0.0 && s.is_finite()) && shift.iter().all(|s| s.is_finite());
         let uniform = scale.iter().all(|s| *s == scale[0]) && shift.iter().all(|s| *s == shift[0]);
         if chain.is_empty() || !usable || uniform {
             continue;
         }
         let offset: Vec<f64> = shift.iter().zip(&scale).map(|(t, s)| -t / s).collect();
         // Store one period only.
-        let period = (1..=n).filter(|p| n.is_multiple_of(*p)).find(|&p| {
-            (0..n).all(|i| offset[i] == offset[i % p] && scale[i] == scale[i % p])
-        });
+        let period = (1..=n)
+            .filter(|p| n.is_multiple_of(*p))
+            .find(|&p| (0..n).all(|i| offset[i] == offset[i % p] && scale[i] == scale[i % p]));
         let p = period.unwrap_or(n);
         found.inner.extend(&chain);
-        found.maps.insert(input.node, EdgeMap { node: at, offset: offset[..p].to_vec(), scale: scale[..p].to_vec() });
+        found.maps.insert(
+            input.node,
+            EdgeMap {
+                node: at,
+                offset: offset[..p].to_vec(),
+                scale: scale[..p].to_vec(),
+            },
+        );
     }
     found
 }

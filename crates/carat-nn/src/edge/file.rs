@@ -6,20 +6,34 @@ use std::{fs::File, io::Read, path::Path};
 
 /// Largest input file that is read (1 GiB).
 const MAX_INPUT_BYTES: u64 = 1 << 30;
+/// Most bytes of pixels that an image is unpacked to: a header of a few bytes may claim terabytes.
+const MAX_PIXEL_BYTES: usize = 256 << 20;
 
 fn format(path: &Path, reason: impl ToString) -> EdgeError {
-    EdgeError::Format { path: path.display().to_string(), reason: reason.to_string() }
+    EdgeError::Format {
+        path: path.display().to_string(),
+        reason: reason.to_string(),
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, EdgeError> {
-    let io = |error| EdgeError::Io { path: path.display().to_string(), error };
+    let io = |error| EdgeError::Io {
+        path: path.display().to_string(),
+        error,
+    };
     let mut file = File::open(path).map_err(io)?;
     let length = file.metadata().map_err(io)?.len();
     if length > MAX_INPUT_BYTES {
-        return Err(format(path, format!("has {length} bytes; at most {MAX_INPUT_BYTES} are read")));
+        return Err(format(
+            path,
+            format!("has {length} bytes; at most {MAX_INPUT_BYTES} are read"),
+        ));
     }
     let mut bytes = Vec::new();
-    file.by_ref().take(MAX_INPUT_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
+    file.by_ref()
+        .take(MAX_INPUT_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(io)?;
     Ok(bytes)
 }
 
@@ -33,13 +47,20 @@ pub fn read_array(path: &Path) -> Result<Values, EdgeError> {
         "npy" => npy(&bytes).map_err(|e| format(path, e)),
         "pb" => {
             let (_, a) = crate::import::decode_tensor_file(&bytes).map_err(|e| format(path, e))?;
-            Ok(Values { dims: a.dims, data: a.data })
+            Ok(Values {
+                dims: a.dims,
+                data: a.data,
+            })
         }
         "json" => {
-            let json: serde_json::Value = serde_json::from_slice(&bytes).map_err(|e| format(path, e))?;
+            let json: serde_json::Value =
+                serde_json::from_slice(&bytes).map_err(|e| format(path, e))?;
             json_array(&json).map_err(|e| format(path, e))
         }
-        other => Err(format(path, format!("files of type `.{other}` are not read; give .npy, .json or .png"))),
+        other => Err(format(
+            path,
+            format!("files of type `.{other}` are not read; give .npy, .json or .png"),
+        )),
     }
 }
 
@@ -50,24 +71,47 @@ pub fn read_array(path: &Path) -> Result<Values, EdgeError> {
 pub fn read_input_file(program: &Program, path: &Path) -> Result<Vec<Values>, EdgeError> {
     match extension(path).as_str() {
         "png" => {
-            let [spec] = &program.inputs[..] else { return Err(format(path, "the model takes several inputs; give a .json file")) };
+            let [spec] = &program.inputs[..] else {
+                return Err(format(
+                    path,
+                    "the model takes several inputs; give a .json file",
+                ));
+            };
             let (width, height, channels, pixels) = png(path, &read(path)?)?;
             let data = encode_image(spec, width, height, channels, &pixels)?;
-            Ok(vec![Values { dims: spec.shape.dims(), data }])
+            Ok(vec![Values {
+                dims: spec.shape.dims(),
+                data,
+            }])
         }
         "json" => {
-            let json: serde_json::Value = serde_json::from_slice(&read(path)?).map_err(|e| format(path, e))?;
-            let Some(object) = json.as_object() else { return Ok(vec![json_array(&json).map_err(|e| format(path, e))?]) };
-            if let Some(extra) = object.keys().find(|k| program.inputs.iter().all(|i| i.name != **k)) {
+            let json: serde_json::Value =
+                serde_json::from_slice(&read(path)?).map_err(|e| format(path, e))?;
+            let Some(object) = json.as_object() else {
+                return Ok(vec![json_array(&json).map_err(|e| format(path, e))?]);
+            };
+            if let Some(extra) = object
+                .keys()
+                .find(|k| program.inputs.iter().all(|i| i.name != **k))
+            {
                 let names: Vec<_> = program.inputs.iter().map(|i| i.name.as_str()).collect();
-                return Err(format(path, format!("the model has no input `{extra}`; it takes {}", names.join(", "))));
+                return Err(format(
+                    path,
+                    format!(
+                        "the model has no input `{extra}`; it takes {}",
+                        names.join(", ")
+                    ),
+                ));
             }
             program
                 .inputs
                 .iter()
                 .map(|spec| {
-                    let value = object.get(&spec.name).ok_or_else(|| format(path, format!("input `{}` is missing", spec.name)))?;
-                    json_array(value).map_err(|e| format(path, format!("input `{}`: {e}", spec.name)))
+                    let value = object
+                        .get(&spec.name)
+                        .ok_or_else(|| format(path, format!("input `{}` is missing", spec.name)))?;
+                    json_array(value)
+                        .map_err(|e| format(path, format!("input `{}`: {e}", spec.name)))
                 })
                 .collect()
         }
@@ -76,15 +120,27 @@ pub fn read_input_file(program: &Program, path: &Path) -> Result<Vec<Values>, Ed
 }
 
 fn extension(path: &Path) -> String {
-    path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase()
+    path.extension()
+        .and_then(|e| e.to_str())
+        .unwrap_or("")
+        .to_ascii_lowercase()
 }
 
 fn png(path: &Path, bytes: &[u8]) -> Result<(usize, usize, usize, Vec<u8>), EdgeError> {
     let fail = |e: png::DecodingError| format(path, e);
-    let mut decoder = png::Decoder::new_with_limits(std::io::Cursor::new(bytes), png::Limits { bytes: 256 << 20 });
+    let mut decoder = png::Decoder::new_with_limits(
+        std::io::Cursor::new(bytes),
+        png::Limits {
+            bytes: MAX_PIXEL_BYTES,
+        },
+    );
     decoder.set_transformations(png::Transformations::normalize_to_color8());
     let mut reader = decoder.read_info().map_err(fail)?;
-    let size = reader.output_buffer_size().ok_or_else(|| format(path, "the image is too large"))?;
+    // The decoder's own limit does not cover the buffer that it is given.
+    let size = reader
+        .output_buffer_size()
+        .filter(|&size| size <= MAX_PIXEL_BYTES)
+        .ok_or_else(|| format(path, "the image is too large"))?;
     let mut pixels = vec![0; size];
     let info = reader.next_frame(&mut pixels).map_err(fail)?;
     pixels.truncate(info.buffer_size());
@@ -98,7 +154,12 @@ fn png(path: &Path, bytes: &[u8]) -> Result<(usize, usize, usize, Vec<u8>), Edge
 }
 
 fn json_array(json: &serde_json::Value) -> Result<Values, String> {
-    fn walk(v: &serde_json::Value, depth: usize, dims: &mut Vec<usize>, data: &mut Vec<f64>) -> Result<(), String> {
+    fn walk(
+        v: &serde_json::Value,
+        depth: usize,
+        dims: &mut Vec<usize>,
+        data: &mut Vec<f64>,
+    ) -> Result<(), String> {
         match v {
             serde_json::Value::Array(items) => {
                 if depth == 8 {
@@ -115,7 +176,9 @@ fn json_array(json: &serde_json::Value) -> Result<Values, String> {
                 } else if dims[depth] != items.len() {
                     return Err("its lists have different lengths".into());
                 }
-                items.iter().try_for_each(|i| walk(i, depth + 1, dims, data))
+                items
+                    .iter()
+                    .try_for_each(|i| walk(i, depth + 1, dims, data))
             }
             other => {
                 if depth != dims.len() {
@@ -123,7 +186,9 @@ fn json_array(json: &serde_json::Value) -> Result<Values, String> {
                 }
                 let v = match other {
                     serde_json::Value::Bool(b) => f64::from(u8::from(*b)),
-                    other => other.as_f64().ok_or("it holds something other than numbers")?,
+                    other => other
+                        .as_f64()
+                        .ok_or("it holds something other than numbers")?,
                 };
                 data.push(v);
                 Ok(())
@@ -137,7 +202,9 @@ fn json_array(json: &serde_json::Value) -> Result<Values, String> {
 
 /// NumPy's `.npy` format, versions 1 to 3 (NEP 1), little-endian numbers in C order.
 fn npy(bytes: &[u8]) -> Result<Values, String> {
-    let rest = bytes.strip_prefix(b"\x93NUMPY").ok_or("it is not a .npy file")?;
+    let rest = bytes
+        .strip_prefix(b"\x93NUMPY")
+        .ok_or("it is not a .npy file")?;
     let (&[major, _], rest) = rest.split_first_chunk::<2>().ok_or("it ends early")?;
     let (length, rest) = if major == 1 {
         let (l, r) = rest.split_first_chunk::<2>().ok_or("it ends early")?;
@@ -151,8 +218,15 @@ fn npy(bytes: &[u8]) -> Result<Values, String> {
     }
     let (header, body) = rest.split_at(length);
     let header = std::str::from_utf8(header).map_err(|_| "its header is not text")?;
-    let field = |name: &str| header.split_once(&format!("'{name}':")).map(|(_, v)| v.trim_start());
-    let descr = field("descr").and_then(|v| v.strip_prefix('\'')).and_then(|v| v.split('\'').next()).ok_or("its header has no descr")?;
+    let field = |name: &str| {
+        header
+            .split_once(&format!("'{name}':"))
+            .map(|(_, v)| v.trim_start())
+    };
+    let descr = field("descr")
+        .and_then(|v| v.strip_prefix('\''))
+        .and_then(|v| v.split('\'').next())
+        .ok_or("its header has no descr")?;
     if field("fortran_order").is_none_or(|v| !v.starts_with("False")) {
         return Err("it is in Fortran order; save it in C order".into());
     }
@@ -164,9 +238,15 @@ fn npy(bytes: &[u8]) -> Result<Values, String> {
         .split(',')
         .map(str::trim)
         .filter(|s| !s.is_empty())
-        .map(|s| s.parse::<usize>().map_err(|_| "its shape is not made of numbers"))
+        .map(|s| {
+            s.parse::<usize>()
+                .map_err(|_| "its shape is not made of numbers")
+        })
         .collect::<Result<Vec<_>, _>>()?;
-    let elements = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).ok_or("its shape is too large")?;
+    let elements = dims
+        .iter()
+        .try_fold(1usize, |n, &d| n.checked_mul(d))
+        .ok_or("its shape is too large")?;
     fn le<const N: usize>(body: &[u8], f: impl Fn([u8; N]) -> f64) -> (usize, Vec<f64>) {
         (N, body.as_chunks::<N>().0.iter().map(|&c| f(c)).collect())
     }
@@ -184,7 +264,11 @@ fn npy(bytes: &[u8]) -> Result<Values, String> {
         "<u8" => le(body, |b| u64::from_le_bytes(b) as f64),
         other => return Err(format!("its element type `{other}` is not supported")),
     };
-    if body.len() != elements.checked_mul(width).ok_or("its shape is too large")? {
+    if body.len()
+        != elements
+            .checked_mul(width)
+            .ok_or("its shape is too large")?
+    {
         return Err("its length does not fit its shape".into());
     }
     Ok(Values { dims, data })

@@ -57,7 +57,11 @@ pub fn run(
             GraphOp::Input(index) => {
                 let found = inputs.get(*index).map_or(0, Vec::len);
                 if found != node.shape.elements() {
-                    return Err(EvalError::Input { index: *index, expected: node.shape.elements(), found });
+                    return Err(EvalError::Input {
+                        index: *index,
+                        expected: node.shape.elements(),
+                        found,
+                    });
                 }
                 inputs[*index].clone()
             }
@@ -74,13 +78,18 @@ pub fn run(
                     })
                     .collect();
                 eval_op(op, &operands, &node.shape, node.dtype).map_err(|e| match e {
-                    EvalError::Domain(text) => EvalError::Domain(format!("`{}`: {text}", node.origin)),
+                    EvalError::Domain(text) => {
+                        EvalError::Domain(format!("`{}`: {text}", node.origin))
+                    }
                     other => other,
                 })?
             }
         };
         if let Some(&bad) = value.iter().find(|v| !v.is_finite()) {
-            return Err(EvalError::NotFinite { origin: node.origin.to_string(), value: bad });
+            return Err(EvalError::NotFinite {
+                origin: node.origin.to_string(),
+                value: bad,
+            });
         }
         see(i, &value);
         values[i] = Some(value);
@@ -122,7 +131,9 @@ pub fn eval_op(
     let (shape, x) = operands.first().copied().unwrap_or((out, &[]));
     let mut result = match op {
         GraphOp::Input(_) | GraphOp::Const(_) => {
-            return Err(EvalError::Domain("inputs and constants are not operations".into()));
+            return Err(EvalError::Domain(
+                "inputs and constants are not operations".into(),
+            ));
         }
         GraphOp::Linear { coefficients, bias } => {
             let mut result = vec![*bias; out.elements()];
@@ -142,16 +153,23 @@ pub fn eval_op(
             }
             result
         }
-        GraphOp::OneHot(depth) => {
-            x.iter().flat_map(|&v| (0..*depth).map(move |i| f64::from(u8::from(v == i as f64)))).collect()
-        }
-        GraphOp::Pad { before, after: _, value } => pad(shape, x, before, *value, out),
+        GraphOp::OneHot(depth) => x
+            .iter()
+            .flat_map(|&v| (0..*depth).map(move |i| f64::from(u8::from(v == i as f64))))
+            .collect(),
+        GraphOp::Pad {
+            before,
+            after: _,
+            value,
+        } => pad(shape, x, before, *value, out),
         GraphOp::Prim(op) => prim(op, operands, out)?,
     };
     if arithmetic(op) && !dtype.is_float() {
         for v in &mut result {
             if v.abs() > 9_007_199_254_740_992.0 {
-                return Err(EvalError::Domain("an integer beyond 2^53, where calibration is not exact".into()));
+                return Err(EvalError::Domain(
+                    "an integer beyond 2^53, where calibration is not exact".into(),
+                ));
             }
             *v = expr::unary(Unary::Wrap(dtype), *v);
         }
@@ -192,16 +210,26 @@ fn broadcast((shape, data): (&Shape, &[f64]), out: &Shape) -> Vec<f64> {
     if shape == out {
         return data.to_vec();
     }
-    let strides: Vec<isize> = shape.broadcast_strides(out).iter().map(|&s| s as isize).collect();
+    let strides: Vec<isize> = shape
+        .broadcast_strides(out)
+        .iter()
+        .map(|&s| s as isize)
+        .collect();
     let mut result = Vec::with_capacity(out.elements());
-    walk(&out.dims(), &strides, 0, |at| result.push(data[at as usize]));
+    walk(&out.dims(), &strides, 0, |at| {
+        result.push(data[at as usize])
+    });
     result
 }
 
 fn pad(shape: &Shape, x: &[f64], before: &[u32], value: f64, out: &Shape) -> Vec<f64> {
     let mut result = vec![value; out.elements()];
     let strides: Vec<isize> = out.strides().iter().map(|&s| s as isize).collect();
-    let start = strides.iter().zip(before).map(|(s, &b)| s * b as isize).sum();
+    let start = strides
+        .iter()
+        .zip(before)
+        .map(|(s, &b)| s * b as isize)
+        .sum();
     let mut values = x.iter();
     walk(&shape.dims(), &strides, start, |at| {
         if let Some(&v) = values.next() {
@@ -213,7 +241,13 @@ fn pad(shape: &Shape, x: &[f64], before: &[u32], value: f64, out: &Shape) -> Vec
 
 fn prim(op: &Op, operands: &[(&Shape, &[f64])], out: &Shape) -> Result<Vec<f64>, EvalError> {
     let (shape, x) = operands[0];
-    let strides = || shape.strides().iter().map(|&s| s as isize).collect::<Vec<_>>();
+    let strides = || {
+        shape
+            .strides()
+            .iter()
+            .map(|&s| s as isize)
+            .collect::<Vec<_>>()
+    };
     Ok(match op {
         Op::Contract { spec, .. } => contract(spec, operands[0], operands[1], out),
         Op::Conv { geometry, .. } => conv(geometry, operands[0], operands[1], out),
@@ -255,7 +289,9 @@ fn prim(op: &Op, operands: &[(&Shape, &[f64])], out: &Shape) -> Result<Vec<f64>,
             let first = own.iter().zip(start).map(|(s, &b)| s * b as isize).sum();
             let strides: Vec<isize> = own.iter().zip(step).map(|(s, &d)| s * d as isize).collect();
             let mut result = Vec::with_capacity(out.elements());
-            walk(&out.dims(), &strides, first, |at| result.push(x[at as usize]));
+            walk(&out.dims(), &strides, first, |at| {
+                result.push(x[at as usize])
+            });
             result
         }
         Op::Concat { axis } => {
@@ -272,13 +308,18 @@ fn prim(op: &Op, operands: &[(&Shape, &[f64])], out: &Shape) -> Result<Vec<f64>,
         }
         Op::Gather { axis } => {
             let axis = usize::from(*axis);
-            let (n, inner) = (shape.dim(axis), shape.dims()[axis + 1..].iter().product::<usize>());
+            let (n, inner) = (
+                shape.dim(axis),
+                shape.dims()[axis + 1..].iter().product::<usize>(),
+            );
             let outer: usize = shape.dims()[..axis].iter().product();
             let mut result = Vec::with_capacity(out.elements());
             for o in 0..outer {
                 for &i in operands[1].1 {
                     if !(0.0..n as f64).contains(&i) {
-                        return Err(EvalError::Domain(format!("index {i} outside an axis of length {n}")));
+                        return Err(EvalError::Domain(format!(
+                            "index {i} outside an axis of length {n}"
+                        )));
                     }
                     let at = (o * n + i as usize) * inner;
                     result.extend_from_slice(&x[at..at + inner]);
@@ -286,13 +327,27 @@ fn prim(op: &Op, operands: &[(&Shape, &[f64])], out: &Shape) -> Result<Vec<f64>,
             }
             result
         }
-        other => return Err(EvalError::Domain(format!("`{}` has no real meaning", other.name()))),
+        other => {
+            return Err(EvalError::Domain(format!(
+                "`{}` has no real meaning",
+                other.name()
+            )));
+        }
     })
 }
 
-fn reduce(shape: &Shape, x: &[f64], axes: &[u8], init: f64, f: impl Fn(f64, f64) -> f64) -> Vec<f64> {
+fn reduce(
+    shape: &Shape,
+    x: &[f64],
+    axes: &[u8],
+    init: f64,
+    f: impl Fn(f64, f64) -> f64,
+) -> Vec<f64> {
     let dims = shape.dims();
-    let kept: usize = (0..dims.len()).filter(|&a| !axes.contains(&(a as u8))).map(|a| dims[a]).product();
+    let kept: usize = (0..dims.len())
+        .filter(|&a| !axes.contains(&(a as u8)))
+        .map(|a| dims[a])
+        .product();
     let mut strides = vec![0isize; dims.len()];
     let mut step = 1;
     for axis in (0..dims.len()).rev() {
@@ -315,9 +370,17 @@ fn reduce(shape: &Shape, x: &[f64], axes: &[u8], init: f64, f: impl Fn(f64, f64)
 fn contract(spec: &Contraction, a: (&Shape, &[f64]), b: (&Shape, &[f64]), out: &Shape) -> Vec<f64> {
     // Strides of every label in both operands; output labels outside, summed labels inside.
     let stride = |labels: &[u8], shape: &Shape, label: u8| -> isize {
-        labels.iter().position(|&l| l == label).map_or(0, |axis| shape.strides()[axis] as isize)
+        labels
+            .iter()
+            .position(|&l| l == label)
+            .map_or(0, |axis| shape.strides()[axis] as isize)
     };
-    let summed: Vec<u8> = spec.a.iter().copied().filter(|l| !spec.out.contains(l)).collect();
+    let summed: Vec<u8> = spec
+        .a
+        .iter()
+        .copied()
+        .filter(|l| !spec.out.contains(l))
+        .collect();
     let of = |labels: &[u8]| -> (Vec<isize>, Vec<isize>) {
         (
             labels.iter().map(|&l| stride(&spec.a, a.0, l)).collect(),
@@ -326,8 +389,10 @@ fn contract(spec: &Contraction, a: (&Shape, &[f64]), b: (&Shape, &[f64]), out: &
     };
     let (outer_a, outer_b) = of(&spec.out);
     let (inner_a, inner_b) = of(&summed);
-    let inner_dims: Vec<usize> =
-        summed.iter().map(|&l| a.0.dim(spec.a.iter().position(|&x| x == l).unwrap_or(0))).collect();
+    let inner_dims: Vec<usize> = summed
+        .iter()
+        .map(|&l| a.0.dim(spec.a.iter().position(|&x| x == l).unwrap_or(0)))
+        .collect();
     let offsets = |strides: &[isize]| {
         let mut v = Vec::new();
         walk(&inner_dims, strides, 0, |at| v.push(at));
@@ -340,23 +405,35 @@ fn contract(spec: &Contraction, a: (&Shape, &[f64]), b: (&Shape, &[f64]), out: &
     starts_a
         .iter()
         .zip(&starts_b)
-        .map(|(&sa, &sb)| in_a.iter().zip(&in_b).map(|(&i, &j)| a.1[(sa + i) as usize] * b.1[(sb + j) as usize]).sum())
+        .map(|(&sa, &sb)| {
+            in_a.iter()
+                .zip(&in_b)
+                .map(|(&i, &j)| a.1[(sa + i) as usize] * b.1[(sb + j) as usize])
+                .sum()
+        })
         .collect()
 }
 
 /// Calls `f(position, tap, offset into the plane)` for each tap of each window position that lies inside the operand.
-fn taps(window: &Window, spatial: &[usize], positions: &[usize], mut f: impl FnMut(usize, usize, usize)) {
+fn taps(
+    window: &Window,
+    spatial: &[usize],
+    positions: &[usize],
+    mut f: impl FnMut(usize, usize, usize),
+) {
     let rank = spatial.len();
     let kernel: Vec<usize> = window.kernel.iter().map(|&k| k as usize).collect();
     let (count, size): (usize, usize) = (positions.iter().product(), kernel.iter().product());
     for p in 0..count {
         for t in 0..size {
-            let (mut rest_p, mut rest_t, mut at, mut step, mut inside) = (p, t, 0usize, 1usize, true);
+            let (mut rest_p, mut rest_t, mut at, mut step, mut inside) =
+                (p, t, 0usize, 1usize, true);
             for axis in (0..rank).rev() {
                 let (pi, ti) = (rest_p % positions[axis], rest_t % kernel[axis]);
                 rest_p /= positions[axis];
                 rest_t /= kernel[axis];
-                let i = (pi * window.stride[axis] as usize + ti * window.dilation[axis] as usize) as i64
+                let i = (pi * window.stride[axis] as usize + ti * window.dilation[axis] as usize)
+                    as i64
                     - i64::from(window.before[axis]);
                 if i < 0 || i >= spatial[axis] as i64 {
                     inside = false;
@@ -372,7 +449,12 @@ fn taps(window: &Window, spatial: &[usize], positions: &[usize], mut f: impl FnM
     }
 }
 
-fn conv(geometry: &ConvGeometry, x: (&Shape, &[f64]), w: (&Shape, &[f64]), out: &Shape) -> Vec<f64> {
+fn conv(
+    geometry: &ConvGeometry,
+    x: (&Shape, &[f64]),
+    w: (&Shape, &[f64]),
+    out: &Shape,
+) -> Vec<f64> {
     let (xd, wd, od) = (x.0.dims(), w.0.dims(), out.dims());
     let (spatial, positions) = (&xd[2..], &od[2..]);
     let (plane, area): (usize, usize) = (spatial.iter().product(), positions.iter().product());
@@ -381,7 +463,9 @@ fn conv(geometry: &ConvGeometry, x: (&Shape, &[f64]), w: (&Shape, &[f64]), out: 
     // Runs of positions that one tap reads contiguously: (tap, first position, first offset, length).
     let mut runs: Vec<(usize, usize, usize, usize)> = Vec::new();
     let mut list = Vec::new();
-    taps(&geometry.window, spatial, positions, |p, t, at| list.push((t, p, at)));
+    taps(&geometry.window, spatial, positions, |p, t, at| {
+        list.push((t, p, at))
+    });
     list.sort_unstable();
     for (t, p, at) in list {
         match runs.last_mut() {
@@ -413,12 +497,20 @@ fn conv(geometry: &ConvGeometry, x: (&Shape, &[f64]), w: (&Shape, &[f64]), out: 
 fn pool(kind: PoolKind, window: &Window, shape: &Shape, x: &[f64], out: &Shape) -> Vec<f64> {
     let (xd, od) = (shape.dims(), out.dims());
     let (plane, area): (usize, usize) = (xd[2..].iter().product(), od[2..].iter().product());
-    let init = if kind == PoolKind::Max { f64::NEG_INFINITY } else { 0.0 };
+    let init = if kind == PoolKind::Max {
+        f64::NEG_INFINITY
+    } else {
+        0.0
+    };
     let mut result = vec![init; out.elements()];
     taps(window, &xd[2..], &od[2..], |p, _, at| {
         for channel in 0..xd[0] * xd[1] {
             let (r, v) = (&mut result[channel * area + p], x[channel * plane + at]);
-            *r = if kind == PoolKind::Max { r.max(v) } else { *r + v };
+            *r = if kind == PoolKind::Max {
+                r.max(v)
+            } else {
+                *r + v
+            };
         }
     });
     result

@@ -154,14 +154,30 @@ pub fn binary(f: Binary, a: f64, b: f64) -> f64 {
         Binary::Equal => flag(a == b),
         Binary::Mod => {
             let r = libm::fmod(a, b);
-            if r != 0.0 && (r < 0.0) != (b < 0.0) { r + b } else { r }
+            if r != 0.0 && (r < 0.0) != (b < 0.0) {
+                r + b
+            } else {
+                r
+            }
         }
         Binary::Fmod => libm::fmod(a, b),
         Binary::And => int(|a, b| a & b),
         Binary::Or => int(|a, b| a | b),
         Binary::Xor => int(|a, b| a ^ b),
-        Binary::ShiftLeft => int(|a, b| if (0..64).contains(&b) { ((a as u64) << b) as i64 } else { 0 }),
-        Binary::ShiftRight => int(|a, b| if (0..64).contains(&b) { ((a as u64) >> b) as i64 } else { 0 }),
+        Binary::ShiftLeft => int(|a, b| {
+            if (0..64).contains(&b) {
+                ((a as u64) << b) as i64
+            } else {
+                0
+            }
+        }),
+        Binary::ShiftRight => int(|a, b| {
+            if (0..64).contains(&b) {
+                ((a as u64) >> b) as i64
+            } else {
+                0
+            }
+        }),
     }
 }
 
@@ -206,7 +222,11 @@ fn round_mantissa(x: f64, mantissa: i32, min_exponent: i32, max: f64) -> f64 {
     let (_, exponent) = libm::frexp(x);
     let unit = (exponent - 1).max(min_exponent) - mantissa;
     let y = libm::ldexp(libm::rint(libm::ldexp(x, -unit)), unit);
-    if y.abs() > max { f64::INFINITY.copysign(x) } else { y }
+    if y.abs() > max {
+        f64::INFINITY.copysign(x)
+    } else {
+        y
+    }
 }
 
 fn to_float(dtype: Dtype, x: f64) -> f64 {
@@ -269,7 +289,11 @@ impl Expr {
             Expr::C(c) => Arc::new(Expr::C(*c)),
             Expr::Un(f, a) => Arc::new(Expr::Un(*f, a.compose(inner))),
             Expr::Bin(f, a, b) => Arc::new(Expr::Bin(*f, a.compose(inner), b.compose(inner))),
-            Expr::Select(c, a, b) => Arc::new(Expr::Select(c.compose(inner), a.compose(inner), b.compose(inner))),
+            Expr::Select(c, a, b) => Arc::new(Expr::Select(
+                c.compose(inner),
+                a.compose(inner),
+                b.compose(inner),
+            )),
         }
     }
 
@@ -280,7 +304,10 @@ impl Expr {
             Expr::X | Expr::C(_) => 1,
             Expr::Un(_, a) => 1 + a.size(),
             Expr::Bin(_, a, b) => 1usize.saturating_add(a.size()).saturating_add(b.size()),
-            Expr::Select(c, a, b) => 1usize.saturating_add(c.size()).saturating_add(a.size()).saturating_add(b.size()),
+            Expr::Select(c, a, b) => 1usize
+                .saturating_add(c.size())
+                .saturating_add(a.size())
+                .saturating_add(b.size()),
         }
     }
 
@@ -296,7 +323,11 @@ impl Expr {
                 };
                 let (lo, hi) = inner;
                 // A maximum applied after a minimum: the later one decides where they cross.
-                Some(if *f == Binary::Max { (lo.max(c), hi.max(c)) } else { (lo.min(c), hi.min(c)) })
+                Some(if *f == Binary::Max {
+                    (lo.max(c), hi.max(c))
+                } else {
+                    (lo.min(c), hi.min(c))
+                })
             }
             _ => None,
         }

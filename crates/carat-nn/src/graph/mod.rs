@@ -31,20 +31,31 @@ impl Array {
     /// A constant without axes.
     #[must_use]
     pub fn scalar(value: f64, dtype: Dtype) -> Self {
-        Self { dims: Vec::new(), data: vec![value], dtype }
+        Self {
+            dims: Vec::new(),
+            data: vec![value],
+            dtype,
+        }
     }
 
     /// A constant of one axis.
     #[must_use]
     pub fn vector(data: Vec<f64>, dtype: Dtype) -> Self {
-        Self { dims: vec![data.len()], data, dtype }
+        Self {
+            dims: vec![data.len()],
+            data,
+            dtype,
+        }
     }
 
     /// The one value that all elements have.
     #[must_use]
     pub fn uniform(&self) -> Option<f64> {
         let first = *self.data.first()?;
-        self.data.iter().all(|v| v.to_bits() == first.to_bits()).then_some(first)
+        self.data
+            .iter()
+            .all(|v| v.to_bits() == first.to_bits())
+            .then_some(first)
     }
 }
 
@@ -152,8 +163,21 @@ impl Graph {
     }
 
     /// Adds a node without looking at it.
-    pub fn push(&mut self, op: GraphOp, inputs: Vec<Id>, shape: Shape, dtype: Dtype, origin: &Arc<str>) -> Id {
-        self.nodes.push(GraphNode { op, inputs, shape, dtype, origin: origin.clone() });
+    pub fn push(
+        &mut self,
+        op: GraphOp,
+        inputs: Vec<Id>,
+        shape: Shape,
+        dtype: Dtype,
+        origin: &Arc<str>,
+    ) -> Id {
+        self.nodes.push(GraphNode {
+            op,
+            inputs,
+            shape,
+            dtype,
+            origin: origin.clone(),
+        });
         self.nodes.len() - 1
     }
 
@@ -171,14 +195,35 @@ impl Graph {
     ///
     /// # Errors
     /// [`GraphError`] when the operands do not fit or a folded value is not a number that can be used.
-    pub fn add(&mut self, op: GraphOp, inputs: Vec<Id>, dtype: Dtype, origin: &Arc<str>) -> Result<Id, GraphError> {
+    pub fn add(
+        &mut self,
+        op: GraphOp,
+        inputs: Vec<Id>,
+        dtype: Dtype,
+        origin: &Arc<str>,
+    ) -> Result<Id, GraphError> {
         let shapes: Vec<&Shape> = inputs.iter().map(|&i| &self.nodes[i].shape).collect();
         let shape = op_shape(&op, &shapes)?;
         if !inputs.is_empty() && inputs.iter().all(|&i| self.constant(i).is_some()) {
-            let operands: Vec<(&Shape, &[f64])> =
-                inputs.iter().map(|&i| (&self.nodes[i].shape, self.constant(i).map_or(&[][..], |c| &c.data))).collect();
-            let data = eval_op(&op, &operands, &shape, dtype).map_err(|e| GraphError(e.to_string()))?;
-            return self.add_constant(Arc::new(Array { dims: shape.dims(), data, dtype }), origin);
+            let operands: Vec<(&Shape, &[f64])> = inputs
+                .iter()
+                .map(|&i| {
+                    (
+                        &self.nodes[i].shape,
+                        self.constant(i).map_or(&[][..], |c| &c.data),
+                    )
+                })
+                .collect();
+            let data =
+                eval_op(&op, &operands, &shape, dtype).map_err(|e| GraphError(e.to_string()))?;
+            return self.add_constant(
+                Arc::new(Array {
+                    dims: shape.dims(),
+                    data,
+                    dtype,
+                }),
+                origin,
+            );
         }
         Ok(self.push(op, inputs, shape, dtype, origin))
     }
@@ -190,9 +235,12 @@ impl Graph {
 /// [`GraphError`] when the operands do not fit.
 pub fn op_shape(op: &GraphOp, operands: &[&Shape]) -> Result<Shape, GraphError> {
     let broadcast = || -> Result<Shape, GraphError> {
-        let first = operands.first().ok_or_else(|| GraphError::new("an operation without operands"))?;
+        let first = operands
+            .first()
+            .ok_or_else(|| GraphError::new("an operation without operands"))?;
         operands[1..].iter().try_fold((*first).clone(), |a, b| {
-            a.broadcast(b).ok_or_else(|| GraphError(format!("shapes {a} and {b} do not broadcast")))
+            a.broadcast(b)
+                .ok_or_else(|| GraphError(format!("shapes {a} and {b} do not broadcast")))
         })
     };
     let prim = |op: &Op| -> Result<Shape, GraphError> {
@@ -200,17 +248,26 @@ pub fn op_shape(op: &GraphOp, operands: &[&Shape]) -> Result<Shape, GraphError> 
         let infos: Vec<ValueInfo<'_>> = operands
             .iter()
             .enumerate()
-            .map(|(i, shape)| ValueInfo { id: ValueId(i as u32), shape, range: Range::new(0, 0), constant: false })
+            .map(|(i, shape)| ValueInfo {
+                id: ValueId(i as u32),
+                shape,
+                range: Range::new(0, 0),
+                constant: false,
+            })
             .collect();
         op.infer_shape(&infos).map_err(GraphError)
     };
     match op {
-        GraphOp::Input(_) | GraphOp::Const(_) => Err(GraphError::new("inputs and constants have no operands")),
+        GraphOp::Input(_) | GraphOp::Const(_) => {
+            Err(GraphError::new("inputs and constants have no operands"))
+        }
         GraphOp::Prim(op) => prim(op),
         GraphOp::Linear { .. } | GraphOp::Div | GraphOp::IntDiv => broadcast(),
-        GraphOp::Pad { before, after, .. } => {
-            prim(&Op::Pad { before: before.clone(), after: after.clone(), value: 0 })
-        }
+        GraphOp::Pad { before, after, .. } => prim(&Op::Pad {
+            before: before.clone(),
+            after: after.clone(),
+            value: 0,
+        }),
         GraphOp::Func(_) => broadcast(),
         GraphOp::OneHot(depth) => {
             let mut dims = operands.first().map(|s| s.dims()).unwrap_or_default();

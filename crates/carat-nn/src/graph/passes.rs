@@ -37,28 +37,54 @@ fn fold_scales(mut graph: Graph) -> Result<Graph, GraphError> {
     let count = uses(&graph);
     for id in 0..graph.nodes.len() {
         let (x, k) = match (&graph.nodes[id].op, &graph.nodes[id].inputs[..]) {
-            (GraphOp::Prim(Op::Mul), &[a, b]) if graph.constant(b).is_some() && graph.constant(a).is_none() => (a, Scale::Array(b)),
-            (GraphOp::Prim(Op::Mul), &[a, b]) if graph.constant(a).is_some() && graph.constant(b).is_none() => (b, Scale::Array(a)),
-            (GraphOp::Linear { coefficients, bias: 0.0 }, &[a]) if coefficients[0] != 1.0 => (a, Scale::Uniform(coefficients[0])),
+            (GraphOp::Prim(Op::Mul), &[a, b])
+                if graph.constant(b).is_some() && graph.constant(a).is_none() =>
+            {
+                (a, Scale::Array(b))
+            }
+            (GraphOp::Prim(Op::Mul), &[a, b])
+                if graph.constant(a).is_some() && graph.constant(b).is_none() =>
+            {
+                (b, Scale::Array(a))
+            }
+            (
+                GraphOp::Linear {
+                    coefficients,
+                    bias: 0.0,
+                },
+                &[a],
+            ) if coefficients[0] != 1.0 => (a, Scale::Uniform(coefficients[0])),
             _ => continue,
         };
-        if count[x] != 1 || !graph.nodes[id].dtype.is_float() || graph.nodes[x].shape != graph.nodes[id].shape {
+        if count[x] != 1
+            || !graph.nodes[id].dtype.is_float()
+            || graph.nodes[x].shape != graph.nodes[id].shape
+        {
             continue;
         }
         // Look through one addition of a constant.
         let (product, addend) = match (&graph.nodes[x].op, &graph.nodes[x].inputs[..]) {
-            (GraphOp::Linear { coefficients, bias: 0.0 }, &[p, b])
-                if coefficients[..] == [1.0, 1.0] && graph.constant(b).is_some() && count[p] == 1 =>
-            {
+            (
+                GraphOp::Linear {
+                    coefficients,
+                    bias: 0.0,
+                },
+                &[p, b],
+            ) if coefficients[..] == [1.0, 1.0] && graph.constant(b).is_some() && count[p] == 1 => {
                 (p, Some(b))
             }
             _ => (x, None),
         };
-        let Some(weights) = scaled_weights(&graph, product, &k)? else { continue };
+        let Some(weights) = scaled_weights(&graph, product, &k)? else {
+            continue;
+        };
         let origin = graph.nodes[product].origin.clone();
         // The new constants are appended, then put in place by replacing the scaled node and re-sorting.
         let w = graph.add_constant(Arc::new(weights), &origin)?;
-        let (op, mut inputs) = (graph.nodes[product].op.clone(), graph.nodes[product].inputs.clone());
+        let (op, mut inputs) = (
+            graph.nodes[product].op.clone(),
+            graph.nodes[product].inputs.clone(),
+        );
         inputs[1] = w;
         match addend {
             None => {
@@ -68,14 +94,25 @@ fn fold_scales(mut graph: Graph) -> Result<Graph, GraphError> {
             Some(b) => {
                 let dtype = graph.nodes[id].dtype;
                 let scaled = match &k {
-                    Scale::Uniform(c) => {
-                        graph.add(GraphOp::Linear { coefficients: vec![*c], bias: 0.0 }, vec![b], dtype, &origin)?
+                    Scale::Uniform(c) => graph.add(
+                        GraphOp::Linear {
+                            coefficients: vec![*c],
+                            bias: 0.0,
+                        },
+                        vec![b],
+                        dtype,
+                        &origin,
+                    )?,
+                    Scale::Array(a) => {
+                        graph.add(GraphOp::Prim(Op::Mul), vec![b, *a], dtype, &origin)?
                     }
-                    Scale::Array(a) => graph.add(GraphOp::Prim(Op::Mul), vec![b, *a], dtype, &origin)?,
                 };
                 graph.nodes[x].op = op;
                 graph.nodes[x].inputs = inputs;
-                graph.nodes[id].op = GraphOp::Linear { coefficients: vec![1.0, 1.0], bias: 0.0 };
+                graph.nodes[id].op = GraphOp::Linear {
+                    coefficients: vec![1.0, 1.0],
+                    bias: 0.0,
+                };
                 graph.nodes[id].inputs = vec![x, scaled];
             }
         }
@@ -91,8 +128,12 @@ enum Scale {
 /// The weights of a product scaled per output channel, if its second operand is constant and the scale fits.
 fn scaled_weights(graph: &Graph, product: Id, k: &Scale) -> Result<Option<Array>, GraphError> {
     let node = &graph.nodes[product];
-    let &[x, w] = &node.inputs[..] else { return Ok(None) };
-    let (Some(weights), None) = (graph.constant(w), graph.constant(x)) else { return Ok(None) };
+    let &[x, w] = &node.inputs[..] else {
+        return Ok(None);
+    };
+    let (Some(weights), None) = (graph.constant(w), graph.constant(x)) else {
+        return Ok(None);
+    };
     let out = &node.shape;
     // Which axis of the weights runs along which axis of the output.
     let axes: Vec<(usize, usize)> = match &node.op {
@@ -108,11 +149,16 @@ fn scaled_weights(graph: &Graph, product: Id, k: &Scale) -> Result<Option<Array>
     let scale: Vec<f64> = match k {
         Scale::Uniform(c) => vec![*c; weights.data.len()],
         Scale::Array(a) => {
-            let (Some(values), shape) = (graph.constant(*a), &graph.nodes[*a].shape) else { return Ok(None) };
+            let (Some(values), shape) = (graph.constant(*a), &graph.nodes[*a].shape) else {
+                return Ok(None);
+            };
             // The scale may vary only along axes that the weights have.
             let strides = shape.broadcast_strides(out);
             if shape.broadcast(out).as_ref() != Some(out)
-                || strides.iter().enumerate().any(|(o, &s)| s != 0 && !axes.iter().any(|&(_, x)| x == o))
+                || strides
+                    .iter()
+                    .enumerate()
+                    .any(|(o, &s)| s != 0 && !axes.iter().any(|&(_, x)| x == o))
             {
                 return Ok(None);
             }
@@ -120,14 +166,26 @@ fn scaled_weights(graph: &Graph, product: Id, k: &Scale) -> Result<Option<Array>
             let steps = own.strides();
             (0..weights.data.len())
                 .map(|i| {
-                    let at: usize = axes.iter().map(|&(w, o)| (i / steps[w] % own.dim(w)) * strides[o]).sum();
+                    let at: usize = axes
+                        .iter()
+                        .map(|&(w, o)| (i / steps[w] % own.dim(w)) * strides[o])
+                        .sum();
                     values.data[at]
                 })
                 .collect()
         }
     };
-    let data: Vec<f64> = weights.data.iter().zip(&scale).map(|(w, s)| w * s).collect();
-    Ok(Some(Array { dims: weights.dims.clone(), data, dtype: weights.dtype }))
+    let data: Vec<f64> = weights
+        .data
+        .iter()
+        .zip(&scale)
+        .map(|(w, s)| w * s)
+        .collect();
+    Ok(Some(Array {
+        dims: weights.dims.clone(),
+        data,
+        dtype: weights.dtype,
+    }))
 }
 
 /// A product of a one-hot encoding and a constant matrix selects rows.
@@ -135,8 +193,12 @@ fn scaled_weights(graph: &Graph, product: Id, k: &Scale) -> Result<Option<Array>
 /// Two spellings are recognised: the `OneHot` operation, and equality against `0..n` along the last axis.
 fn one_hot_products(mut graph: Graph) -> Graph {
     for id in 0..graph.nodes.len() {
-        let GraphOp::Prim(Op::Contract { spec, .. }) = &graph.nodes[id].op else { continue };
-        let &[hot, w] = &graph.nodes[id].inputs[..] else { continue };
+        let GraphOp::Prim(Op::Contract { spec, .. }) = &graph.nodes[id].op else {
+            continue;
+        };
+        let &[hot, w] = &graph.nodes[id].inputs[..] else {
+            continue;
+        };
         let shape = &graph.nodes[hot].shape;
         let last = spec.a.len() - 1;
         let rows = spec.a[last];
@@ -147,7 +209,9 @@ fn one_hot_products(mut graph: Graph) -> Graph {
         if !plain {
             continue;
         }
-        let Some(index) = one_hot_index(&graph, hot, shape.dim(last)) else { continue };
+        let Some(index) = one_hot_index(&graph, hot, shape.dim(last)) else {
+            continue;
+        };
         if graph.nodes[index].shape.elements() * shape.dim(last) != shape.elements() {
             continue;
         }
@@ -159,9 +223,19 @@ fn one_hot_products(mut graph: Graph) -> Graph {
             // The index has other axes than the product wants: reshape it.
             let (mut want, origin) = (graph.nodes[id].shape.dims(), graph.nodes[id].origin.clone());
             want.pop();
-            let Ok(shape) = Shape::new(&want) else { continue };
+            let Ok(shape) = Shape::new(&want) else {
+                continue;
+            };
             let dtype = graph.nodes[index].dtype;
-            let moved = graph.push(GraphOp::Prim(Op::Reshape { shape: shape.clone() }), vec![index], shape, dtype, &origin);
+            let moved = graph.push(
+                GraphOp::Prim(Op::Reshape {
+                    shape: shape.clone(),
+                }),
+                vec![index],
+                shape,
+                dtype,
+                &origin,
+            );
             graph.nodes[id].inputs[1] = moved;
         }
     }
@@ -173,14 +247,29 @@ fn one_hot_index(graph: &Graph, id: Id, n: usize) -> Option<Id> {
     match (&graph.nodes[id].op, &graph.nodes[id].inputs[..]) {
         (GraphOp::OneHot(depth), &[x]) if *depth == n => Some(x),
         // A change of element type alone.
-        (GraphOp::Linear { coefficients, bias: 0.0 }, &[x]) if coefficients[..] == [1.0] => one_hot_index(graph, x, n),
+        (
+            GraphOp::Linear {
+                coefficients,
+                bias: 0.0,
+            },
+            &[x],
+        ) if coefficients[..] == [1.0] => one_hot_index(graph, x, n),
         // x - iota, clamped to -1..1, compared with zero.
         (GraphOp::Func(f), &[d]) if **f == Expr::X.with(super::Binary::Equal, 0.0) => {
-            let (GraphOp::Func(clamp), &[d]) = (&graph.nodes[d].op, &graph.nodes[d].inputs[..]) else { return None };
+            let (GraphOp::Func(clamp), &[d]) = (&graph.nodes[d].op, &graph.nodes[d].inputs[..])
+            else {
+                return None;
+            };
             if clamp.as_clamp() != Some((-1.0, 1.0)) {
                 return None;
             }
-            let (GraphOp::Linear { coefficients, bias: 0.0 }, &[a, b]) = (&graph.nodes[d].op, &graph.nodes[d].inputs[..])
+            let (
+                GraphOp::Linear {
+                    coefficients,
+                    bias: 0.0,
+                },
+                &[a, b],
+            ) = (&graph.nodes[d].op, &graph.nodes[d].inputs[..])
             else {
                 return None;
             };
@@ -190,7 +279,8 @@ fn one_hot_index(graph: &Graph, id: Id, n: usize) -> Option<Id> {
                 _ => return None,
             };
             let counts = graph.constant(iota)?;
-            let is_iota = counts.data.len() == n && counts.data.iter().enumerate().all(|(i, &v)| v == i as f64);
+            let is_iota = counts.data.len() == n
+                && counts.data.iter().enumerate().all(|(i, &v)| v == i as f64);
             let last = graph.nodes[x].shape.dims().last().copied() == Some(1);
             (is_iota && last && graph.nodes[iota].shape.dims().last() == Some(&n)).then_some(x)
         }
@@ -206,7 +296,8 @@ fn fuse_pointwise(mut graph: Graph) -> Graph {
         let fused = fused(&graph, id, &known);
         if let Some((base, expr)) = &fused {
             let node = &graph.nodes[id];
-            let own = matches!(&node.op, GraphOp::Func(f) if node.inputs[0] == *base && **f == **expr);
+            let own =
+                matches!(&node.op, GraphOp::Func(f) if node.inputs[0] == *base && **f == **expr);
             let cheap = matches!(&node.op, GraphOp::Linear { .. }) && node.inputs.len() == 1;
             let clamp = matches!(&node.op, GraphOp::Func(f) if f.as_clamp().is_some());
             if !own && !cheap && !clamp {
@@ -229,8 +320,10 @@ fn fused(graph: &Graph, id: Id, known: &[(Id, Arc<Expr>)]) -> Option<(Id, Arc<Ex
             return c.uniform().map(|v| Arc::new(Expr::C(v)));
         }
         // Integers stay exact only step by step, and an integer clamp is what makes a wide value fit a table.
-        let at_clamp = !graph.nodes[x].dtype.is_float() && matches!(&graph.nodes[x].op, GraphOp::Func(f) if f.as_clamp().is_some());
-        let arithmetic_on_integers = !graph.nodes[x].dtype.is_float() && super::eval::arithmetic(&graph.nodes[x].op);
+        let at_clamp = !graph.nodes[x].dtype.is_float()
+            && matches!(&graph.nodes[x].op, GraphOp::Func(f) if f.as_clamp().is_some());
+        let arithmetic_on_integers =
+            !graph.nodes[x].dtype.is_float() && super::eval::arithmetic(&graph.nodes[x].op);
         let (b, e) = if at_clamp || arithmetic_on_integers || x >= known.len() {
             (x, Arc::new(Expr::X))
         } else {
@@ -254,11 +347,21 @@ fn fused(graph: &Graph, id: Id, known: &[(Id, Arc<Expr>)]) -> Option<(Id, Arc<Ex
             }
             Arc::new(sum)
         }
-        GraphOp::Prim(Op::Mul) if node.dtype.is_float() => {
-            Arc::new(Expr::Bin(B::Mul, operand(node.inputs[0])?, operand(node.inputs[1])?))
-        }
-        GraphOp::Prim(Op::Max) => Arc::new(Expr::Bin(B::Max, operand(node.inputs[0])?, operand(node.inputs[1])?)),
-        GraphOp::Div => Arc::new(Expr::Bin(B::Div, operand(node.inputs[0])?, operand(node.inputs[1])?)),
+        GraphOp::Prim(Op::Mul) if node.dtype.is_float() => Arc::new(Expr::Bin(
+            B::Mul,
+            operand(node.inputs[0])?,
+            operand(node.inputs[1])?,
+        )),
+        GraphOp::Prim(Op::Max) => Arc::new(Expr::Bin(
+            B::Max,
+            operand(node.inputs[0])?,
+            operand(node.inputs[1])?,
+        )),
+        GraphOp::Div => Arc::new(Expr::Bin(
+            B::Div,
+            operand(node.inputs[0])?,
+            operand(node.inputs[1])?,
+        )),
         _ => return None,
     };
     let base = base?;
@@ -274,7 +377,11 @@ fn sweep(graph: Graph) -> Graph {
     let mut order = Vec::new();
     let mut state = vec![0u8; graph.nodes.len()];
     // Inputs keep their places, used or not.
-    let roots = graph.inputs.iter().map(|i| i.node).chain(graph.outputs.iter().map(|o| o.node));
+    let roots = graph
+        .inputs
+        .iter()
+        .map(|i| i.node)
+        .chain(graph.outputs.iter().map(|o| o.node));
     for root in roots {
         let mut stack = vec![root];
         while let Some(&id) = stack.last() {
@@ -283,7 +390,12 @@ fn sweep(graph: Graph) -> Graph {
                 continue;
             }
             state[id] = 1;
-            let missing: Vec<Id> = graph.nodes[id].inputs.iter().copied().filter(|&x| state[x] == 0).collect();
+            let missing: Vec<Id> = graph.nodes[id]
+                .inputs
+                .iter()
+                .copied()
+                .filter(|&x| state[x] == 0)
+                .collect();
             if missing.is_empty() {
                 state[id] = 2;
                 order.push(id);
@@ -293,7 +405,11 @@ fn sweep(graph: Graph) -> Graph {
             }
         }
     }
-    let place: HashMap<Id, Id> = order.iter().enumerate().map(|(new, &old)| (old, new)).collect();
+    let place: HashMap<Id, Id> = order
+        .iter()
+        .enumerate()
+        .map(|(new, &old)| (old, new))
+        .collect();
     let mut nodes = graph.nodes;
     let mut kept = Vec::with_capacity(order.len());
     for &old in &order {
@@ -302,8 +418,18 @@ fn sweep(graph: Graph) -> Graph {
         kept.push(node);
     }
     nodes.clear();
-    let mut graph = Graph { nodes: kept, inputs: graph.inputs, outputs: graph.outputs };
-    graph.inputs.iter_mut().for_each(|i| i.node = place[&i.node]);
-    graph.outputs.iter_mut().for_each(|o| o.node = place[&o.node]);
+    let mut graph = Graph {
+        nodes: kept,
+        inputs: graph.inputs,
+        outputs: graph.outputs,
+    };
+    graph
+        .inputs
+        .iter_mut()
+        .for_each(|i| i.node = place[&i.node]);
+    graph
+        .outputs
+        .iter_mut()
+        .for_each(|o| o.node = place[&o.node]);
     graph
 }

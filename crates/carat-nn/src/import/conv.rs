@@ -64,24 +64,47 @@ pub(super) struct Geometry {
 impl Geometry {
     pub(super) fn window(&self) -> Window {
         let v = |v: &[usize]| v.iter().map(|&n| n as u32).collect();
-        let after: Vec<usize> = self.after.iter().zip(&self.overhang).map(|(a, o)| a + o).collect();
-        Window { kernel: v(&self.kernel), stride: v(&self.stride), dilation: v(&self.dilation), before: v(&self.before), after: v(&after) }
+        let after: Vec<usize> = self
+            .after
+            .iter()
+            .zip(&self.overhang)
+            .map(|(a, o)| a + o)
+            .collect();
+        Window {
+            kernel: v(&self.kernel),
+            stride: v(&self.stride),
+            dilation: v(&self.dilation),
+            before: v(&self.before),
+            after: v(&after),
+        }
     }
 }
 
 /// Reads `kernel_shape`, `strides`, `dilations`, `pads`, `auto_pad` and `ceil_mode`.
-pub(super) fn geometry(c: &Ctx<'_>, spatial: &[usize], kernel: Vec<usize>) -> Result<Geometry, ImportError> {
+pub(super) fn geometry(
+    c: &Ctx<'_>,
+    spatial: &[usize],
+    kernel: Vec<usize>,
+) -> Result<Geometry, ImportError> {
     let n = spatial.len();
     let list = |name: &str| -> Result<Vec<usize>, ImportError> {
         let v = c.ints(name).unwrap_or_else(|| vec![1; n]);
-        let v: Option<Vec<usize>> = v.iter().map(|&i| usize::try_from(i).ok().filter(|&i| i > 0 && i < 1 << 24)).collect();
-        v.filter(|v| v.len() == n).ok_or_else(|| c.unsupported(format!("has {name} that are not {n} positive numbers")))
+        let v: Option<Vec<usize>> = v
+            .iter()
+            .map(|&i| usize::try_from(i).ok().filter(|&i| i > 0 && i < 1 << 24))
+            .collect();
+        v.filter(|v| v.len() == n)
+            .ok_or_else(|| c.unsupported(format!("has {name} that are not {n} positive numbers")))
     };
     let (stride, dilation) = (list("strides")?, list("dilations")?);
     if kernel.len() != n || kernel.contains(&0) || kernel.iter().any(|&k| k > 1 << 24) {
         return c.refuse("has a kernel that does not fit its operand");
     }
-    let extent: Vec<usize> = kernel.iter().zip(&dilation).map(|(k, d)| (k - 1) * d + 1).collect();
+    let extent: Vec<usize> = kernel
+        .iter()
+        .zip(&dilation)
+        .map(|(k, d)| (k - 1) * d + 1)
+        .collect();
     let (mut before, mut after) = (vec![0; n], vec![0; n]);
     let auto = c.text("auto_pad", "NOTSET");
     let pads = c.ints("pads");
@@ -102,7 +125,11 @@ pub(super) fn geometry(c: &Ctx<'_>, spatial: &[usize], kernel: Vec<usize>) -> Re
                 let out = spatial[i].div_ceil(stride[i]);
                 let total = ((out - 1) * stride[i] + extent[i]).saturating_sub(spatial[i]);
                 let small = total / 2;
-                (before[i], after[i]) = if auto == "SAME_UPPER" { (small, total - small) } else { (total - small, small) };
+                (before[i], after[i]) = if auto == "SAME_UPPER" {
+                    (small, total - small)
+                } else {
+                    (total - small, small)
+                };
             }
         }
         other => return c.refuse(format!("has an auto_pad `{other}` that is not understood")),
@@ -111,7 +138,9 @@ pub(super) fn geometry(c: &Ctx<'_>, spatial: &[usize], kernel: Vec<usize>) -> Re
     if c.int("ceil_mode", 0) != 0 && auto != "SAME_UPPER" && auto != "SAME_LOWER" {
         for i in 0..n {
             let padded = spatial[i] + before[i] + after[i];
-            let Some(room) = padded.checked_sub(extent[i]) else { return c.refuse("has a kernel larger than its operand") };
+            let Some(room) = padded.checked_sub(extent[i]) else {
+                return c.refuse("has a kernel larger than its operand");
+            };
             let mut positions = room.div_ceil(stride[i]) + 1;
             // A window may not start in the padding behind the operand.
             if (positions - 1) * stride[i] >= spatial[i] + before[i] {
@@ -120,17 +149,26 @@ pub(super) fn geometry(c: &Ctx<'_>, spatial: &[usize], kernel: Vec<usize>) -> Re
             overhang[i] = ((positions - 1) * stride[i] + extent[i]).saturating_sub(padded);
         }
     }
-    Ok(Geometry { kernel, stride, dilation, before, after, overhang })
+    Ok(Geometry {
+        kernel,
+        stride,
+        dilation,
+        before,
+        after,
+        overhang,
+    })
 }
 
 fn kernel_attribute(c: &Ctx<'_>) -> Option<Vec<usize>> {
-    c.ints("kernel_shape").map(|v| v.iter().map(|&k| usize::try_from(k).unwrap_or(0)).collect())
+    c.ints("kernel_shape")
+        .map(|v| v.iter().map(|&k| usize::try_from(k).unwrap_or(0)).collect())
 }
 
 fn conv(c: &mut Ctx<'_>, x: Id, w: Id, dtype: Dtype) -> Result<Id, ImportError> {
     let (xd, wd) = (c.dims(x), c.dims(w));
     if xd.len() < 3 || wd.len() != xd.len() {
-        return c.refuse("needs an operand [N, C, spatial...] and weights [M, C/groups, kernel...]");
+        return c
+            .refuse("needs an operand [N, C, spatial...] and weights [M, C/groups, kernel...]");
     }
     let kernel = wd[2..].to_vec();
     if kernel_attribute(c).is_some_and(|k| k != kernel) {
@@ -138,8 +176,15 @@ fn conv(c: &mut Ctx<'_>, x: Id, w: Id, dtype: Dtype) -> Result<Id, ImportError> 
     }
     let g = geometry(c, &xd[2..], kernel)?;
     let groups = u32::try_from(c.int("group", 1)).unwrap_or(0);
-    let geometry = ConvGeometry { window: g.window(), groups };
-    c.add(GraphOp::Prim(Op::Conv { geometry, l1: None }), vec![x, w], dtype)
+    let geometry = ConvGeometry {
+        window: g.window(),
+        groups,
+    };
+    c.add(
+        GraphOp::Prim(Op::Conv { geometry, l1: None }),
+        vec![x, w],
+        dtype,
+    )
 }
 
 /// A transposed convolution is a convolution of the operand with zeros between its elements, by the flipped kernel.
@@ -147,7 +192,8 @@ fn conv_transpose(c: &mut Ctx<'_>) -> Outputs {
     let (mut x, w) = (c.x(0)?, c.x(1)?);
     let (xd, wd) = (c.dims(x), c.dims(w));
     if xd.len() < 3 || wd.len() != xd.len() {
-        return c.refuse("needs an operand [N, C, spatial...] and weights [C, M/groups, kernel...]");
+        return c
+            .refuse("needs an operand [N, C, spatial...] and weights [C, M/groups, kernel...]");
     }
     let n = xd.len() - 2;
     let groups = usize::try_from(c.int("group", 1)).unwrap_or(0);
@@ -160,8 +206,12 @@ fn conv_transpose(c: &mut Ctx<'_>) -> Outputs {
     }
     let list = |c: &Ctx<'_>, name: &str, default: usize| -> Result<Vec<usize>, ImportError> {
         let v = c.ints(name).unwrap_or_else(|| vec![default as i64; n]);
-        let v: Option<Vec<usize>> = v.iter().map(|&i| usize::try_from(i).ok().filter(|&i| i < 1 << 16)).collect();
-        v.filter(|v| v.len() == n).ok_or_else(|| c.unsupported(format!("has {name} that are not {n} numbers")))
+        let v: Option<Vec<usize>> = v
+            .iter()
+            .map(|&i| usize::try_from(i).ok().filter(|&i| i < 1 << 16))
+            .collect();
+        v.filter(|v| v.len() == n)
+            .ok_or_else(|| c.unsupported(format!("has {name} that are not {n} numbers")))
     };
     let (stride, dilation) = (list(c, "strides", 1)?, list(c, "dilations", 1)?);
     let extra = list(c, "output_padding", 0)?;
@@ -176,7 +226,8 @@ fn conv_transpose(c: &mut Ctx<'_>) -> Outputs {
     }
     let mut crop = Vec::new();
     for i in 0..n {
-        let full = (stride[i] * (xd[2 + i] - 1) + extra[i] + (kernel[i] - 1) * dilation[i] + 1) as i64;
+        let full =
+            (stride[i] * (xd[2 + i] - 1) + extra[i] + (kernel[i] - 1) * dilation[i] + 1) as i64;
         let target = match (&wanted, auto.as_str()) {
             (Some(o), _) => Some(o[i]),
             (None, "SAME_UPPER" | "SAME_LOWER") => Some((xd[2 + i] * stride[i]) as i64),
@@ -193,7 +244,11 @@ fn conv_transpose(c: &mut Ctx<'_>) -> Outputs {
                 }
                 let small = total / 2;
                 // Without SAME_UPPER the larger half comes first, as the ONNX formula has it.
-                if auto == "SAME_UPPER" { (small, total - small) } else { (total - small, small) }
+                if auto == "SAME_UPPER" {
+                    (small, total - small)
+                } else {
+                    (total - small, small)
+                }
             }
         };
         crop.push(cut);
@@ -249,10 +304,23 @@ fn conv_transpose(c: &mut Ctx<'_>) -> Outputs {
         w = c.slice(w, 2 + i, k - 1, -1, k)?;
     }
     let v = |v: &[usize]| v.iter().map(|&n| n as u32).collect::<Vec<_>>();
-    let window = Window { kernel: v(&kernel), stride: vec![1; n], dilation: v(&dilation), before: vec![0; n], after: vec![0; n] };
+    let window = Window {
+        kernel: v(&kernel),
+        stride: vec![1; n],
+        dilation: v(&dilation),
+        before: vec![0; n],
+        after: vec![0; n],
+    };
     let dtype = c.dtype(x);
-    let geometry = ConvGeometry { window, groups: groups as u32 };
-    let y = c.add(GraphOp::Prim(Op::Conv { geometry, l1: None }), vec![x, w], dtype)?;
+    let geometry = ConvGeometry {
+        window,
+        groups: groups as u32,
+    };
+    let y = c.add(
+        GraphOp::Prim(Op::Conv { geometry, l1: None }),
+        vec![x, w],
+        dtype,
+    )?;
     one(add_bias(c, y, 2)?)
 }
 
@@ -272,7 +340,13 @@ fn max_pool(c: &mut Ctx<'_>) -> Outputs {
         return c.refuse("with an output of indices is not supported");
     }
     let (x, g) = pool_operand(c)?;
-    one(c.prim(Op::Pool { kind: PoolKind::Max, window: g.window() }, vec![x])?)
+    one(c.prim(
+        Op::Pool {
+            kind: PoolKind::Max,
+            window: g.window(),
+        },
+        vec![x],
+    )?)
 }
 
 fn average_pool(c: &mut Ctx<'_>) -> Outputs {
@@ -282,7 +356,13 @@ fn average_pool(c: &mut Ctx<'_>) -> Outputs {
         return c.refuse("counts padding in windows that reach beyond it, which releases of ONNX define differently");
     }
     let dtype = c.dtype(x);
-    let sum = c.prim(Op::Pool { kind: PoolKind::Sum, window: g.window() }, vec![x])?;
+    let sum = c.prim(
+        Op::Pool {
+            kind: PoolKind::Sum,
+            window: g.window(),
+        },
+        vec![x],
+    )?;
     // How many elements each window position counts.
     let (xd, od) = (c.dims(x), c.dims(sum));
     let mut counts = vec![1usize];
@@ -292,13 +372,20 @@ fn average_pool(c: &mut Ctx<'_>) -> Outputs {
                 (0..g.kernel[i])
                     .filter(|&t| {
                         let at = (p * g.stride[i] + t * g.dilation[i]) as i64 - g.before[i] as i64;
-                        let (lo, hi) = if include { (-(g.before[i] as i64), xd[2 + i] + g.after[i]) } else { (0, xd[2 + i]) };
+                        let (lo, hi) = if include {
+                            (-(g.before[i] as i64), xd[2 + i] + g.after[i])
+                        } else {
+                            (0, xd[2 + i])
+                        };
                         (lo..hi as i64).contains(&at)
                     })
                     .count()
             })
             .collect();
-        counts = counts.iter().flat_map(|&n| along.iter().map(move |&m| n * m)).collect();
+        counts = counts
+            .iter()
+            .flat_map(|&n| along.iter().map(move |&m| n * m))
+            .collect();
     }
     let inverse: Vec<f64> = counts.iter().map(|&n| 1.0 / n as f64).collect();
     if inverse.iter().any(|v| !v.is_finite()) {
@@ -307,7 +394,11 @@ fn average_pool(c: &mut Ctx<'_>) -> Outputs {
     if let Some(&v) = inverse.first().filter(|v| inverse.iter().all(|w| w == *v)) {
         return one(c.linear(&[(sum, v)], 0.0, dtype)?);
     }
-    let scale = c.array(Array { dims: od[2..].to_vec(), data: inverse, dtype })?;
+    let scale = c.array(Array {
+        dims: od[2..].to_vec(),
+        data: inverse,
+        dtype,
+    })?;
     one(c.bin(B::Mul, sum, scale, dtype)?)
 }
 
@@ -336,7 +427,13 @@ fn lp_pool(c: &mut Ctx<'_>) -> Outputs {
     }
     let (x, g) = pool_operand(c)?;
     let powers = power_sum(c, x, p)?;
-    let sum = c.prim(Op::Pool { kind: PoolKind::Sum, window: g.window() }, vec![powers])?;
+    let sum = c.prim(
+        Op::Pool {
+            kind: PoolKind::Sum,
+            window: g.window(),
+        },
+        vec![powers],
+    )?;
     one(root(c, sum, p)?)
 }
 

@@ -34,9 +34,23 @@ pub(crate) struct Ctx<'a> {
 }
 
 impl<'a> Ctx<'a> {
-    pub(crate) fn new(g: &'a mut Graph, node: &'a pb::NodeProto, name: String, opset: i64, inputs: Vec<Val>) -> Self {
+    pub(crate) fn new(
+        g: &'a mut Graph,
+        node: &'a pb::NodeProto,
+        name: String,
+        opset: i64,
+        inputs: Vec<Val>,
+    ) -> Self {
         let origin = format!("{} ({})", name, node.op_type).into();
-        Self { g, node, name, opset, inputs, origin, used: RefCell::default() }
+        Self {
+            g,
+            node,
+            name,
+            opset,
+            inputs,
+            origin,
+            used: RefCell::default(),
+        }
     }
 
     pub(crate) fn op(&self) -> &'a str {
@@ -44,7 +58,11 @@ impl<'a> Ctx<'a> {
     }
 
     pub(crate) fn unsupported(&self, reason: impl Into<String>) -> ImportError {
-        ImportError::Unsupported { node: self.name.clone(), op: self.node.op_type.clone(), reason: reason.into() }
+        ImportError::Unsupported {
+            node: self.name.clone(),
+            op: self.node.op_type.clone(),
+            reason: reason.into(),
+        }
     }
 
     pub(crate) fn refuse<T>(&self, reason: impl Into<String>) -> Result<T, ImportError> {
@@ -58,7 +76,10 @@ impl<'a> Ctx<'a> {
     pub(crate) fn all_attributes_used(&self) -> Result<(), ImportError> {
         let used = self.used.borrow();
         match self.node.attribute.iter().find(|a| !used.contains(&a.name)) {
-            Some(a) => self.refuse(format!("has an attribute `{}` that is not understood", a.name)),
+            Some(a) => self.refuse(format!(
+                "has an attribute `{}` that is not understood",
+                a.name
+            )),
             None => Ok(()),
         }
     }
@@ -67,7 +88,10 @@ impl<'a> Ctx<'a> {
 
     fn attr(&self, name: &str) -> Option<&'a pb::AttributeProto> {
         self.used.borrow_mut().insert(name.to_string());
-        self.node.attribute.iter().find(|a| a.name == name && a.ref_attr_name.is_empty())
+        self.node
+            .attribute
+            .iter()
+            .find(|a| a.name == name && a.ref_attr_name.is_empty())
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
@@ -83,15 +107,19 @@ impl<'a> Ctx<'a> {
     }
 
     pub(crate) fn text(&self, name: &str, default: &str) -> String {
-        self.attr(name).map_or(default.to_string(), |a| String::from_utf8_lossy(&a.s).into_owned())
+        self.attr(name).map_or(default.to_string(), |a| {
+            String::from_utf8_lossy(&a.s).into_owned()
+        })
     }
 
     pub(crate) fn ints(&self, name: &str) -> Option<Vec<i64>> {
-        self.attr(name).map(|a| a.ints.iter().map(|&v| tame(v)).collect())
+        self.attr(name)
+            .map(|a| a.ints.iter().map(|&v| tame(v)).collect())
     }
 
     pub(crate) fn floats(&self, name: &str) -> Option<Vec<f64>> {
-        self.attr(name).map(|a| a.floats.iter().map(|&v| v.into()).collect())
+        self.attr(name)
+            .map(|a| a.floats.iter().map(|&v| v.into()).collect())
     }
 
     pub(crate) fn tensor(&self, name: &str) -> Result<Option<Arc<Array>>, ImportError> {
@@ -144,40 +172,65 @@ impl<'a> Ctx<'a> {
 
     /// Operand `i`, which must be known at compile time.
     pub(crate) fn constant(&self, i: usize) -> Result<Arc<Array>, ImportError> {
-        self.try_constant(i).ok_or_else(|| ImportError::NotConstant {
-            node: self.name.clone(),
-            op: self.node.op_type.clone(),
-            value: self.node.input.get(i).cloned().unwrap_or_default(),
-        })
+        self.try_constant(i)
+            .ok_or_else(|| ImportError::NotConstant {
+                node: self.name.clone(),
+                op: self.node.op_type.clone(),
+                value: self.node.input.get(i).cloned().unwrap_or_default(),
+            })
     }
 
     pub(crate) fn integers(&self, i: usize) -> Result<Vec<i64>, ImportError> {
         // `as` saturates, which is what ONNX means by INT64_MAX as an end.
-        Ok(self.constant(i)?.data.iter().map(|&v| tame(v as i64)).collect())
+        Ok(self
+            .constant(i)?
+            .data
+            .iter()
+            .map(|&v| tame(v as i64))
+            .collect())
     }
 
     pub(crate) fn optional_integers(&self, i: usize) -> Result<Option<Vec<i64>>, ImportError> {
-        if self.present(i) { Ok(Some(self.integers(i)?)) } else { Ok(None) }
+        if self.present(i) {
+            Ok(Some(self.integers(i)?))
+        } else {
+            Ok(None)
+        }
     }
 
     /// Axis numbers of an operand with `rank` axes: negative ones count from the end; sorted, distinct.
     pub(crate) fn axes(&self, axes: &[i64], rank: usize) -> Result<Vec<usize>, ImportError> {
-        let mut out = axes.iter().map(|&a| self.axis(a, rank)).collect::<Result<Vec<_>, _>>()?;
+        let mut out = axes
+            .iter()
+            .map(|&a| self.axis(a, rank))
+            .collect::<Result<Vec<_>, _>>()?;
         out.sort_unstable();
         let n = out.len();
         out.dedup();
-        if out.len() != n { self.refuse("names an axis twice") } else { Ok(out) }
+        if out.len() != n {
+            self.refuse("names an axis twice")
+        } else {
+            Ok(out)
+        }
     }
 
     pub(crate) fn axis(&self, axis: i64, rank: usize) -> Result<usize, ImportError> {
         let a = if axis < 0 { axis + rank as i64 } else { axis };
-        if (0..rank as i64).contains(&a) { Ok(a as usize) } else { self.refuse(format!("names axis {axis} of {rank}")) }
+        if (0..rank as i64).contains(&a) {
+            Ok(a as usize)
+        } else {
+            self.refuse(format!("names axis {axis} of {rank}"))
+        }
     }
 
     /// Refuses operands of different element types.
     pub(crate) fn same_type(&self, ids: &[Id]) -> Result<(), ImportError> {
         match ids.iter().find(|&&i| self.dtype(i) != self.dtype(ids[0])) {
-            Some(&i) => self.refuse(format!("joins {} and {}", self.dtype(ids[0]).name(), self.dtype(i).name())),
+            Some(&i) => self.refuse(format!(
+                "joins {} and {}",
+                self.dtype(ids[0]).name(),
+                self.dtype(i).name()
+            )),
             None => Ok(()),
         }
     }
@@ -201,12 +254,18 @@ impl<'a> Ctx<'a> {
     /// The one value of a constant, where it does not enlarge the shape of `other` by broadcasting.
     pub(crate) fn uniform(&self, id: Id, other: Id) -> Option<f64> {
         let v = self.g.constant(id)?.uniform()?;
-        (self.shape(other).broadcast(self.shape(id)).as_ref() == Some(self.shape(other))).then_some(v)
+        (self.shape(other).broadcast(self.shape(id)).as_ref() == Some(self.shape(other)))
+            .then_some(v)
     }
 
     // ---- building blocks ----
 
-    pub(crate) fn add(&mut self, op: GraphOp, inputs: Vec<Id>, dtype: Dtype) -> Result<Id, ImportError> {
+    pub(crate) fn add(
+        &mut self,
+        op: GraphOp,
+        inputs: Vec<Id>,
+        dtype: Dtype,
+    ) -> Result<Id, ImportError> {
         let r = self.g.add(op, inputs, dtype, &self.origin);
         self.wrap(r)
     }
@@ -230,14 +289,23 @@ impl<'a> Ctx<'a> {
         self.func(x, Expr::of(f), dtype)
     }
 
-    pub(crate) fn linear(&mut self, terms: &[(Id, f64)], bias: f64, dtype: Dtype) -> Result<Id, ImportError> {
+    pub(crate) fn linear(
+        &mut self,
+        terms: &[(Id, f64)],
+        bias: f64,
+        dtype: Dtype,
+    ) -> Result<Id, ImportError> {
         let (inputs, coefficients) = terms.iter().copied().unzip();
         self.add(GraphOp::Linear { coefficients, bias }, inputs, dtype)
     }
 
     /// The same elements under another element type, which must be able to hold them.
     pub(crate) fn retype(&mut self, x: Id, dtype: Dtype) -> Result<Id, ImportError> {
-        if self.dtype(x) == dtype { Ok(x) } else { self.linear(&[(x, 1.0)], 0.0, dtype) }
+        if self.dtype(x) == dtype {
+            Ok(x)
+        } else {
+            self.linear(&[(x, 1.0)], 0.0, dtype)
+        }
     }
 
     pub(crate) fn reshape(&mut self, x: Id, dims: &[usize]) -> Result<Id, ImportError> {
@@ -252,7 +320,12 @@ impl<'a> Ctx<'a> {
         if perm.iter().enumerate().all(|(i, &p)| i == p) {
             return Ok(x);
         }
-        self.prim(Op::Transpose { perm: perm.iter().map(|&p| p as u8).collect() }, vec![x])
+        self.prim(
+            Op::Transpose {
+                perm: perm.iter().map(|&p| p as u8).collect(),
+            },
+            vec![x],
+        )
     }
 
     pub(crate) fn broadcast(&mut self, x: Id, dims: &[usize]) -> Result<Id, ImportError> {
@@ -264,34 +337,83 @@ impl<'a> Ctx<'a> {
     }
 
     /// `start..start+len` with a step, along one axis.
-    pub(crate) fn slice(&mut self, x: Id, axis: usize, start: usize, step: i32, len: usize) -> Result<Id, ImportError> {
+    pub(crate) fn slice(
+        &mut self,
+        x: Id,
+        axis: usize,
+        start: usize,
+        step: i32,
+        len: usize,
+    ) -> Result<Id, ImportError> {
         let dims = self.dims(x);
-        let mut op = (vec![0u32; dims.len()], vec![1i32; dims.len()], dims.iter().map(|&d| d as u32).collect::<Vec<_>>());
+        let mut op = (
+            vec![0u32; dims.len()],
+            vec![1i32; dims.len()],
+            dims.iter().map(|&d| d as u32).collect::<Vec<_>>(),
+        );
         (op.0[axis], op.1[axis], op.2[axis]) = (start as u32, step, len as u32);
-        self.prim(Op::Slice { start: op.0, step: op.1, len: op.2 }, vec![x])
+        self.prim(
+            Op::Slice {
+                start: op.0,
+                step: op.1,
+                len: op.2,
+            },
+            vec![x],
+        )
     }
 
     pub(crate) fn concat(&mut self, parts: Vec<Id>, axis: usize) -> Result<Id, ImportError> {
-        if parts.len() == 1 { Ok(parts[0]) } else { self.prim(Op::Concat { axis: axis as u8 }, parts) }
+        if parts.len() == 1 {
+            Ok(parts[0])
+        } else {
+            self.prim(Op::Concat { axis: axis as u8 }, parts)
+        }
     }
 
-    pub(crate) fn pad(&mut self, x: Id, before: &[usize], after: &[usize], value: f64) -> Result<Id, ImportError> {
+    pub(crate) fn pad(
+        &mut self,
+        x: Id,
+        before: &[usize],
+        after: &[usize],
+        value: f64,
+    ) -> Result<Id, ImportError> {
         if before.iter().chain(after).all(|&n| n == 0) {
             return Ok(x);
         }
         let dtype = self.dtype(x);
         let width = |v: &[usize]| v.iter().map(|&n| n as u32).collect();
-        self.add(GraphOp::Pad { before: width(before), after: width(after), value }, vec![x], dtype)
+        self.add(
+            GraphOp::Pad {
+                before: width(before),
+                after: width(after),
+                value,
+            },
+            vec![x],
+            dtype,
+        )
     }
 
     /// Rows along an axis, by constant indices.
-    pub(crate) fn take(&mut self, x: Id, axis: usize, indices: &[usize]) -> Result<Id, ImportError> {
-        let index = self.array(Array::vector(indices.iter().map(|&i| i as f64).collect(), Dtype::I64))?;
+    pub(crate) fn take(
+        &mut self,
+        x: Id,
+        axis: usize,
+        indices: &[usize],
+    ) -> Result<Id, ImportError> {
+        let index = self.array(Array::vector(
+            indices.iter().map(|&i| i as f64).collect(),
+            Dtype::I64,
+        ))?;
         self.prim(Op::Gather { axis: axis as u8 }, vec![x, index])
     }
 
     /// Any rearrangement: element `i` of the result (with axes `dims`) is element `indices[i]` of the operand.
-    pub(crate) fn select(&mut self, x: Id, indices: &[usize], dims: &[usize]) -> Result<Id, ImportError> {
+    pub(crate) fn select(
+        &mut self,
+        x: Id,
+        indices: &[usize],
+        dims: &[usize],
+    ) -> Result<Id, ImportError> {
         let n = self.shape(x).elements();
         let flat = self.reshape(x, &[n])?;
         let taken = self.take(flat, 0, indices)?;
@@ -308,14 +430,24 @@ impl<'a> Ctx<'a> {
         self.reduce(x, axes, keep, |axes| Op::ReduceMax { axes })
     }
 
-    fn reduce(&mut self, x: Id, axes: &[usize], keep: bool, op: impl Fn(Vec<u8>) -> Op) -> Result<Id, ImportError> {
+    fn reduce(
+        &mut self,
+        x: Id,
+        axes: &[usize],
+        keep: bool,
+        op: impl Fn(Vec<u8>) -> Op,
+    ) -> Result<Id, ImportError> {
         if axes.is_empty() {
             return Ok(x);
         }
         let dims = self.dims(x);
         let r = self.prim(op(axes.iter().map(|&a| a as u8).collect()), vec![x])?;
         if keep {
-            let kept: Vec<_> = dims.iter().enumerate().map(|(i, &d)| if axes.contains(&i) { 1 } else { d }).collect();
+            let kept: Vec<_> = dims
+                .iter()
+                .enumerate()
+                .map(|(i, &d)| if axes.contains(&i) { 1 } else { d })
+                .collect();
             self.reshape(r, &kept)
         } else {
             Ok(r)
@@ -362,7 +494,10 @@ impl<'a> Ctx<'a> {
                 _ => {
                     // min(a, b) = -max(-a, -b), in a type that holds the negation of every integer.
                     let wide = if real { dtype } else { Dtype::I64 };
-                    let (na, nb) = (self.linear(&[(a, -1.0)], 0.0, wide)?, self.linear(&[(b, -1.0)], 0.0, wide)?);
+                    let (na, nb) = (
+                        self.linear(&[(a, -1.0)], 0.0, wide)?,
+                        self.linear(&[(b, -1.0)], 0.0, wide)?,
+                    );
                     let m = self.add(GraphOp::Prim(Op::Max), vec![na, nb], wide)?;
                     self.linear(&[(m, -1.0)], 0.0, dtype)
                 }
@@ -403,7 +538,8 @@ impl<'a> Ctx<'a> {
     fn pair(&mut self, f: Binary, a: Id, b: Id, dtype: Dtype) -> Result<Id, ImportError> {
         let range = |t: Dtype| dtype_range(t).filter(|(lo, hi)| hi - lo <= 255.0);
         let (Some((la, _)), Some((lb, hb))) = (range(self.dtype(a)), range(self.dtype(b))) else {
-            return self.refuse("needs one constant operand, unless both are integers of at most 8 bits");
+            return self
+                .refuse("needs one constant operand, unless both are integers of at most 8 bits");
         };
         let span = hb - lb + 1.0;
         let index = self.linear(&[(a, span), (b, 1.0)], -la * span - lb, Dtype::I64)?;

@@ -58,7 +58,11 @@ pub(super) fn lower(c: &mut Ctx<'_>) -> Outputs {
         "GreaterOrEqual" | "Greater" => {
             refuse_old_broadcast(c)?;
             let (a, b) = (c.x(0)?, c.x(1)?);
-            let f = if c.op() == "Greater" { B::Less } else { B::LessEqual };
+            let f = if c.op() == "Greater" {
+                B::Less
+            } else {
+                B::LessEqual
+            };
             one(c.bin(f, b, a, Dtype::Bool)?)
         }
         "Not" => {
@@ -71,7 +75,9 @@ pub(super) fn lower(c: &mut Ctx<'_>) -> Outputs {
             let bias = match dtype {
                 Dtype::U8 => 255.0,
                 Dtype::U16 => 65535.0,
-                Dtype::U32 | Dtype::U64 => return c.refuse("of a 32-bit or 64-bit unsigned integer is not supported"),
+                Dtype::U32 | Dtype::U64 => {
+                    return c.refuse("of a 32-bit or 64-bit unsigned integer is not supported");
+                }
                 _ => -1.0,
             };
             one(c.linear(&[(x, -1.0)], bias, dtype)?)
@@ -79,7 +85,10 @@ pub(super) fn lower(c: &mut Ctx<'_>) -> Outputs {
         "IsNaN" | "IsInf" => {
             let f = match c.op() {
                 "IsNaN" => U::IsNan,
-                _ => U::IsInf { positive: c.int("detect_positive", 1) != 0, negative: c.int("detect_negative", 1) != 0 },
+                _ => U::IsInf {
+                    positive: c.int("detect_positive", 1) != 0,
+                    negative: c.int("detect_negative", 1) != 0,
+                },
             };
             let x = c.x(0)?;
             one(c.func(x, Expr::of(f), Dtype::Bool)?)
@@ -113,7 +122,10 @@ pub(super) fn lower(c: &mut Ctx<'_>) -> Outputs {
             let _ = c.int("saturate", 1);
             let _ = c.text("round_mode", "up");
             let Some(to) = proto::dtype_of(code as i32) else {
-                return c.refuse(format!("to {} is not supported", proto::dtype_name(code as i32)));
+                return c.refuse(format!(
+                    "to {} is not supported",
+                    proto::dtype_name(code as i32)
+                ));
             };
             let x = c.x(0)?;
             one(cast(c, x, to)?)
@@ -180,7 +192,13 @@ fn sigmoid(x: Expr) -> Expr {
 
 fn softplus(x: Expr) -> Expr {
     // max(x, 0) + log(1 + exp(-|x|))
-    let tail = x.clone().un(U::Abs).un(U::Neg).un(U::Exp).with(B::Add, 1.0).un(U::Log);
+    let tail = x
+        .clone()
+        .un(U::Abs)
+        .un(U::Neg)
+        .un(U::Exp)
+        .with(B::Add, 1.0)
+        .un(U::Log);
     x.with(B::Max, 0.0).bin(B::Add, tail)
 }
 
@@ -206,11 +224,19 @@ fn activation(c: &mut Ctx<'_>) -> Option<Expr> {
         }
         "Elu" => {
             let alpha = c.float("alpha", 1.0);
-            select(positive(), x(), x().un(U::Exp).with(B::Sub, 1.0).with(B::Mul, alpha))
+            select(
+                positive(),
+                x(),
+                x().un(U::Exp).with(B::Sub, 1.0).with(B::Mul, alpha),
+            )
         }
         "Celu" => {
             let alpha = c.float("alpha", 1.0);
-            let low = x().with(B::Div, alpha).un(U::Exp).with(B::Sub, 1.0).with(B::Mul, alpha);
+            let low = x()
+                .with(B::Div, alpha)
+                .un(U::Exp)
+                .with(B::Sub, 1.0)
+                .with(B::Mul, alpha);
             select(positive(), x(), low)
         }
         "Selu" => {
@@ -221,10 +247,17 @@ fn activation(c: &mut Ctx<'_>) -> Option<Expr> {
         }
         "HardSigmoid" => {
             let (alpha, beta) = (c.float("alpha", f64::from(0.2_f32)), c.float("beta", 0.5));
-            x().with(B::Mul, alpha).with(B::Add, beta).with(B::Max, 0.0).with(B::Min, 1.0)
+            x().with(B::Mul, alpha)
+                .with(B::Add, beta)
+                .with(B::Max, 0.0)
+                .with(B::Min, 1.0)
         }
         "HardSwish" => {
-            let gate = x().with(B::Mul, 1.0 / 6.0).with(B::Add, 0.5).with(B::Max, 0.0).with(B::Min, 1.0);
+            let gate = x()
+                .with(B::Mul, 1.0 / 6.0)
+                .with(B::Add, 0.5)
+                .with(B::Max, 0.0)
+                .with(B::Min, 1.0);
             x().bin(B::Mul, gate)
         }
         "Softplus" => softplus(x()),
@@ -236,18 +269,32 @@ fn activation(c: &mut Ctx<'_>) -> Option<Expr> {
         }
         "Gelu" => {
             if c.text("approximate", "none") == "tanh" {
-                let cubic = x().bin(B::Mul, x()).bin(B::Mul, x()).with(B::Mul, 0.044_715);
+                let cubic = x()
+                    .bin(B::Mul, x())
+                    .bin(B::Mul, x())
+                    .with(B::Mul, 0.044_715);
                 let inner = x().bin(B::Add, cubic).with(B::Mul, 0.797_884_560_802_865_4);
-                x().with(B::Mul, 0.5).bin(B::Mul, inner.un(U::Tanh).with(B::Add, 1.0))
+                x().with(B::Mul, 0.5)
+                    .bin(B::Mul, inner.un(U::Tanh).with(B::Add, 1.0))
             } else {
-                let inner = x().with(B::Mul, core::f64::consts::FRAC_1_SQRT_2).un(U::Erf);
+                let inner = x()
+                    .with(B::Mul, core::f64::consts::FRAC_1_SQRT_2)
+                    .un(U::Erf);
                 x().with(B::Mul, 0.5).bin(B::Mul, inner.with(B::Add, 1.0))
             }
         }
         "Shrink" => {
             let (lambd, bias) = (c.float("lambd", 0.5), c.float("bias", 0.0));
-            let low = select(x().with(B::Less, -lambd), x().with(B::Add, bias), Expr::C(0.0));
-            select(Expr::C(lambd).bin(B::Less, Expr::X), x().with(B::Sub, bias), low)
+            let low = select(
+                x().with(B::Less, -lambd),
+                x().with(B::Add, bias),
+                Expr::C(0.0),
+            );
+            select(
+                Expr::C(lambd).bin(B::Less, Expr::X),
+                x().with(B::Sub, bias),
+                low,
+            )
         }
         _ => return None,
     })
@@ -260,7 +307,14 @@ fn arithmetic(c: &Ctx<'_>) -> Option<(B, bool)> {
         "Mul" => (B::Mul, false),
         "Div" => (B::Div, false),
         "Pow" => (B::Pow, false),
-        "Mod" => (if c.int("fmod", 0) != 0 { B::Fmod } else { B::Mod }, false),
+        "Mod" => (
+            if c.int("fmod", 0) != 0 {
+                B::Fmod
+            } else {
+                B::Mod
+            },
+            false,
+        ),
         "And" => (B::And, true),
         "Or" => (B::Or, true),
         "Xor" => (B::Xor, true),
@@ -270,7 +324,14 @@ fn arithmetic(c: &Ctx<'_>) -> Option<(B, bool)> {
         "BitwiseAnd" => (B::And, false),
         "BitwiseOr" => (B::Or, false),
         "BitwiseXor" => (B::Xor, false),
-        "BitShift" => (if c.text("direction", "") == "LEFT" { B::ShiftLeft } else { B::ShiftRight }, false),
+        "BitShift" => (
+            if c.text("direction", "") == "LEFT" {
+                B::ShiftLeft
+            } else {
+                B::ShiftRight
+            },
+            false,
+        ),
         _ => return None,
     })
 }
@@ -286,10 +347,18 @@ fn variadic(c: &mut Ctx<'_>) -> Outputs {
     let dtype = c.dtype(operands[0]);
     match c.op() {
         "Sum" | "Mean" => {
-            let weight = if c.op() == "Mean" { 1.0 / n as f64 } else { 1.0 };
+            let weight = if c.op() == "Mean" {
+                1.0 / n as f64
+            } else {
+                1.0
+            };
             let terms: Vec<_> = operands.iter().map(|&x| (x, 1.0)).collect();
             let total = c.linear(&terms, 0.0, dtype)?;
-            one(if n == 1 || weight == 1.0 { total } else { c.linear(&[(total, weight)], 0.0, dtype)? })
+            one(if n == 1 || weight == 1.0 {
+                total
+            } else {
+                c.linear(&[(total, weight)], 0.0, dtype)?
+            })
         }
         op => {
             let f = if op == "Max" { B::Max } else { B::Min };
@@ -307,7 +376,10 @@ fn clip(c: &mut Ctx<'_>) -> Outputs {
     let dtype = c.dtype(x);
     if c.opset < 11 {
         let _ = c.ints("consumed_inputs");
-        let (lo, hi) = (c.float("min", f64::NEG_INFINITY), c.float("max", f64::INFINITY));
+        let (lo, hi) = (
+            c.float("min", f64::NEG_INFINITY),
+            c.float("max", f64::INFINITY),
+        );
         let mut f = Expr::X;
         if lo > f64::NEG_INFINITY {
             f = f.with(B::Max, lo);
@@ -319,7 +391,9 @@ fn clip(c: &mut Ctx<'_>) -> Outputs {
     }
     for (i, f) in [(1, B::Max), (2, B::Min)] {
         if c.present(i) {
-            if c.try_constant(i).is_some_and(|v| v.data.iter().all(|v| v.is_infinite())) {
+            if c.try_constant(i)
+                .is_some_and(|v| v.data.iter().all(|v| v.is_infinite()))
+            {
                 continue;
             }
             let bound = c.x(i)?;

@@ -32,16 +32,36 @@ fn normalised(c: &mut Ctx<'_>, i: usize, n: usize) -> Result<Id, ImportError> {
             .iter()
             .map(|&v| {
                 let at = if v < 0.0 { v + n as f64 } else { v };
-                if (0.0..n as f64).contains(&at) { Ok(at) } else { c.refuse(format!("has an index {v} outside an axis of length {n}")) }
+                if (0.0..n as f64).contains(&at) {
+                    Ok(at)
+                } else {
+                    c.refuse(format!("has an index {v} outside an axis of length {n}"))
+                }
             })
             .collect::<Result<Vec<_>, _>>()?;
-        return c.array(Array { dims: a.dims.clone(), data, dtype: Dtype::I64 });
+        return c.array(Array {
+            dims: a.dims.clone(),
+            data,
+            dtype: Dtype::I64,
+        });
     }
     let x = c.x(i)?;
     let n = n as f64;
-    let clamped = c.func(x, Expr::X.with(B::Max, -n).with(B::Min, n - 1.0), Dtype::I64)?;
+    let clamped = c.func(
+        x,
+        Expr::X.with(B::Max, -n).with(B::Min, n - 1.0),
+        Dtype::I64,
+    )?;
     let negative = Expr::X.with(B::Less, 0.0);
-    c.func(clamped, Expr::Select(negative.into(), Expr::X.with(B::Add, n).into(), Expr::X.into()), Dtype::I64)
+    c.func(
+        clamped,
+        Expr::Select(
+            negative.into(),
+            Expr::X.with(B::Add, n).into(),
+            Expr::X.into(),
+        ),
+        Dtype::I64,
+    )
 }
 
 fn gather_elements(c: &mut Ctx<'_>) -> Outputs {
@@ -56,10 +76,23 @@ fn gather_elements(c: &mut Ctx<'_>) -> Outputs {
     // Flat position = index * stride(axis) + the other coordinates.
     let strides = c.shape(x).strides();
     let base = positions(&out, |coordinates| {
-        coordinates.iter().enumerate().filter(|(i, _)| *i != axis).map(|(i, &v)| v * strides[i]).sum()
+        coordinates
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| *i != axis)
+            .map(|(i, &v)| v * strides[i])
+            .sum()
     });
-    let base = c.array(Array { dims: out.clone(), data: base, dtype: Dtype::I64 })?;
-    let flat_index = c.linear(&[(index, strides[axis] as f64), (base, 1.0)], 0.0, Dtype::I64)?;
+    let base = c.array(Array {
+        dims: out.clone(),
+        data: base,
+        dtype: Dtype::I64,
+    })?;
+    let flat_index = c.linear(
+        &[(index, strides[axis] as f64), (base, 1.0)],
+        0.0,
+        Dtype::I64,
+    )?;
     let n = c.shape(x).elements();
     let flat = c.reshape(x, &[n])?;
     one(c.prim(Op::Gather { axis: 0 }, vec![flat, flat_index])?)
@@ -88,7 +121,9 @@ fn gather_nd(c: &mut Ctx<'_>) -> Outputs {
     let dims = c.dims(x);
     let batch = usize::try_from(c.int("batch_dims", 0)).unwrap_or(usize::MAX);
     let index = c.constant(1)?;
-    let Some((&depth, prefix)) = index.dims.split_last() else { return c.refuse("has an index without axes") };
+    let Some((&depth, prefix)) = index.dims.split_last() else {
+        return c.refuse("has an index without axes");
+    };
     if batch > prefix.len() || batch + depth > dims.len() || prefix[..batch] != dims[..batch] {
         return c.refuse("has indices that do not fit its operand");
     }
@@ -111,7 +146,11 @@ fn gather_nd(c: &mut Ctx<'_>) -> Outputs {
 
 fn coordinate(c: &Ctx<'_>, v: f64, n: usize) -> Result<usize, ImportError> {
     let at = if v < 0.0 { v + n as f64 } else { v };
-    if (0.0..n as f64).contains(&at) { Ok(at as usize) } else { c.refuse(format!("has an index {v} outside an axis of length {n}")) }
+    if (0.0..n as f64).contains(&at) {
+        Ok(at as usize)
+    } else {
+        c.refuse(format!("has an index {v} outside an axis of length {n}"))
+    }
 }
 
 /// Replaces elements of `x` at flat positions by elements of `updates`, in order: the last one wins.
@@ -136,14 +175,22 @@ fn place(c: &mut Ctx<'_>, x: Id, updates: Id, targets: &[usize]) -> Result<Id, I
             let mut seen = vec![None; n];
             let mut later = Vec::new();
             for (u, t) in left {
-                if seen[t].is_none() { seen[t] = Some(u) } else { later.push((u, t)) }
+                if seen[t].is_none() {
+                    seen[t] = Some(u)
+                } else {
+                    later.push((u, t))
+                }
             }
             let dtype = c.dtype(x);
             let picks: Vec<usize> = seen.iter().map(|s| s.unwrap_or(0)).collect();
             let aligned = c.take(flat_u, 0, &picks)?;
             let combined = c.bin(f, r, aligned, dtype)?;
             let both = c.concat(vec![r, combined], 0)?;
-            let choose: Vec<usize> = seen.iter().enumerate().map(|(i, s)| if s.is_some() { n + i } else { i }).collect();
+            let choose: Vec<usize> = seen
+                .iter()
+                .enumerate()
+                .map(|(i, s)| if s.is_some() { n + i } else { i })
+                .collect();
             r = c.take(both, 0, &choose)?;
             left = later;
         }
@@ -163,11 +210,20 @@ fn scatter_elements(c: &mut Ctx<'_>) -> Outputs {
     let dims = c.dims(x);
     let axis = c.axis(c.int("axis", 0), dims.len())?;
     let index = c.constant(1)?;
-    if index.dims != c.dims(updates) || index.dims.len() != dims.len() || (0..dims.len()).any(|i| i != axis && index.dims[i] > dims[i]) {
+    if index.dims != c.dims(updates)
+        || index.dims.len() != dims.len()
+        || (0..dims.len()).any(|i| i != axis && index.dims[i] > dims[i])
+    {
         return c.refuse("has indices that do not fit its operand");
     }
     let strides = c.shape(x).strides();
-    let base = positions(&index.dims, |at| at.iter().enumerate().filter(|(i, _)| *i != axis).map(|(i, &v)| v * strides[i]).sum());
+    let base = positions(&index.dims, |at| {
+        at.iter()
+            .enumerate()
+            .filter(|(i, _)| *i != axis)
+            .map(|(i, &v)| v * strides[i])
+            .sum()
+    });
     let targets = base
         .iter()
         .zip(&index.data)
@@ -180,7 +236,9 @@ fn scatter_nd(c: &mut Ctx<'_>) -> Outputs {
     let (x, updates) = (c.x(0)?, c.x(2)?);
     let dims = c.dims(x);
     let index = c.constant(1)?;
-    let Some((&depth, prefix)) = index.dims.split_last() else { return c.refuse("has an index without axes") };
+    let Some((&depth, prefix)) = index.dims.split_last() else {
+        return c.refuse("has an index without axes");
+    };
     if depth > dims.len() || depth == 0 {
         return c.refuse("has indices that do not fit its operand");
     }
@@ -216,7 +274,11 @@ fn one_hot(c: &mut Ctx<'_>) -> Outputs {
     // Indices -depth..depth-1 are valid, anything else is off: map it to `depth`, then drop that column.
     let n = depth as f64;
     let (x, low, high) = if c.dtype(x).is_float() {
-        (c.func(x, Expr::of(crate::graph::Unary::Trunc), Dtype::I64)?, -n - 1.0, n)
+        (
+            c.func(x, Expr::of(crate::graph::Unary::Trunc), Dtype::I64)?,
+            -n - 1.0,
+            n,
+        )
     } else {
         (x, -n - 1.0, n)
     };
@@ -224,7 +286,12 @@ fn one_hot(c: &mut Ctx<'_>) -> Outputs {
     let wrapped = Expr::Select(
         Expr::X.with(B::Less, -n).into(),
         Expr::C(n).into(),
-        Expr::Select(Expr::X.with(B::Less, 0.0).into(), Expr::X.with(B::Add, n).into(), Expr::X.into()).into(),
+        Expr::Select(
+            Expr::X.with(B::Less, 0.0).into(),
+            Expr::X.with(B::Add, n).into(),
+            Expr::X.into(),
+        )
+        .into(),
     );
     let index = c.func(clamped, wrapped, Dtype::I64)?;
     let hot = c.add(GraphOp::OneHot(depth), vec![index], Dtype::I64)?;
@@ -236,8 +303,14 @@ fn one_hot(c: &mut Ctx<'_>) -> Outputs {
 
 fn compress(c: &mut Ctx<'_>) -> Outputs {
     let x = c.x(0)?;
-    let keep: Vec<usize> =
-        c.constant(1)?.data.iter().enumerate().filter(|(_, v)| **v != 0.0).map(|(i, _)| i).collect();
+    let keep: Vec<usize> = c
+        .constant(1)?
+        .data
+        .iter()
+        .enumerate()
+        .filter(|(_, v)| **v != 0.0)
+        .map(|(i, _)| i)
+        .collect();
     let dims = c.dims(x);
     if keep.is_empty() {
         return c.refuse("selects nothing; empty tensors are not supported");

@@ -26,8 +26,15 @@ pub(super) fn lower(c: &mut Ctx<'_>) -> Outputs {
             let x = c.x(0)?;
             let dims = c.dims(x);
             let axis = c.int("axis", 1);
-            let axis = if axis == dims.len() as i64 { dims.len() } else { c.axis(axis, dims.len())? };
-            one(c.reshape(x, &[dims[..axis].iter().product(), dims[axis..].iter().product()])?)
+            let axis = if axis == dims.len() as i64 {
+                dims.len()
+            } else {
+                c.axis(axis, dims.len())?
+            };
+            one(c.reshape(
+                x,
+                &[dims[..axis].iter().product(), dims[axis..].iter().product()],
+            )?)
         }
         "Squeeze" => squeeze(c),
         "Unsqueeze" => unsqueeze(c),
@@ -35,7 +42,10 @@ pub(super) fn lower(c: &mut Ctx<'_>) -> Outputs {
             let x = c.x(0)?;
             let rank = c.rank(x);
             let perm = match c.ints("perm") {
-                Some(p) => p.iter().map(|&a| c.axis(a, rank)).collect::<Result<Vec<_>, _>>()?,
+                Some(p) => p
+                    .iter()
+                    .map(|&a| c.axis(a, rank))
+                    .collect::<Result<Vec<_>, _>>()?,
                 None => (0..rank).rev().collect(),
             };
             one(c.transpose(x, &perm)?)
@@ -50,7 +60,15 @@ pub(super) fn lower(c: &mut Ctx<'_>) -> Outputs {
             let own = c.dims(x);
             let rank = own.len().max(target.len());
             let at = |v: &[usize], i: usize| (i + v.len()).checked_sub(rank).map_or(1, |a| v[a]);
-            let dims: Vec<_> = (0..rank).map(|i| if at(&target, i) == 1 { at(&own, i) } else { at(&target, i) }).collect();
+            let dims: Vec<_> = (0..rank)
+                .map(|i| {
+                    if at(&target, i) == 1 {
+                        at(&own, i)
+                    } else {
+                        at(&target, i)
+                    }
+                })
+                .collect();
             one(c.broadcast(x, &dims)?)
         }
         "Tile" => tile(c),
@@ -70,7 +88,13 @@ fn literal(a: Array) -> Outputs {
 fn sizes(c: &Ctx<'_>, values: &[i64]) -> Result<Vec<usize>, ImportError> {
     values
         .iter()
-        .map(|&v| if (0..1 << 32).contains(&v) { Ok(v as usize) } else { c.refuse(format!("names an axis length of {v}")) })
+        .map(|&v| {
+            if (0..1 << 32).contains(&v) {
+                Ok(v as usize)
+            } else {
+                c.refuse(format!("names an axis length of {v}"))
+            }
+        })
         .collect()
 }
 
@@ -88,15 +112,25 @@ fn constant(c: &mut Ctx<'_>) -> Outputs {
         return literal(Array::vector(v, Dtype::F32));
     }
     if let Some(v) = c.ints("value_ints").filter(|v| !v.is_empty()) {
-        return literal(Array::vector(v.iter().map(|&v| v as f64).collect(), Dtype::I64));
+        return literal(Array::vector(
+            v.iter().map(|&v| v as f64).collect(),
+            Dtype::I64,
+        ));
     }
     c.refuse("holds something other than numbers")
 }
 
 fn filled(c: &Ctx<'_>, dims: &[usize], value: f64, dtype: Dtype) -> Outputs {
-    let n = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).filter(|&n| n <= 1 << 28);
+    let n = dims
+        .iter()
+        .try_fold(1usize, |n, &d| n.checked_mul(d))
+        .filter(|&n| n <= 1 << 28);
     match n {
-        Some(n) => literal(Array { dims: dims.to_vec(), data: vec![value; n], dtype }),
+        Some(n) => literal(Array {
+            dims: dims.to_vec(),
+            data: vec![value; n],
+            dtype,
+        }),
         None => c.refuse("makes a tensor that is too large"),
     }
 }
@@ -126,7 +160,10 @@ fn shape(c: &mut Ctx<'_>) -> Outputs {
     let clamp = |v: i64| (if v < 0 { v + rank } else { v }).clamp(0, rank) as usize;
     let (start, end) = (clamp(c.int("start", 0)), clamp(c.int("end", rank)));
     let kept = if start < end { &dims[start..end] } else { &[] };
-    literal(Array::vector(kept.iter().map(|&d| d as f64).collect(), Dtype::I64))
+    literal(Array::vector(
+        kept.iter().map(|&d| d as f64).collect(),
+        Dtype::I64,
+    ))
 }
 
 fn range(c: &mut Ctx<'_>) -> Outputs {
@@ -137,7 +174,10 @@ fn range(c: &mut Ctx<'_>) -> Outputs {
     if !n.is_finite() || n > 1e8 {
         return c.refuse("counts too far");
     }
-    literal(Array::vector((0..n as usize).map(|i| s + i as f64 * d).collect(), start.dtype))
+    literal(Array::vector(
+        (0..n as usize).map(|i| s + i as f64 * d).collect(),
+        start.dtype,
+    ))
 }
 
 fn eye_like(c: &mut Ctx<'_>) -> Outputs {
@@ -145,12 +185,18 @@ fn eye_like(c: &mut Ctx<'_>) -> Outputs {
     let dims = c.dims(x);
     let k = c.int("k", 0);
     let code = c.int("dtype", 0);
-    let dtype = if code == 0 { Some(c.dtype(x)) } else { super::proto::dtype_of(code as i32) };
+    let dtype = if code == 0 {
+        Some(c.dtype(x))
+    } else {
+        super::proto::dtype_of(code as i32)
+    };
     let (Some(dtype), &[rows, columns]) = (dtype, dims.as_slice()) else {
         return c.refuse("needs a matrix and a supported element type");
     };
     let cell = |i: usize, j: usize| f64::from(u8::from(j as i64 == i as i64 + k));
-    let data = (0..rows).flat_map(|i| (0..columns).map(move |j| cell(i, j))).collect();
+    let data = (0..rows)
+        .flat_map(|i| (0..columns).map(move |j| cell(i, j)))
+        .collect();
     literal(Array { dims, data, dtype })
 }
 
@@ -163,14 +209,23 @@ fn reshape(c: &mut Ctx<'_>) -> Outputs {
     // A constant may be empty; then only its shape changes.
     if let Some(a) = c.try_constant(0) {
         let dims = resolve(c, &a.dims, &target, allow_zero)?;
-        return literal(Array { dims, data: a.data.clone(), dtype: a.dtype });
+        return literal(Array {
+            dims,
+            data: a.data.clone(),
+            dtype: a.dtype,
+        });
     }
     let x = c.x(0)?;
     let dims = resolve(c, &c.dims(x), &target, allow_zero)?;
     one(c.reshape(x, &dims)?)
 }
 
-fn resolve(c: &Ctx<'_>, own: &[usize], target: &[i64], allow_zero: bool) -> Result<Vec<usize>, ImportError> {
+fn resolve(
+    c: &Ctx<'_>,
+    own: &[usize],
+    target: &[i64],
+    allow_zero: bool,
+) -> Result<Vec<usize>, ImportError> {
     let total: usize = own.iter().product();
     let mut dims = Vec::new();
     let mut open = None;
@@ -180,12 +235,17 @@ fn resolve(c: &Ctx<'_>, own: &[usize], target: &[i64], allow_zero: bool) -> Resu
                 open = Some(i);
                 1
             }
-            0 if !allow_zero => *own.get(i).ok_or_else(|| c.unsupported("copies an axis that its operand does not have"))?,
+            0 if !allow_zero => *own
+                .get(i)
+                .ok_or_else(|| c.unsupported("copies an axis that its operand does not have"))?,
             t if (0..1 << 32).contains(&t) => t as usize,
             t => return c.refuse(format!("names an axis length of {t}")),
         });
     }
-    let known = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).unwrap_or(usize::MAX);
+    let known = dims
+        .iter()
+        .try_fold(1usize, |n, &d| n.checked_mul(d))
+        .unwrap_or(usize::MAX);
     if let Some(i) = open {
         if known == 0 || !total.is_multiple_of(known) {
             return c.refuse(format!("cannot give {total} elements the shape {target:?}"));
@@ -208,7 +268,11 @@ fn squeeze(c: &mut Ctx<'_>) -> Outputs {
     let axes = axes_operand(c)?;
     if let Some(a) = c.try_constant(0) {
         let dims = squeezed(c, &a.dims, axes.as_deref())?;
-        return literal(Array { dims, data: a.data.clone(), dtype: a.dtype });
+        return literal(Array {
+            dims,
+            data: a.data.clone(),
+            dtype: a.dtype,
+        });
     }
     let x = c.x(0)?;
     let dims = squeezed(c, &c.dims(x), axes.as_deref())?;
@@ -223,7 +287,10 @@ fn squeezed(c: &Ctx<'_>, dims: &[usize], axes: Option<&[i64]>) -> Result<Vec<usi
     if gone.iter().any(|&i| dims[i] != 1) {
         return c.refuse("removes an axis that is longer than one");
     }
-    Ok((0..dims.len()).filter(|i| !gone.contains(i)).map(|i| dims[i]).collect())
+    Ok((0..dims.len())
+        .filter(|i| !gone.contains(i))
+        .map(|i| dims[i])
+        .collect())
 }
 
 fn unsqueeze(c: &mut Ctx<'_>) -> Outputs {
@@ -237,7 +304,11 @@ fn unsqueeze(c: &mut Ctx<'_>) -> Outputs {
     };
     if let Some(a) = c.try_constant(0) {
         let dims = expand(c, &a.dims)?;
-        return literal(Array { dims, data: a.data.clone(), dtype: a.dtype });
+        return literal(Array {
+            dims,
+            data: a.data.clone(),
+            dtype: a.dtype,
+        });
     }
     let x = c.x(0)?;
     let dims = expand(c, &c.dims(x))?;
@@ -254,7 +325,9 @@ fn concat(c: &mut Ctx<'_>) -> Outputs {
         }
         parts.push(c.x(i)?);
     }
-    let Some(&first) = parts.first() else { return c.refuse("joins nothing but empty tensors") };
+    let Some(&first) = parts.first() else {
+        return c.refuse("joins nothing but empty tensors");
+    };
     if c.opset >= 4 && !c.has("axis") {
         return c.refuse("needs its attribute `axis`");
     }
@@ -280,11 +353,15 @@ fn split(c: &mut Ctx<'_>) -> Outputs {
                 return c.refuse(format!("splits {n} elements into {count} parts"));
             }
             let chunk = n.div_ceil(count);
-            (0..count).map(|i| chunk.min(n.saturating_sub(i * chunk))).collect()
+            (0..count)
+                .map(|i| chunk.min(n.saturating_sub(i * chunk)))
+                .collect()
         }
     };
     if lengths.iter().sum::<usize>() != n || lengths.contains(&0) || lengths.len() < parts {
-        return c.refuse(format!("splits {n} elements into {lengths:?}; empty parts are not supported"));
+        return c.refuse(format!(
+            "splits {n} elements into {lengths:?}; empty parts are not supported"
+        ));
     }
     let mut start = 0;
     let mut out = Vec::new();
@@ -299,9 +376,19 @@ fn slice(c: &mut Ctx<'_>) -> Outputs {
     let mut x = c.x(0)?;
     let rank = c.rank(x);
     let (starts, ends, axes, steps) = if c.opset < 10 {
-        (c.ints("starts").unwrap_or_default(), c.ints("ends").unwrap_or_default(), c.ints("axes"), None)
+        (
+            c.ints("starts").unwrap_or_default(),
+            c.ints("ends").unwrap_or_default(),
+            c.ints("axes"),
+            None,
+        )
     } else {
-        (c.integers(1)?, c.integers(2)?, c.optional_integers(3)?, c.optional_integers(4)?)
+        (
+            c.integers(1)?,
+            c.integers(2)?,
+            c.optional_integers(3)?,
+            c.optional_integers(4)?,
+        )
     };
     let axes = axes.unwrap_or_else(|| (0..starts.len() as i64).collect());
     let steps = steps.unwrap_or_else(|| vec![1; starts.len()]);
@@ -319,9 +406,16 @@ fn slice(c: &mut Ctx<'_>) -> Outputs {
         let (start, end) = if step > 0 {
             (place(starts[i]).clamp(0, n), place(ends[i]).clamp(0, n))
         } else {
-            (place(starts[i]).clamp(0, n - 1), place(ends[i]).clamp(-1, n - 1))
+            (
+                place(starts[i]).clamp(0, n - 1),
+                place(ends[i]).clamp(-1, n - 1),
+            )
         };
-        let len = if step > 0 { (end - start + step - 1) / step } else { (start - end - step - 1) / -step };
+        let len = if step > 0 {
+            (end - start + step - 1) / step
+        } else {
+            (start - end - step - 1) / -step
+        };
         if len <= 0 {
             return c.refuse("selects nothing; empty tensors are not supported");
         }
@@ -365,7 +459,10 @@ fn pad(c: &mut Ctx<'_>) -> Outputs {
         0.0
     };
     let axes = match c.optional_integers(3)? {
-        Some(a) => a.iter().map(|&a| c.axis(a, rank)).collect::<Result<Vec<_>, _>>()?,
+        Some(a) => a
+            .iter()
+            .map(|&a| c.axis(a, rank))
+            .collect::<Result<Vec<_>, _>>()?,
         None => (0..rank).collect(),
     };
     if pads.len() != 2 * axes.len() {
@@ -382,7 +479,13 @@ fn pad(c: &mut Ctx<'_>) -> Outputs {
 }
 
 /// Pads (or, with negative widths, crops) every axis.
-fn pad_axes(c: &mut Ctx<'_>, x: Id, widths: &[(i64, i64)], mode: &str, value: f64) -> Result<Id, ImportError> {
+fn pad_axes(
+    c: &mut Ctx<'_>,
+    x: Id,
+    widths: &[(i64, i64)],
+    mode: &str,
+    value: f64,
+) -> Result<Id, ImportError> {
     let mut x = x;
     for (axis, &(before, after)) in widths.iter().enumerate() {
         let n = c.dims(x)[axis] as i64;
@@ -426,7 +529,10 @@ fn center_crop_pad(c: &mut Ctx<'_>) -> Outputs {
     let dims = c.dims(x);
     let target = sizes(c, &c.integers(1)?)?;
     let axes = match c.ints("axes") {
-        Some(a) => a.iter().map(|&a| c.axis(a, dims.len())).collect::<Result<Vec<_>, _>>()?,
+        Some(a) => a
+            .iter()
+            .map(|&a| c.axis(a, dims.len()))
+            .collect::<Result<Vec<_>, _>>()?,
         None => (0..dims.len()).collect(),
     };
     if axes.len() != target.len() {
@@ -446,7 +552,9 @@ fn blocks(c: &mut Ctx<'_>) -> Outputs {
     let x = c.x(0)?;
     let dims = c.dims(x);
     let b = usize::try_from(c.int("blocksize", 0)).unwrap_or(0);
-    let &[n, ch, h, w] = dims.as_slice() else { return c.refuse("needs four axes") };
+    let &[n, ch, h, w] = dims.as_slice() else {
+        return c.refuse("needs four axes");
+    };
     if b == 0 || b > 1 << 12 {
         return c.refuse("has no valid block size");
     }
@@ -476,16 +584,29 @@ fn trilu(c: &mut Ctx<'_>) -> Outputs {
     let x = c.x(0)?;
     let dims = c.dims(x);
     let upper = c.int("upper", 1) != 0;
-    let k = c.optional_integers(1)?.and_then(|v| v.first().copied()).unwrap_or(0);
-    let [.., rows, columns] = dims[..] else { return c.refuse("needs at least two axes") };
+    let k = c
+        .optional_integers(1)?
+        .and_then(|v| v.first().copied())
+        .unwrap_or(0);
+    let [.., rows, columns] = dims[..] else {
+        return c.refuse("needs at least two axes");
+    };
     let mut mask = Vec::with_capacity(rows * columns);
     for i in 0..rows as i64 {
         for j in 0..columns as i64 {
-            mask.push(f64::from(u8::from(if upper { j - i >= k } else { j - i <= k })));
+            mask.push(f64::from(u8::from(if upper {
+                j - i >= k
+            } else {
+                j - i <= k
+            })));
         }
     }
     let dtype = c.dtype(x);
-    let mask = c.array(Array { dims: vec![rows, columns], data: mask, dtype })?;
+    let mask = c.array(Array {
+        dims: vec![rows, columns],
+        data: mask,
+        dtype,
+    })?;
     one(c.bin(crate::graph::Binary::Mul, x, mask, dtype)?)
 }
 
@@ -493,15 +614,25 @@ fn reverse_sequence(c: &mut Ctx<'_>) -> Outputs {
     let x = c.x(0)?;
     let dims = c.dims(x);
     let lengths = sizes(c, &c.integers(1)?)?;
-    let (batch, time) = (c.axis(c.int("batch_axis", 1), dims.len())?, c.axis(c.int("time_axis", 0), dims.len())?);
+    let (batch, time) = (
+        c.axis(c.int("batch_axis", 1), dims.len())?,
+        c.axis(c.int("time_axis", 0), dims.len())?,
+    );
     if batch == time || lengths.len() != dims[batch] || lengths.iter().any(|&l| l > dims[time]) {
         return c.refuse("has lengths that do not fit its operand");
     }
     let strides = c.shape(x).strides();
     let index: Vec<usize> = (0..c.shape(x).elements())
         .map(|i| {
-            let (b, t) = (i / strides[batch] % dims[batch], i / strides[time] % dims[time]);
-            let source = if t < lengths[b] { lengths[b] - 1 - t } else { t };
+            let (b, t) = (
+                i / strides[batch] % dims[batch],
+                i / strides[time] % dims[time],
+            );
+            let source = if t < lengths[b] {
+                lengths[b] - 1 - t
+            } else {
+                t
+            };
             i - t * strides[time] + source * strides[time]
         })
         .collect();

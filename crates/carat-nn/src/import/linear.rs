@@ -78,7 +78,11 @@ pub(super) fn matmul(c: &mut Ctx<'_>, a: Id, b: Id, dtype: Dtype) -> Result<Id, 
     out.dedup();
     out.extend([200, 202]);
     let spec = Contraction { a: la, b: lb, out };
-    let r = c.add(GraphOp::Prim(Op::Contract { spec, l1: None }), vec![a, b], dtype)?;
+    let r = c.add(
+        GraphOp::Prim(Op::Contract { spec, l1: None }),
+        vec![a, b],
+        dtype,
+    )?;
     // Put back the batch axes of length one.
     let at = |dims: &[usize], i: usize| (i + dims.len()).checked_sub(rank).map_or(1, |k| dims[k]);
     let mut shape: Vec<usize> = (0..rank - 2).map(|i| at(&da, i).max(at(&db, i))).collect();
@@ -99,24 +103,61 @@ fn gemm(c: &mut Ctx<'_>) -> Outputs {
     if c.rank(a) != 2 || c.rank(b) != 2 {
         return c.refuse("needs two matrices");
     }
-    let side = |flag: i64, plain: [u8; 2]| if flag != 0 { vec![plain[1], plain[0]] } else { plain.to_vec() };
-    let spec = Contraction { a: side(c.int("transA", 0), [0, 1]), b: side(c.int("transB", 0), [1, 2]), out: vec![0, 2] };
+    let side = |flag: i64, plain: [u8; 2]| {
+        if flag != 0 {
+            vec![plain[1], plain[0]]
+        } else {
+            plain.to_vec()
+        }
+    };
+    let spec = Contraction {
+        a: side(c.int("transA", 0), [0, 1]),
+        b: side(c.int("transB", 0), [1, 2]),
+        out: vec![0, 2],
+    };
     let dtype = c.dtype(a);
     // Scaling a constant matrix costs nothing.
-    let b = if alpha != 1.0 && c.g.constant(b).is_some() { c.linear(&[(b, alpha)], 0.0, dtype)? } else { b };
-    let scale = if alpha != 1.0 && c.g.constant(b).is_none() { alpha } else { 1.0 };
-    let product = c.add(GraphOp::Prim(Op::Contract { spec, l1: None }), vec![a, b], dtype)?;
+    let b = if alpha != 1.0 && c.g.constant(b).is_some() {
+        c.linear(&[(b, alpha)], 0.0, dtype)?
+    } else {
+        b
+    };
+    let scale = if alpha != 1.0 && c.g.constant(b).is_none() {
+        alpha
+    } else {
+        1.0
+    };
+    let product = c.add(
+        GraphOp::Prim(Op::Contract { spec, l1: None }),
+        vec![a, b],
+        dtype,
+    )?;
     if !c.present(2) {
-        return one(if scale == 1.0 { product } else { c.linear(&[(product, scale)], 0.0, dtype)? });
+        return one(if scale == 1.0 {
+            product
+        } else {
+            c.linear(&[(product, scale)], 0.0, dtype)?
+        });
     }
     let bias = c.x(2)?;
-    let bias = if beta == 1.0 { bias } else { c.linear(&[(bias, beta)], 0.0, dtype)? };
+    let bias = if beta == 1.0 {
+        bias
+    } else {
+        c.linear(&[(bias, beta)], 0.0, dtype)?
+    };
     one(c.linear(&[(product, scale), (bias, 1.0)], 0.0, dtype)?)
 }
 
 fn einsum(c: &mut Ctx<'_>) -> Outputs {
-    let equation: String = c.text("equation", "").chars().filter(|ch| !ch.is_whitespace()).collect();
-    if !equation.chars().all(|ch| ch.is_ascii_alphabetic() || ",->.".contains(ch)) {
+    let equation: String = c
+        .text("equation", "")
+        .chars()
+        .filter(|ch| !ch.is_whitespace())
+        .collect();
+    if !equation
+        .chars()
+        .all(|ch| ch.is_ascii_alphabetic() || ",->.".contains(ch))
+    {
         return c.refuse("has an equation that is not understood");
     }
     let n = c.count();
@@ -135,8 +176,14 @@ fn einsum(c: &mut Ctx<'_>) -> Outputs {
     for (term, &x) in terms.iter().zip(&operands) {
         let letters = term.replace("...", "").len();
         let rank = c.rank(x);
-        let hidden = if term.contains("...") { rank.checked_sub(letters) } else { (rank == letters).then_some(0) };
-        let Some(hidden) = hidden else { return c.refuse("has an equation that does not fit its operands") };
+        let hidden = if term.contains("...") {
+            rank.checked_sub(letters)
+        } else {
+            (rank == letters).then_some(0)
+        };
+        let Some(hidden) = hidden else {
+            return c.refuse("has an equation that does not fit its operands");
+        };
         widest = widest.max(hidden);
         labelled.push(hidden);
     }
@@ -147,26 +194,47 @@ fn einsum(c: &mut Ctx<'_>) -> Outputs {
             None => term.bytes().collect(),
         }
     };
-    let ins: Vec<Vec<u8>> = terms.iter().zip(&labelled).map(|(t, &h)| expand(t, h)).collect();
+    let ins: Vec<Vec<u8>> = terms
+        .iter()
+        .zip(&labelled)
+        .map(|(t, &h)| expand(t, h))
+        .collect();
     let out: Vec<u8> = match right {
         Some(r) => expand(&r, widest),
         None => {
             let all: Vec<u8> = ins.concat();
-            let mut once: Vec<u8> = all.iter().copied().filter(|l| all.iter().filter(|m| *m == l).count() == 1 && *l < 128).collect();
+            let mut once: Vec<u8> = all
+                .iter()
+                .copied()
+                .filter(|l| all.iter().filter(|m| *m == l).count() == 1 && *l < 128)
+                .collect();
             once.sort_unstable();
             (0..widest).map(|i| 128 + i as u8).chain(once).collect()
         }
     };
-    if ins.iter().any(|t| (0..t.len()).any(|i| t[..i].contains(&t[i]))) {
+    if ins
+        .iter()
+        .any(|t| (0..t.len()).any(|i| t[..i].contains(&t[i])))
+    {
         return c.refuse("repeats an index within one operand, which is not supported");
     }
     // Indices of one operand only that the output does not have are summed first.
     let mut reduced = Vec::new();
     for (i, labels) in ins.iter().enumerate() {
         let other: &[u8] = if n == 2 { &ins[1 - i] } else { &[] };
-        let gone: Vec<usize> = (0..labels.len()).filter(|&k| !out.contains(&labels[k]) && !other.contains(&labels[k])).collect();
+        let gone: Vec<usize> = (0..labels.len())
+            .filter(|&k| !out.contains(&labels[k]) && !other.contains(&labels[k]))
+            .collect();
         let x = c.sum(operands[i], &gone, false)?;
-        reduced.push((x, labels.iter().enumerate().filter(|(k, _)| !gone.contains(k)).map(|(_, &l)| l).collect::<Vec<u8>>()));
+        reduced.push((
+            x,
+            labels
+                .iter()
+                .enumerate()
+                .filter(|(k, _)| !gone.contains(k))
+                .map(|(_, &l)| l)
+                .collect::<Vec<u8>>(),
+        ));
     }
     if let [(x, labels)] = &reduced[..] {
         let perm = out
@@ -176,8 +244,18 @@ fn einsum(c: &mut Ctx<'_>) -> Outputs {
             .ok_or_else(|| c.unsupported("has an output index that no operand has"))?;
         return one(c.transpose(*x, &perm)?);
     }
-    let [(a, la), (b, lb)] = &reduced[..] else { return c.refuse("supports one or two operands") };
+    let [(a, la), (b, lb)] = &reduced[..] else {
+        return c.refuse("supports one or two operands");
+    };
     let dtype = c.dtype(*a);
-    let spec = Contraction { a: la.clone(), b: lb.clone(), out };
-    one(c.add(GraphOp::Prim(Op::Contract { spec, l1: None }), vec![*a, *b], dtype)?)
+    let spec = Contraction {
+        a: la.clone(),
+        b: lb.clone(),
+        out,
+    };
+    one(c.add(
+        GraphOp::Prim(Op::Contract { spec, l1: None }),
+        vec![*a, *b],
+        dtype,
+    )?)
 }

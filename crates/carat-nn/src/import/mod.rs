@@ -21,12 +21,12 @@ pub use proto::{MAX_ONNX_BYTES, decode_tensor_file};
 use crate::graph::{Array, Graph, GraphInput, GraphOp, GraphOutput, Id};
 use carat_program::Shape;
 use ctx::{Ctx, Val};
+use schema as pb;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 use thiserror::Error;
-use schema as pb;
 
 /// Newest version of the default operator set that is understood.
 pub const MAX_OPSET: i64 = 27;
@@ -41,7 +41,9 @@ pub enum ImportError {
     #[error("the ONNX file has {0} bytes; at most {MAX_ONNX_BYTES} are read")]
     TooLarge(u64),
     /// The operator set is outside the supported range.
-    #[error("opset {version} is not supported; versions 1 to {MAX_OPSET} of the default operator set are")]
+    #[error(
+        "opset {version} is not supported; versions 1 to {MAX_OPSET} of the default operator set are"
+    )]
     Opset {
         /// Version.
         version: i64,
@@ -57,7 +59,9 @@ pub enum ImportError {
         reason: String,
     },
     /// An operator needs an operand at compile time, but it is only known at run time.
-    #[error("node `{node}`: operator {op} needs `{value}` at compile time; make it an initializer of the model")]
+    #[error(
+        "node `{node}`: operator {op} needs `{value}` at compile time; make it an initializer of the model"
+    )]
     NotConstant {
         /// Node name.
         node: String,
@@ -67,7 +71,9 @@ pub enum ImportError {
         value: String,
     },
     /// An axis of an input has no length.
-    #[error("input `{input}` has an axis ({axis}) without a length; give its shape with `--shape {input}=...`")]
+    #[error(
+        "input `{input}` has an axis ({axis}) without a length; give its shape with `--shape {input}=...`"
+    )]
     OpenShape {
         /// Input name.
         input: String,
@@ -125,18 +131,38 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, ImportE
     let model = proto::decode_model(bytes)?;
     let opset = opset_of(&model)?;
     if let Some(f) = model.functions.first() {
-        let text = format!("the model defines a function `{}`; functions of a model's own are not supported, inline them", f.name);
+        let text = format!(
+            "the model defines a function `{}`; functions of a model's own are not supported, inline them",
+            f.name
+        );
         return Err(ImportError::Graph(text));
     }
     if !model.training_info.is_empty() {
-        return Err(ImportError::Graph("the model carries training graphs; export it for inference".into()));
+        return Err(ImportError::Graph(
+            "the model carries training graphs; export it for inference".into(),
+        ));
     }
-    let proto = model.graph.as_ref().ok_or_else(|| ImportError::Graph("the model has no graph".into()))?;
+    let proto = model
+        .graph
+        .as_ref()
+        .ok_or_else(|| ImportError::Graph("the model has no graph".into()))?;
     if let Some(sparse) = proto.sparse_initializer.first() {
-        let name = sparse.values.as_ref().map(|v| v.name.clone()).unwrap_or_default();
-        return Err(ImportError::Tensor { name, reason: "sparse tensors are not supported; store it densely".into() });
+        let name = sparse
+            .values
+            .as_ref()
+            .map(|v| v.name.clone())
+            .unwrap_or_default();
+        return Err(ImportError::Tensor {
+            name,
+            reason: "sparse tensors are not supported; store it densely".into(),
+        });
     }
-    let mut state = Importer { graph: Graph::default(), env: HashMap::new(), opset, operators: BTreeMap::new() };
+    let mut state = Importer {
+        graph: Graph::default(),
+        env: HashMap::new(),
+        opset,
+        operators: BTreeMap::new(),
+    };
     let origin: Arc<str> = "initializer".into();
     let mut parameters = 0;
     for t in &proto.initializer {
@@ -154,11 +180,18 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, ImportE
             continue;
         }
         let dims = proto::input_dims(input, options.shapes.get(&input.name))?;
-        let shape =
-            Shape::new(&dims).map_err(|e| ImportError::Input { input: input.name.clone(), reason: e.to_string() })?;
+        let shape = Shape::new(&dims).map_err(|e| ImportError::Input {
+            input: input.name.clone(),
+            reason: e.to_string(),
+        })?;
         let index = state.graph.inputs.len();
-        let node = state.graph.push(GraphOp::Input(index), Vec::new(), shape, dtype, &origin);
-        state.graph.inputs.push(GraphInput { name: input.name.clone(), node });
+        let node = state
+            .graph
+            .push(GraphOp::Input(index), Vec::new(), shape, dtype, &origin);
+        state.graph.inputs.push(GraphInput {
+            name: input.name.clone(),
+            node,
+        });
         state.define(&input.name, Val::Node(node))?;
     }
     state.nodes(&proto.node)?;
@@ -167,20 +200,38 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, ImportE
             Some(Val::Node(id)) => *id,
             Some(Val::Const(c)) => {
                 let c = c.clone();
-                state.graph.add_constant(c, &origin).map_err(|e| ImportError::Graph(format!("output `{}`: {e}", out.name)))?
+                state
+                    .graph
+                    .add_constant(c, &origin)
+                    .map_err(|e| ImportError::Graph(format!("output `{}`: {e}", out.name)))?
             }
-            _ => return Err(ImportError::Graph(format!("output `{}` is not computed by any node", out.name))),
+            _ => {
+                return Err(ImportError::Graph(format!(
+                    "output `{}` is not computed by any node",
+                    out.name
+                )));
+            }
         };
         proto::check_output(out, state.graph.nodes[node].dtype)?;
-        state.graph.outputs.push(GraphOutput { name: out.name.clone(), node });
+        state.graph.outputs.push(GraphOutput {
+            name: out.name.clone(),
+            node,
+        });
     }
     if state.graph.outputs.is_empty() {
         return Err(ImportError::Graph("the model has no output".into()));
     }
     if state.graph.inputs.is_empty() {
-        return Err(ImportError::Graph("the model has no input left that is given at run time".into()));
+        return Err(ImportError::Graph(
+            "the model has no input left that is given at run time".into(),
+        ));
     }
-    Ok(Imported { graph: state.graph, opset, operators: state.operators, parameters })
+    Ok(Imported {
+        graph: state.graph,
+        opset,
+        operators: state.operators,
+        parameters,
+    })
 }
 
 /// Names of the inputs that are given at run time, in order.
@@ -190,8 +241,14 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, ImportE
 pub fn input_names(bytes: &[u8]) -> Result<Vec<String>, ImportError> {
     let model = proto::decode_model(bytes)?;
     let graph = model.graph.unwrap_or_default();
-    let fixed: std::collections::BTreeSet<_> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
-    Ok(graph.input.iter().map(|i| i.name.clone()).filter(|n| !fixed.contains(n.as_str())).collect())
+    let fixed: std::collections::BTreeSet<_> =
+        graph.initializer.iter().map(|t| t.name.as_str()).collect();
+    Ok(graph
+        .input
+        .iter()
+        .map(|i| i.name.clone())
+        .filter(|n| !fixed.contains(n.as_str()))
+        .collect())
 }
 
 /// The operator of a model that has just one node.
@@ -209,12 +266,16 @@ fn opset_of(model: &pb::ModelProto) -> Result<i64, ImportError> {
         let domain = set.domain.as_str();
         if domain.is_empty() || domain == "ai.onnx" {
             if found.is_some() {
-                return Err(ImportError::Graph("the default operator set is imported twice".into()));
+                return Err(ImportError::Graph(
+                    "the default operator set is imported twice".into(),
+                ));
             }
             found = Some(set.version);
         }
     }
-    let version = found.ok_or_else(|| ImportError::Graph("no opset (version of the default operator set) is imported".into()))?;
+    let version = found.ok_or_else(|| {
+        ImportError::Graph("no opset (version of the default operator set) is imported".into())
+    })?;
     if !(1..=MAX_OPSET).contains(&version) {
         return Err(ImportError::Opset { version });
     }
@@ -237,7 +298,9 @@ impl Importer {
             return Ok(());
         }
         if self.env.insert(name.to_string(), value).is_some() {
-            return Err(ImportError::Graph(format!("the value `{name}` is defined twice")));
+            return Err(ImportError::Graph(format!(
+                "the value `{name}` is defined twice"
+            )));
         }
         Ok(())
     }
@@ -250,14 +313,25 @@ impl Importer {
                 self.define(name, value)?;
             }
             if self.graph.nodes.len() > MAX_GRAPH_NODES {
-                return Err(ImportError::Graph(format!("the model becomes more than {MAX_GRAPH_NODES} operations")));
+                return Err(ImportError::Graph(format!(
+                    "the model becomes more than {MAX_GRAPH_NODES} operations"
+                )));
             }
         }
         Ok(())
     }
 
-    fn node(&mut self, node: &pb::NodeProto, position: usize, all: &[pb::NodeProto]) -> Result<Vec<Val>, ImportError> {
-        let name = if node.name.is_empty() { format!("#{position}") } else { node.name.clone() };
+    fn node(
+        &mut self,
+        node: &pb::NodeProto,
+        position: usize,
+        all: &[pb::NodeProto],
+    ) -> Result<Vec<Val>, ImportError> {
+        let name = if node.name.is_empty() {
+            format!("#{position}")
+        } else {
+            node.name.clone()
+        };
         if !node.domain.is_empty() && node.domain != "ai.onnx" {
             return Err(ImportError::Unsupported {
                 node: name,
@@ -284,9 +358,16 @@ impl Importer {
         let outputs = lower(&mut ctx)?;
         ctx.all_attributes_used()?;
         let wanted = node.output.iter().filter(|o| !o.is_empty()).count();
-        let given = node.output.iter().zip(&outputs).filter(|(o, v)| !o.is_empty() && !matches!(v, Val::Absent)).count();
+        let given = node
+            .output
+            .iter()
+            .zip(&outputs)
+            .filter(|(o, v)| !o.is_empty() && !matches!(v, Val::Absent))
+            .count();
         if wanted > given {
-            return Err(ctx.unsupported(format!("gives an output that is not supported ({wanted} are named)")));
+            return Err(ctx.unsupported(format!(
+                "gives an output that is not supported ({wanted} are named)"
+            )));
         }
         Ok(outputs)
     }
@@ -311,7 +392,6 @@ fn lower(c: &mut Ctx<'_>) -> Result<Vec<Val>, ImportError> {
     }
     Err(c.unsupported("is not supported"))
 }
-
 
 pub(crate) type Outputs = Result<Option<Vec<Val>>, ImportError>;
 

@@ -1,6 +1,10 @@
 //! Normalisations and softmax.
 
-use super::{ImportError, Outputs, ctx::{Ctx, Val}, one};
+use super::{
+    ImportError, Outputs,
+    ctx::{Ctx, Val},
+    one,
+};
 use crate::graph::{Binary as B, Expr, Id, Unary as U};
 use carat_program::Dtype;
 
@@ -24,7 +28,11 @@ pub(super) fn lower(c: &mut Ctx<'_>) -> Outputs {
             let x = c.x(0)?;
             let (dtype, p) = (c.dtype(x), c.int("p", 2));
             let axis = c.axis(c.int("axis", -1), c.rank(x))?;
-            let powers = if p == 1 { c.unary(x, U::Abs)? } else { c.bin(B::Mul, x, x, dtype)? };
+            let powers = if p == 1 {
+                c.unary(x, U::Abs)?
+            } else {
+                c.bin(B::Mul, x, x, dtype)?
+            };
             let mut norm = c.sum(powers, &[axis], true)?;
             if p == 2 {
                 norm = c.unary(norm, U::Sqrt)?;
@@ -44,7 +52,13 @@ fn softmax(c: &mut Ctx<'_>) -> Outputs {
     let axis = c.axis(c.int("axis", if c.opset < 13 { 1 } else { -1 }), dims.len())?;
     // Before version 13 all axes from `axis` on were one.
     let (work, axis) = if c.opset < 13 {
-        (c.reshape(x, &[dims[..axis].iter().product(), dims[axis..].iter().product()])?, 1)
+        (
+            c.reshape(
+                x,
+                &[dims[..axis].iter().product(), dims[axis..].iter().product()],
+            )?,
+            1,
+        )
     } else {
         (x, axis)
     };
@@ -73,11 +87,12 @@ fn centre(c: &mut Ctx<'_>, x: Id, axes: &[usize]) -> Result<(Id, Id), ImportErro
     Ok((d, c.linear(&[(s, 1.0 / n as f64)], 0.0, dtype)?))
 }
 
-/// `d / sqrt(v + epsilon)` and the square root.
+/// `d / sqrt(v + epsilon)` and the inverse of the square root.
 fn standardise(c: &mut Ctx<'_>, d: Id, v: Id, epsilon: f64) -> Result<(Id, Id), ImportError> {
     let dtype = c.dtype(d);
-    let deviation = c.func(v, Expr::X.with(B::Add, epsilon).un(U::Sqrt), dtype)?;
-    Ok((c.bin(B::Div, d, deviation, dtype)?, deviation))
+    let root = Expr::X.with(B::Add, epsilon).un(U::Sqrt);
+    let inverse = c.func(v, Expr::C(1.0).bin(B::Div, root), dtype)?;
+    Ok((c.bin(B::Mul, d, inverse, dtype)?, inverse))
 }
 
 /// `x * scale + bias`, both shaped to broadcast.
@@ -135,7 +150,7 @@ fn layer_norm(c: &mut Ctx<'_>) -> Outputs {
     let _ = c.int("stash_type", 1);
     let axes: Vec<usize> = (axis..rank).collect();
     let (d, v) = centre(c, x, &axes)?;
-    let (r, deviation) = standardise(c, d, v, epsilon)?;
+    let (r, inverse) = standardise(c, d, v, epsilon)?;
     let scale = Some(c.x(1)?);
     let bias = if c.present(2) { Some(c.x(2)?) } else { None };
     let mut out = vec![Val::Node(affine(c, r, scale, bias)?)];
@@ -143,7 +158,7 @@ fn layer_norm(c: &mut Ctx<'_>) -> Outputs {
         let n: usize = axes.iter().map(|&a| c.dims(x)[a]).product();
         let s = c.sum(x, &axes, true)?;
         out.push(Val::Node(c.linear(&[(s, 1.0 / n as f64)], 0.0, dtype)?));
-        out.push(Val::Node(c.func(deviation, Expr::C(1.0).bin(B::Div, Expr::X), dtype)?));
+        out.push(Val::Node(inverse));
     }
     Ok(Some(out))
 }
@@ -202,7 +217,10 @@ fn group_norm(c: &mut Ctx<'_>) -> Outputs {
         }
     }
     let r = c.reshape(r, &dims)?;
-    let (scale, bias) = (per_channel(c, 1, dims.len())?, per_channel(c, 2, dims.len())?);
+    let (scale, bias) = (
+        per_channel(c, 1, dims.len())?,
+        per_channel(c, 2, dims.len())?,
+    );
     one(affine(c, r, Some(scale), Some(bias))?)
 }
 
@@ -210,7 +228,11 @@ fn lrn(c: &mut Ctx<'_>) -> Outputs {
     let x = c.x(0)?;
     let (dims, dtype): (Vec<usize>, Dtype) = (c.dims(x), c.dtype(x));
     let size = c.int("size", 0);
-    let (alpha, beta, bias) = (c.float("alpha", f64::from(1e-4_f32)), c.float("beta", 0.75), c.float("bias", 1.0));
+    let (alpha, beta, bias) = (
+        c.float("alpha", f64::from(1e-4_f32)),
+        c.float("beta", 0.75),
+        c.float("bias", 1.0),
+    );
     if dims.len() < 3 || size < 1 {
         return c.refuse("needs an operand [N, C, spatial...] and a positive size");
     }
@@ -225,7 +247,10 @@ fn lrn(c: &mut Ctx<'_>) -> Outputs {
         }
     }
     let sums = super::reduce::along_axis(c, squares, 1, dims[1], band, dtype)?;
-    let f = Expr::X.with(B::Mul, alpha / size as f64).with(B::Add, bias).with(B::Pow, -beta);
+    let f = Expr::X
+        .with(B::Mul, alpha / size as f64)
+        .with(B::Add, bias)
+        .with(B::Pow, -beta);
     let scale = c.func(sums, f, dtype)?;
     one(c.bin(B::Mul, x, scale, dtype)?)
 }

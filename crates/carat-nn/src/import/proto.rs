@@ -84,7 +84,12 @@ fn bfloat(bits: u16) -> f64 {
 /// [`ImportError::Tensor`] for external data, strings, unsupported types, lengths that contradict the shape, NaN or
 /// infinity.
 pub(crate) fn array_from_tensor(t: &pb::TensorProto) -> Result<Array, ImportError> {
-    let fail = |reason: String| Err(ImportError::Tensor { name: t.name.clone(), reason });
+    let fail = |reason: String| {
+        Err(ImportError::Tensor {
+            name: t.name.clone(),
+            reason,
+        })
+    };
     if t.data_location == 1 || !t.external_data.is_empty() {
         return fail("its data lies in another file; store the weights inside the model".into());
     }
@@ -92,7 +97,10 @@ pub(crate) fn array_from_tensor(t: &pb::TensorProto) -> Result<Array, ImportErro
         return fail("it is split into segments".into());
     }
     let Some(dtype) = dtype_of(t.data_type) else {
-        return fail(format!("its element type ({}) is not supported", dtype_name(t.data_type)));
+        return fail(format!(
+            "its element type ({}) is not supported",
+            dtype_name(t.data_type)
+        ));
     };
     if t.dims.len() > 64 {
         return fail(format!("it has {} axes", t.dims.len()));
@@ -100,7 +108,9 @@ pub(crate) fn array_from_tensor(t: &pb::TensorProto) -> Result<Array, ImportErro
     let mut elements = 1usize;
     let mut dims = Vec::new();
     for &d in &t.dims {
-        let Ok(d) = usize::try_from(d) else { return fail(format!("it has an axis of length {d}")) };
+        let Ok(d) = usize::try_from(d) else {
+            return fail(format!("it has an axis of length {d}"));
+        };
         dims.push(d);
         match elements.checked_mul(d) {
             Some(n) if n <= MAX_CONSTANT_ELEMENTS => elements = n,
@@ -129,7 +139,11 @@ pub(crate) fn array_from_tensor(t: &pb::TensorProto) -> Result<Array, ImportErro
             Dtype::F64 | Dtype::I64 | Dtype::U64 => 8,
         };
         if raw.len() != elements * width {
-            return fail(format!("it holds {} bytes where its shape needs {}", raw.len(), elements * width));
+            return fail(format!(
+                "it holds {} bytes where its shape needs {}",
+                raw.len(),
+                elements * width
+            ));
         }
         match dtype {
             Dtype::I8 => raw.iter().map(|&b| b.cast_signed().into()).collect(),
@@ -148,7 +162,10 @@ pub(crate) fn array_from_tensor(t: &pb::TensorProto) -> Result<Array, ImportErro
         }
     };
     if data.len() != elements {
-        return fail(format!("it holds {} values where its shape needs {elements}", data.len()));
+        return fail(format!(
+            "it holds {} values where its shape needs {elements}",
+            data.len()
+        ));
     }
     if data.iter().any(|v| v.is_nan()) {
         return fail("it holds a NaN".into());
@@ -165,21 +182,44 @@ fn tensor_type(info: &pb::ValueInfoProto) -> Option<&pb::TensorType> {
 }
 
 pub(crate) fn input_dtype(info: &pb::ValueInfoProto) -> Result<Dtype, ImportError> {
-    let fail = |reason: String| ImportError::Input { input: info.name.clone(), reason };
-    let t = tensor_type(info).ok_or_else(|| fail("it is not a tensor (sequences and optionals are not supported)".into()))?;
-    dtype_of(t.elem_type).ok_or_else(|| fail(format!("its element type ({}) is not supported", dtype_name(t.elem_type))))
+    let fail = |reason: String| ImportError::Input {
+        input: info.name.clone(),
+        reason,
+    };
+    let t = tensor_type(info).ok_or_else(|| {
+        fail("it is not a tensor (sequences and optionals are not supported)".into())
+    })?;
+    dtype_of(t.elem_type).ok_or_else(|| {
+        fail(format!(
+            "its element type ({}) is not supported",
+            dtype_name(t.elem_type)
+        ))
+    })
 }
 
-pub(crate) fn input_dims(info: &pb::ValueInfoProto, given: Option<&Vec<usize>>) -> Result<Vec<usize>, ImportError> {
+pub(crate) fn input_dims(
+    info: &pb::ValueInfoProto,
+    given: Option<&Vec<usize>>,
+) -> Result<Vec<usize>, ImportError> {
     let declared = tensor_type(info).and_then(|t| t.shape.as_ref());
-    let fail = |reason: String| ImportError::Input { input: info.name.clone(), reason };
+    let fail = |reason: String| ImportError::Input {
+        input: info.name.clone(),
+        reason,
+    };
     let Some(declared) = declared else {
-        return given.cloned().ok_or_else(|| ImportError::OpenShape { input: info.name.clone(), axis: 0 });
+        return given.cloned().ok_or_else(|| ImportError::OpenShape {
+            input: info.name.clone(),
+            axis: 0,
+        });
     };
     if let Some(given) = given
         && given.len() != declared.dim.len()
     {
-        return Err(fail(format!("the given shape has {} axes, the model has {}", given.len(), declared.dim.len())));
+        return Err(fail(format!(
+            "the given shape has {} axes, the model has {}",
+            given.len(),
+            declared.dim.len()
+        )));
     }
     let mut dims = Vec::new();
     for (axis, dim) in declared.dim.iter().enumerate() {
@@ -187,25 +227,36 @@ pub(crate) fn input_dims(info: &pb::ValueInfoProto, given: Option<&Vec<usize>>) 
             Some(Dim::DimValue(n)) if n > 0 => Some(n as usize),
             Some(Dim::DimValue(0)) => return Err(fail(format!("axis {axis} has length zero"))),
             // -1 is how some exporters write an open axis.
-            Some(Dim::DimValue(n)) if n < -1 => return Err(fail(format!("axis {axis} has length {n}"))),
+            Some(Dim::DimValue(n)) if n < -1 => {
+                return Err(fail(format!("axis {axis} has length {n}")));
+            }
             _ => None,
         };
         dims.push(match (given.map(|g| g[axis]), fixed) {
             (Some(g), Some(f)) if g != f => {
-                return Err(fail(format!("axis {axis} has length {f} in the model, not {g}")));
+                return Err(fail(format!(
+                    "axis {axis} has length {f} in the model, not {g}"
+                )));
             }
             (Some(g), _) => g,
             (None, Some(f)) => f,
             // By convention the first axis is the batch: a program is about one sample.
             (None, None) if axis == 0 => 1,
-            (None, None) => return Err(ImportError::OpenShape { input: info.name.clone(), axis }),
+            (None, None) => {
+                return Err(ImportError::OpenShape {
+                    input: info.name.clone(),
+                    axis,
+                });
+            }
         });
     }
     Ok(dims)
 }
 
 pub(crate) fn check_output(info: &pb::ValueInfoProto, dtype: Dtype) -> Result<(), ImportError> {
-    let Some(t) = tensor_type(info) else { return Ok(()) };
+    let Some(t) = tensor_type(info) else {
+        return Ok(());
+    };
     if t.elem_type != 0 && dtype_of(t.elem_type) != Some(dtype) {
         return Err(ImportError::Graph(format!(
             "output `{}` is declared as another element type than {}",

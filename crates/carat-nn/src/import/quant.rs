@@ -46,16 +46,27 @@ fn centred_by(c: &mut Ctx<'_>, i: usize, z: usize) -> Result<Id, ImportError> {
 /// `saturate(round(x * scale) + zero)` in the element type of the zero point (operand `z`).
 fn requantize(c: &mut Ctx<'_>, x: Id, scale: f64, z: usize) -> Result<Id, ImportError> {
     let zero = c.constant(z)?;
-    let Some((lo, hi)) = dtype_range(zero.dtype) else { return c.refuse("has a zero point that is no integer") };
+    let Some((lo, hi)) = dtype_range(zero.dtype) else {
+        return c.refuse("has a zero point that is no integer");
+    };
     let zp = zero.data.first().copied().unwrap_or(0.0);
-    let f = Expr::X.with(B::Mul, scale).un(U::Round).with(B::Add, zp).with(B::Max, lo).with(B::Min, hi);
+    let f = Expr::X
+        .with(B::Mul, scale)
+        .un(U::Round)
+        .with(B::Add, zp)
+        .with(B::Max, lo)
+        .with(B::Min, hi);
     c.func(x, f, zero.dtype)
 }
 
 fn quantize(c: &mut Ctx<'_>) -> Outputs {
     let x = c.x(0)?;
     let scale = c.constant(1)?;
-    let zero = if c.present(2) { Some(c.constant(2)?) } else { None };
+    let zero = if c.present(2) {
+        Some(c.constant(2)?)
+    } else {
+        None
+    };
     let code = c.int("output_dtype", 0);
     let _ = (c.int("saturate", 1), c.int("precision", 0));
     if c.int("block_size", 0) != 0 {
@@ -66,16 +77,30 @@ fn quantize(c: &mut Ctx<'_>) -> Outputs {
         (None, 0) => Dtype::U8,
         (None, code) => match proto::dtype_of(code as i32) {
             Some(d) => d,
-            None => return c.refuse(format!("to {} is not supported", proto::dtype_name(code as i32))),
+            None => {
+                return c.refuse(format!(
+                    "to {} is not supported",
+                    proto::dtype_name(code as i32)
+                ));
+            }
         },
     };
-    let Some((lo, hi)) = dtype_range(dtype) else { return c.refuse("to a float format is not supported") };
+    let Some((lo, hi)) = dtype_range(dtype) else {
+        return c.refuse("to a float format is not supported");
+    };
     let table = |s: f64, z: f64| {
         // The quotient is rounded to binary32 first, as ONNX defines it.
-        let q = Expr::X.with(B::Div, s).un(U::ToFloat(Dtype::F32)).un(U::Round);
+        let q = Expr::X
+            .with(B::Div, s)
+            .un(U::ToFloat(Dtype::F32))
+            .un(U::Round);
         q.with(B::Add, z).with(B::Max, lo).with(B::Min, hi)
     };
-    let zero_at = |i: usize| zero.as_ref().map_or(0.0, |z| z.data.get(i).or(z.data.first()).copied().unwrap_or(0.0));
+    let zero_at = |i: usize| {
+        zero.as_ref().map_or(0.0, |z| {
+            z.data.get(i).or(z.data.first()).copied().unwrap_or(0.0)
+        })
+    };
     if scale.data.iter().any(|s| *s <= 0.0) {
         return c.refuse("has a scale that is not positive");
     }
@@ -111,7 +136,11 @@ fn dequantize(c: &mut Ctx<'_>) -> Outputs {
             let axis = c.axis(axis, rank)?;
             dims[axis] = a.data.len();
         }
-        c.array(Array { dims, data: a.data.clone(), dtype: a.dtype })
+        c.array(Array {
+            dims,
+            data: a.data.clone(),
+            dtype: a.dtype,
+        })
     };
     let mut d = c.retype(x, Dtype::I32)?;
     if c.present(2) {

@@ -92,7 +92,13 @@ fn absolute(c: &mut Ctx<'_>, x: Id) -> Result<Id, ImportError> {
 }
 
 fn drop_axes(c: &mut Ctx<'_>, x: Id, axes: &[usize]) -> Result<Id, ImportError> {
-    let dims: Vec<_> = c.dims(x).into_iter().enumerate().filter(|(i, _)| !axes.contains(i)).map(|(_, d)| d).collect();
+    let dims: Vec<_> = c
+        .dims(x)
+        .into_iter()
+        .enumerate()
+        .filter(|(i, _)| !axes.contains(i))
+        .map(|(_, d)| d)
+        .collect();
     c.reshape(x, &dims)
 }
 
@@ -101,9 +107,13 @@ fn product(c: &mut Ctx<'_>, x: Id, axes: &[usize], keep: bool) -> Result<Id, Imp
     for &axis in axes {
         let n = c.dims(r)[axis];
         if n > MAX_PRODUCT {
-            return c.refuse(format!("multiplies {n} elements; at most {MAX_PRODUCT} are supported"));
+            return c.refuse(format!(
+                "multiplies {n} elements; at most {MAX_PRODUCT} are supported"
+            ));
         }
-        let mut parts = (0..n).map(|i| c.slice(r, axis, i, 1, 1)).collect::<Result<Vec<_>, _>>()?;
+        let mut parts = (0..n)
+            .map(|i| c.slice(r, axis, i, 1, 1))
+            .collect::<Result<Vec<_>, _>>()?;
         let dtype = c.dtype(x);
         while parts.len() > 1 {
             let mut next = Vec::new();
@@ -129,13 +139,21 @@ fn arg(c: &mut Ctx<'_>) -> Outputs {
     let dims = c.dims(x);
     let n = dims[axis];
     if c.op() == "ArgMin" {
-        let wide = if c.dtype(x).is_float() { c.dtype(x) } else { Dtype::I64 };
+        let wide = if c.dtype(x).is_float() {
+            c.dtype(x)
+        } else {
+            Dtype::I64
+        };
         x = c.linear(&[(x, -1.0)], 0.0, wide)?;
     }
     if last {
         x = c.slice(x, axis, n - 1, -1, n)?;
     }
-    let mut r = c.add(GraphOp::Prim(Op::ArgMax { axis: axis as u8 }), vec![x], Dtype::I64)?;
+    let mut r = c.add(
+        GraphOp::Prim(Op::ArgMax { axis: axis as u8 }),
+        vec![x],
+        Dtype::I64,
+    )?;
     if last {
         r = c.linear(&[(r, -1.0)], (n - 1) as f64, Dtype::I64)?;
     }
@@ -157,7 +175,11 @@ fn cumsum(c: &mut Ctx<'_>) -> Outputs {
     let mut data = Vec::with_capacity(n * n);
     for i in 0..n {
         for j in 0..n {
-            let (i, j) = if reverse { (n - 1 - i, n - 1 - j) } else { (i, j) };
+            let (i, j) = if reverse {
+                (n - 1 - i, n - 1 - j)
+            } else {
+                (i, j)
+            };
             data.push(f64::from(u8::from(if exclusive { j < i } else { j <= i })));
         }
     }
@@ -176,12 +198,24 @@ pub(super) fn along_axis(
 ) -> Result<Id, ImportError> {
     let rank = c.rank(x);
     let n = c.dims(x)[axis];
-    let w = c.array(Array { dims: vec![m, n], data: matrix, dtype })?;
+    let w = c.array(Array {
+        dims: vec![m, n],
+        data: matrix,
+        dtype,
+    })?;
     let a: Vec<u8> = (0..rank as u8).collect();
     let mut out = a.clone();
     out[axis] = 100;
-    let spec = Contraction { a, b: vec![100, axis as u8], out };
-    c.add(GraphOp::Prim(Op::Contract { spec, l1: None }), vec![x, w], dtype)
+    let spec = Contraction {
+        a,
+        b: vec![100, axis as u8],
+        out,
+    };
+    c.add(
+        GraphOp::Prim(Op::Contract { spec, l1: None }),
+        vec![x, w],
+        dtype,
+    )
 }
 
 fn hardmax(c: &mut Ctx<'_>) -> Outputs {
@@ -195,7 +229,11 @@ fn hardmax(c: &mut Ctx<'_>) -> Outputs {
         (x, axis)
     };
     let n = c.dims(work)[axis];
-    let index = c.add(GraphOp::Prim(Op::ArgMax { axis: axis as u8 }), vec![work], Dtype::I64)?;
+    let index = c.add(
+        GraphOp::Prim(Op::ArgMax { axis: axis as u8 }),
+        vec![work],
+        Dtype::I64,
+    )?;
     let hot = c.add(GraphOp::OneHot(n), vec![index], dtype)?;
     // The new axis is last; bring it back to its place.
     let rank = c.rank(work);

@@ -78,9 +78,16 @@ fn resize(c: &mut Ctx<'_>) -> Outputs {
     let rank = dims.len();
     let upsample = c.op() == "Upsample";
     let mode = c.text("mode", "nearest");
-    let transformation =
-        if upsample || c.opset < 11 { "asymmetric".to_string() } else { c.text("coordinate_transformation_mode", "half_pixel") };
-    let rounding = if upsample || c.opset < 11 { "floor".to_string() } else { c.text("nearest_mode", "round_prefer_floor") };
+    let transformation = if upsample || c.opset < 11 {
+        "asymmetric".to_string()
+    } else {
+        c.text("coordinate_transformation_mode", "half_pixel")
+    };
+    let rounding = if upsample || c.opset < 11 {
+        "floor".to_string()
+    } else {
+        c.text("nearest_mode", "round_prefer_floor")
+    };
     let a = c.float("cubic_coeff_a", -0.75);
     let exclude = c.int("exclude_outside", 0) != 0;
     let extrapolation = c.float("extrapolation_value", 0.0);
@@ -88,7 +95,10 @@ fn resize(c: &mut Ctx<'_>) -> Outputs {
         return c.refuse("with antialias is not supported");
     }
     let axes = match c.ints("axes") {
-        Some(v) => v.iter().map(|&v| c.axis(v, rank)).collect::<Result<Vec<_>, _>>()?,
+        Some(v) => v
+            .iter()
+            .map(|&v| c.axis(v, rank))
+            .collect::<Result<Vec<_>, _>>()?,
         None => (0..rank).collect(),
     };
     let policy = c.text("keep_aspect_ratio_policy", "stretch");
@@ -105,12 +115,21 @@ fn resize(c: &mut Ctx<'_>) -> Outputs {
         };
         (None, s, None)
     } else {
-        let roi = if transformation == "tf_crop_and_resize" { operand(c, 1)? } else { None };
+        let roi = if transformation == "tf_crop_and_resize" {
+            operand(c, 1)?
+        } else {
+            None
+        };
         (roi, operand(c, 2)?, operand(c, 3)?)
     };
     let n = axes.len();
     let roi = roi.unwrap_or_else(|| [vec![0.0; n], vec![1.0; n]].concat());
-    if roi.len() != 2 * n || scales.as_ref().or(sizes.as_ref()).is_none_or(|v| v.len() != n) {
+    if roi.len() != 2 * n
+        || scales
+            .as_ref()
+            .or(sizes.as_ref())
+            .is_none_or(|v| v.len() != n)
+    {
         return c.refuse("needs one scale or size per axis");
     }
     let mut plan = Vec::new();
@@ -124,7 +143,15 @@ fn resize(c: &mut Ctx<'_>) -> Outputs {
         if !(1.0..=1e6).contains(&output) || !scale.is_finite() {
             return c.refuse(format!("makes an axis of length {output}"));
         }
-        plan.push((axis, Axis { input, output: output as usize, scale, roi: (roi[k], roi[n + k]) }));
+        plan.push((
+            axis,
+            Axis {
+                input,
+                output: output as usize,
+                scale,
+                roi: (roi[k], roi[n + k]),
+            },
+        ));
     }
     if scales.is_none() && policy != "stretch" {
         let ratios = plan.iter().map(|(_, p)| p.scale);
@@ -142,12 +169,24 @@ fn resize(c: &mut Ctx<'_>) -> Outputs {
         if p.output == p.input && p.scale == 1.0 && transformation != "tf_crop_and_resize" {
             continue;
         }
-        x = resize_axis(c, x, *axis, p, &mode, &transformation, &rounding, (a, exclude, extrapolation))?;
+        x = resize_axis(
+            c,
+            x,
+            *axis,
+            p,
+            &mode,
+            &transformation,
+            &rounding,
+            (a, exclude, extrapolation),
+        )?;
     }
     one(x)
 }
 
-#[allow(clippy::too_many_arguments, reason = "these are the operator's attributes")]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "these are the operator's attributes"
+)]
 fn resize_axis(
     c: &mut Ctx<'_>,
     x: Id,
@@ -162,19 +201,29 @@ fn resize_axis(
     let mut sources = Vec::new();
     for i in 0..p.output {
         let Some(s) = p.source(transformation, i) else {
-            return c.refuse(format!("has a coordinate mode `{transformation}` that is not supported"));
+            return c.refuse(format!(
+                "has a coordinate mode `{transformation}` that is not supported"
+            ));
         };
         sources.push(s);
     }
-    if transformation == "tf_crop_and_resize" && sources.iter().any(|&s| s < 0.0 || s > (n - 1) as f64) {
-        return c.refuse(format!("reads outside its operand (filled with {extrapolation}), which is not supported"));
+    if transformation == "tf_crop_and_resize"
+        && sources.iter().any(|&s| s < 0.0 || s > (n - 1) as f64)
+    {
+        return c.refuse(format!(
+            "reads outside its operand (filled with {extrapolation}), which is not supported"
+        ));
     }
     if mode == "nearest" {
         let index = sources
             .iter()
             .map(|&s| nearest(rounding, s).map(|v| (v as i64).clamp(0, n - 1) as usize))
             .collect::<Option<Vec<_>>>();
-        let Some(index) = index else { return c.refuse(format!("has a nearest mode `{rounding}` that is not supported")) };
+        let Some(index) = index else {
+            return c.refuse(format!(
+                "has a nearest mode `{rounding}` that is not supported"
+            ));
+        };
         return c.take(x, axis, &index);
     }
     if p.output.saturating_mul(p.input) > 1 << 24 {
@@ -187,15 +236,31 @@ fn resize_axis(
         let taps: Vec<(i64, f64)> = match mode {
             "linear" | "bilinear" => vec![(0, 1.0 - t), (1, t)],
             "cubic" => vec![
-                (-1, ((a * (t + 1.0) - 5.0 * a) * (t + 1.0) + 8.0 * a) * (t + 1.0) - 4.0 * a),
+                (
+                    -1,
+                    ((a * (t + 1.0) - 5.0 * a) * (t + 1.0) + 8.0 * a) * (t + 1.0) - 4.0 * a,
+                ),
                 (0, ((a + 2.0) * t - (a + 3.0)) * t * t + 1.0),
-                (1, ((a + 2.0) * (1.0 - t) - (a + 3.0)) * (1.0 - t) * (1.0 - t) + 1.0),
-                (2, ((a * (2.0 - t) - 5.0 * a) * (2.0 - t) + 8.0 * a) * (2.0 - t) - 4.0 * a),
+                (
+                    1,
+                    ((a + 2.0) * (1.0 - t) - (a + 3.0)) * (1.0 - t) * (1.0 - t) + 1.0,
+                ),
+                (
+                    2,
+                    ((a * (2.0 - t) - 5.0 * a) * (2.0 - t) + 8.0 * a) * (2.0 - t) - 4.0 * a,
+                ),
             ],
             other => return c.refuse(format!("has a mode `{other}` that is not supported")),
         };
         let inside = |offset: i64| (0..n).contains(&(base as i64 + offset));
-        let total: f64 = if exclude { taps.iter().filter(|(o, _)| inside(*o)).map(|(_, w)| w).sum() } else { 1.0 };
+        let total: f64 = if exclude {
+            taps.iter()
+                .filter(|(o, _)| inside(*o))
+                .map(|(_, w)| w)
+                .sum()
+        } else {
+            1.0
+        };
         for (offset, w) in taps {
             if exclude && !inside(offset) {
                 continue;

@@ -1,0 +1,100 @@
+//! The models of this repository: pinned digests, the same on any number of threads, and fidelity above the bars.
+
+use carat_nn::{
+    fidelity::{FidelityReport, measure},
+    model::{CompileRequest, Compiled, Metadata, compile_model},
+};
+use carat_program::{ConstantWidth, Range, constant_root};
+use std::path::{Path, PathBuf};
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../models")
+        .join(name)
+}
+
+fn compile(name: &str) -> Compiled {
+    let dir = folder(name);
+    let onnx = std::fs::read(dir.join(format!("{name}.onnx"))).expect("the ONNX file");
+    let metadata = std::fs::read_to_string(dir.join("model.toml")).expect("model.toml");
+    let metadata = Metadata::parse(&metadata).expect("model.toml");
+    let calibration = dir.join("calibration");
+    compile_model(&CompileRequest {
+        onnx: &onnx,
+        metadata,
+        calibration: Some(&calibration),
+        ..CompileRequest::default()
+    })
+    .expect("the model compiles")
+}
+
+/// A digest changes only when the format or the compiler changes on purpose: old receipts name old digests.
+#[test]
+fn digests_are_pinned() {
+    for (name, digest) in [
+        (
+            "digits",
+            "898f0e2c11641525b28741699159e029d430f4d8ad4e11a0b41dd48f1915d3a1",
+        ),
+        (
+            "tumor",
+            "caefeee5d5a171bea7672ef783db05c1407c549335f20643d16604a8432f00b7",
+        ),
+    ] {
+        assert_eq!(
+            compile(name).file.program.digest().to_string(),
+            digest,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn compilation_does_not_depend_on_threads() {
+    let with = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .expect("a pool");
+        pool.install(|| compile("digits").file.encode())
+    };
+    let one = with(1);
+    for threads in [2, 3, 8] {
+        assert!(with(threads) == one, "{threads} threads gave another file");
+    }
+}
+
+fn above_the_bars(name: &str, report: &FidelityReport) {
+    assert!(report.samples >= 100, "{name}: {report:?}");
+    assert!(report.top1_agreement >= 0.99, "{name}: {report:?}");
+    let drop = report.float_accuracy.expect("labels") - report.integer_accuracy.expect("labels");
+    assert!(drop <= 0.005, "{name}: {report:?}");
+}
+
+#[test]
+fn fidelity_is_above_the_bars_on_held_out_samples() {
+    for name in ["digits", "tumor"] {
+        let report =
+            measure(&compile(name).file, &folder(name).join("data")).expect("the data fits");
+        above_the_bars(name, &report);
+    }
+}
+
+/// The measurement must be able to fail: a program whose largest matrix has its sign flipped is noticed.
+#[test]
+fn fidelity_notices_a_damaged_model() {
+    let mut file = compile("tumor").file;
+    let weights = &mut file.weights.data;
+    let largest = (0..weights.len())
+        .max_by_key(|&i| weights[i].len())
+        .expect("weights");
+    weights[largest].iter_mut().for_each(|w| *w = -*w);
+    let constant = &mut file.program.constants[largest];
+    constant.range = Range::of(&weights[largest]).expect("weights");
+    constant.root = constant_root(
+        &ConstantWidth::of(constant.range).encode(&weights[largest]),
+        None,
+    );
+    let report = measure(&file, &folder("tumor").join("data")).expect("the data fits");
+    assert!(report.top1_agreement < 0.9, "{report:?}");
+}
