@@ -53,15 +53,18 @@ impl Label {
     }
 }
 
+/// Whether a character is invisible, moves text or drives a terminal: text that a stranger wrote is not shown with it.
+#[must_use]
+pub fn misleads(c: char) -> bool {
+    c.is_control()
+        || matches!(c as u32, 0xAD | 0x61C | 0x180E | 0x200B..=0x200F | 0x2028..=0x202E | 0x2060..=0x206F | 0xFEFF | 0xFFF9..=0xFFFB | 0xE0000..=0xE0FFF)
+}
+
 fn check(text: &str) -> Result<(), LabelError> {
     if text.is_empty() || text.len() > Label::MAX {
         return Err(LabelError::Length(text.len()));
     }
-    let misleads = |c: &char| {
-        c.is_control()
-            || matches!(*c as u32, 0xAD | 0x61C | 0x180E | 0x200B..=0x200F | 0x2028..=0x202E | 0x2060..=0x206F | 0xFEFF | 0xFFF9..=0xFFFB | 0xE0000..=0xE0FFF)
-    };
-    if let Some(c) = text.chars().find(misleads) {
+    if let Some(c) = text.chars().find(|c| misleads(*c)) {
         return Err(LabelError::Character(c as u32));
     }
     if text.trim() != text {
