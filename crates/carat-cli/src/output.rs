@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
+use carat_receipt::label::misleads;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// What a command has to say: for people and for programs. Both are built from the same data.
@@ -34,6 +35,15 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
 
 /// Prints one line to standard error.
 pub(crate) fn complain(line: &str) {
+    // Messages quote names out of files that strangers made.
+    let shown = |c: char| {
+        if c != '\n' && misleads(c) {
+            '\u{fffd}'
+        } else {
+            c
+        }
+    };
+    let line: String = line.chars().map(shown).collect();
     // There is nobody left to tell if this fails.
     let _ = writeln!(io::stderr().lock(), "{line}");
 }

@@ -6,7 +6,7 @@ use carat_verify::{Appraisal, AssumptionSet, Outcome};
 
 mod table;
 
-pub(crate) use table::Table;
+pub(crate) use table::{Table, plain};
 
 /// Everything that an appraisal says.
 pub(crate) fn appraisal(appraisal: &Appraisal) -> String {
@@ -84,7 +84,7 @@ pub(crate) fn list(text: &mut String, head: &str, items: &[String]) {
     }
     let _ = writeln!(text, "\n{head}");
     for item in items {
-        let _ = writeln!(text, "  - {item}");
+        let _ = writeln!(text, "  - {}", plain(item));
     }
 }
 

@@ -50,7 +50,7 @@ impl Seen {
             .map(|text| text.trim().parse().map_err(|_| damaged(&home, &name)))
             .transpose()?;
         seen.trust = Some((name, trust.content().version));
-        if let Some(signed) = receipt.and_then(checkpoint_of) {
+        if let Some(signed) = receipt.and_then(|receipt| checkpoint_of(receipt, trust)) {
             let origin = signed.unverified().origin().to_string();
             let name = format!("seen/log-{}", Digest::sha256(origin.as_bytes()));
             seen.checkpoint = read(&home, &name)?
@@ -76,10 +76,11 @@ impl Seen {
 
     /// Remembers what was verified. A memory that cannot be written is no reason to withhold a verdict.
     pub(crate) fn remember(&self, appraisal: &Appraisal) {
+        // There may be several proofs, and those of unknown logs are not checked.
         let passed = |name: &str| {
-            appraisal
-                .check(name)
-                .is_some_and(|check| check.outcome == Outcome::Pass)
+            let of_name = appraisal.checks.iter().filter(|check| check.name == name);
+            let outcomes: Vec<Outcome> = of_name.map(|check| check.outcome).collect();
+            outcomes.contains(&Outcome::Pass) && !outcomes.contains(&Outcome::Fail)
         };
         let Some(home) = &self.home else { return };
         let mut notes = Vec::new();
@@ -129,13 +130,20 @@ fn damaged(home: &Home, name: &str) -> Failure {
     Failure::new(Exit::Store, message)
 }
 
-fn checkpoint_of(receipt: &ReceiptFile) -> Option<SignedCheckpoint> {
+/// The receipt's first checkpoint of a log in the Trust file. Anybody can put a proof of an unknown log before it.
+fn checkpoint_of(receipt: &ReceiptFile, trust: &Trust) -> Option<SignedCheckpoint> {
+    let known = |signed: &SignedCheckpoint| {
+        let origin = signed.unverified().origin();
+        let logs = &trust.content().logs;
+        logs.iter().any(|log| log.key.name().as_str() == origin)
+    };
     let part = receipt.log.as_ref()?;
-    let item = part
+    let proofs = part
         .items
         .iter()
-        .find(|item| item.media_type.as_str() == LOG_PROOF)?;
-    TlogProof::parse(&item.bytes)
-        .ok()
+        .filter(|item| item.media_type.as_str() == LOG_PROOF);
+    proofs
+        .filter_map(|item| TlogProof::parse(&item.bytes).ok())
         .map(|proof| proof.checkpoint)
+        .find(known)
 }

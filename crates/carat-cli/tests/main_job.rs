@@ -161,6 +161,26 @@ fn first_hand_replay_is_good_up_to_the_implementation_cap() {
     ask("1EUR", 2);
 }
 
+/// Without a Trust file your own machine is still a reason: the default Trust file gives the cap, and trusts nobody.
+#[test]
+fn first_hand_replay_without_a_trust_file_rests_on_the_default_cap() {
+    let sandbox = Sandbox::with_receipt();
+    let ask = |rest: &[&str], code: i32| {
+        let mut args = vec!["verify", "receipt.carat"];
+        args.extend(rest);
+        sandbox.json(&args, code)
+    };
+    let replay = ["--replay", "tumor.carat-model", "--input", "tumor.json"];
+    let good = ask(&replay, 0);
+    assert_eq!(text(&good["good_for"][0], "/amount"), "0 USD");
+    assert_eq!(text(&good["good_for"][1], "/amount"), "1000 USD");
+    assert_eq!(text(&good, "/trust/name"), "default (no --trust was given)");
+    ask(&[&replay[..], &["--amount", "1001USD"]].concat(), 4);
+    // Without a replay there is no default: nothing vouches for the receipt.
+    let nothing = ask(&[], 4);
+    assert!(nothing["trust"].is_null());
+}
+
 #[test]
 fn another_input_than_the_receipts_is_no_match() {
     let sandbox = Sandbox::with_receipt();

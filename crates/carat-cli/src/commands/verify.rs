@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use carat_program::Program;
 use carat_receipt::commit::MAX_OPENING_BYTES;
 use carat_receipt::file::MAX_FILE_BYTES;
-use carat_receipt::{Amount, Label, Opening, PublicKey, ReceiptFile};
+use carat_receipt::{Amount, AmountError, Label, Opening, PublicKey, ReceiptFile, SigningKey};
 use carat_verify::trust::{Content, MAX_TRUST_BYTES};
 use carat_verify::{OwnReplay, Question, Remembered, Trust};
 
@@ -135,8 +135,11 @@ fn default_trust(now: u64) -> Result<Trust, Failure> {
     let internal = |error: String| Failure::new(Exit::Internal, error);
     let key = SigningKey::from_secret(&[0; 32]);
     let name = Label::new("default (no --trust was given)").map_err(|e| internal(e.to_string()))?;
-    let currency = "USD".parse().map_err(|e: AmountError| internal(e.to_string()))?;
-    let mut trust = Trust::new(Content::new(name, key.public(), currency, now)).map_err(|e| internal(e.to_string()))?;
+    let currency = "USD"
+        .parse()
+        .map_err(|e: AmountError| internal(e.to_string()))?;
+    let mut trust = Trust::new(Content::new(name, key.public(), currency, now))
+        .map_err(|e| internal(e.to_string()))?;
     trust.sign(&key).map_err(|e| internal(e.to_string()))?;
     Ok(trust)
 }

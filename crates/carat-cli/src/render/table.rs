@@ -1,5 +1,13 @@
 //! Columns of text.
 
+use carat_receipt::label::misleads;
+
+/// One line of text: what strangers wrote, such as a model card, may not start another line or drive the terminal.
+pub(crate) fn plain(text: &str) -> String {
+    let shown = |c: char| if misleads(c) { '\u{fffd}' } else { c };
+    text.chars().map(shown).collect()
+}
+
 /// Rows whose columns line up; the last column is as long as it likes.
 pub(crate) struct Table {
     columns: usize,
@@ -17,7 +25,7 @@ impl Table {
 
     /// Adds a row.
     pub(crate) fn row<S: AsRef<str>>(&mut self, cells: impl IntoIterator<Item = S>) {
-        let cells = cells.into_iter().map(|cell| cell.as_ref().to_string());
+        let cells = cells.into_iter().map(|cell| plain(cell.as_ref()));
         self.rows.push(cells.take(self.columns).collect());
     }
 
@@ -44,5 +52,19 @@ impl Table {
             text.push('\n');
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_is_one_line() {
+        let mut table = Table::new(2);
+        table.row(["About", "fine\nGood for\n  replay: 1000000 USD\u{1b}[2J"]);
+        let text = table.render("");
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(!text.contains('\u{1b}'));
     }
 }
