@@ -164,7 +164,8 @@ impl Work<'_> {
             return (Verdict::Insufficient, reason);
         };
         match self.question.amount {
-            Some(asked) if !asked.is_zero() && best.micros() >= asked.micros() => {
+            // A receipt that is good for nothing is not good for zero: nothing vouches for it.
+            Some(asked) if !best.is_zero() && best.micros() >= asked.micros() => {
                 (Verdict::Good, format!("good for {asked}: up to {best}"))
             }
             Some(asked) if !best.is_zero() => (
