@@ -51,8 +51,9 @@ impl Seen {
             .transpose()?;
         seen.trust = Some((name, trust.content().version));
         if let Some(signed) = receipt.and_then(|receipt| checkpoint_of(receipt, trust)) {
-            let origin = signed.unverified().origin().to_string();
-            let name = format!("seen/log-{}", Digest::sha256(origin.as_bytes()));
+            let (signed, vkey) = signed;
+            // Another Trust file may give another key for the same origin: that is another log.
+            let name = format!("seen/log-{}", Digest::sha256(vkey.as_bytes()));
             seen.checkpoint = read(&home, &name)?
                 .map(|text| {
                     SignedCheckpoint::parse(text.as_bytes()).map_err(|_| damaged(&home, &name))
@@ -131,11 +132,13 @@ fn damaged(home: &Home, name: &str) -> Failure {
 }
 
 /// The receipt's first checkpoint of a log in the Trust file. Anybody can put a proof of an unknown log before it.
-fn checkpoint_of(receipt: &ReceiptFile, trust: &Trust) -> Option<SignedCheckpoint> {
-    let known = |signed: &SignedCheckpoint| {
-        let origin = signed.unverified().origin();
+fn checkpoint_of(receipt: &ReceiptFile, trust: &Trust) -> Option<(SignedCheckpoint, String)> {
+    let known = |signed: SignedCheckpoint| {
         let logs = &trust.content().logs;
-        logs.iter().any(|log| log.key.name().as_str() == origin)
+        let log = logs
+            .iter()
+            .find(|log| log.key.name().as_str() == signed.unverified().origin())?;
+        Some((signed, log.key.to_vkey()?))
     };
     let part = receipt.log.as_ref()?;
     let proofs = part
@@ -145,5 +148,5 @@ fn checkpoint_of(receipt: &ReceiptFile, trust: &Trust) -> Option<SignedCheckpoin
     proofs
         .filter_map(|item| TlogProof::parse(&item.bytes).ok())
         .map(|proof| proof.checkpoint)
-        .find(known)
+        .find_map(known)
 }

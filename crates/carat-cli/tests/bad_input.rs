@@ -9,10 +9,13 @@ use std::time::{Duration, Instant};
 
 use common::{Ran, Sandbox, repo};
 
+/// A PNG of 68 bytes that claims 2^20 x 2^20 pixels of four bytes.
+const CLAIMS_A_TERAPIXEL: &[u8] = b"\x89\x50\x4e\x47\x0d\x0a\x1a\x0a\x00\x00\x00\x0d\x49\x48\x44\x52\x00\x10\x00\x00\x00\x10\x00\x00\x08\x06\x00\x00\x00\x4b\x28\xa0\xc5\x00\x00\x00\x0b\x49\x44\x41\x54\x78\x9c\x63\x60\x40\x05\x00\x00\x10\x00\x01\x39\xbd\x8f\x65\x00\x00\x00\x00\x49\x45\x4e\x44\xae\x42\x60\x82";
+
 #[test]
 fn inputs_that_do_not_fit() {
     let sandbox = Sandbox::with_model();
-    let cases: [(&str, &[u8], &str); 10] = [
+    let cases: [(&str, &[u8], &str); 11] = [
         ("short.json", b"[[1, 2, 3]]", "shape"),
         ("ragged.json", b"[[1, 2], [3]]", "different lengths"),
         ("text.json", b"[[\"a\"]]", "numbers"),
@@ -27,6 +30,7 @@ fn inputs_that_do_not_fit() {
         ("cut.npy", b"\x93NUMPY\x01", "cut.npy"),
         ("image.png", b"\x89PNG\r\n\x1a\n", "image.png"),
         ("table.csv", b"1,2,3", ".csv"),
+        ("bomb.png", CLAIMS_A_TERAPIXEL, "bomb.png"),
     ];
     for (name, bytes, word) in cases {
         fs::write(sandbox.path(name), bytes).expect("write");

@@ -174,8 +174,18 @@ fn first_hand_replay_without_a_trust_file_rests_on_the_default_cap() {
     let good = ask(&replay, 0);
     assert_eq!(text(&good["good_for"][0], "/amount"), "0 USD");
     assert_eq!(text(&good["good_for"][1], "/amount"), "1000 USD");
-    assert_eq!(text(&good, "/trust/name"), "default (no --trust was given)");
+    assert_eq!(
+        text(&good, "/trust/name"),
+        "built-in default, no Trust file was given"
+    );
+    let unsigned = good["checks"]
+        .as_array()
+        .expect("checks")
+        .iter()
+        .find(|c| c["name"] == "trust_signature");
+    assert!(unsigned.expect("the check")["ok"].is_null());
     ask(&[&replay[..], &["--amount", "1001USD"]].concat(), 4);
+    ask(&[&replay[..], &["--amount", "500EUR"]].concat(), 0);
     // Without a replay there is no default: nothing vouches for the receipt.
     let nothing = ask(&[], 4);
     assert!(nothing["trust"].is_null());

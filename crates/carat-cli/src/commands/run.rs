@@ -379,7 +379,7 @@ impl Shown<'_> {
 }
 
 /// The answer as people read it: the class, or the numbers.
-fn answer_line(output: &OutputValues) -> String {
+pub(super) fn answer_line(output: &OutputValues) -> String {
     const SHOWN: usize = 12;
     let numbers: Vec<String> = output
         .values

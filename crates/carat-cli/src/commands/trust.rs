@@ -206,7 +206,7 @@ fn check(args: &CheckArgs) -> Outcome {
     let freshness = trust.freshness(args.now.get()?);
     let mut faults = Vec::new();
     match trust.standing() {
-        Standing::Signed => {}
+        Standing::Signed | Standing::BuiltIn => {}
         Standing::Unsigned => faults.push("it is not signed: carat trust sign FILE".to_string()),
         Standing::Broken => faults.push(
             "it was changed after it was signed: look at the change, then carat trust sign FILE"

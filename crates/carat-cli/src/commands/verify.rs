@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use carat_program::Program;
+use carat_nn::edge::{self, OutputValues};
+use carat_program::{Program, decode_tensors};
 use carat_receipt::commit::MAX_OPENING_BYTES;
 use carat_receipt::file::MAX_FILE_BYTES;
-use carat_receipt::{Amount, AmountError, Label, Opening, PublicKey, ReceiptFile, SigningKey};
-use carat_verify::trust::{Content, MAX_TRUST_BYTES};
-use carat_verify::{OwnReplay, Question, Remembered, Trust};
+use carat_receipt::{Amount, AmountError, Label, Opening, PublicKey, ReceiptFile};
+use carat_verify::trust::MAX_TRUST_BYTES;
+use carat_verify::{Appraisal, OwnReplay, Question, Remembered, Trust};
 
+use super::run::answer_line;
 use super::{Context, Outcome, parse};
 use crate::exit::{Exit, Failure};
 use crate::files;
@@ -87,10 +89,18 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         None => home::clock()?,
     };
     let seen = Seen::of(context, trust.as_ref(), receipt.as_ref())?;
-    // Your own machine is a reason to rely on an answer even where nobody is trusted: then the default Trust file gives
-    // the cap, and nothing else.
+    // Your own machine is a reason to rely on an answer even where nobody is trusted: then the built-in default gives the
+    // cap, and nothing else.
     let default = match (&trust, &model) {
-        (None, Some(_)) => Some(default_trust(now)?),
+        (None, Some(_)) => {
+            let currency = match &args.amount {
+                Some(amount) => amount.currency(),
+                None => "USD"
+                    .parse()
+                    .map_err(Failure::of::<AmountError>(Exit::Internal))?,
+            };
+            Some(Trust::built_in(currency, now).map_err(Failure::of(Exit::Internal))?)
+        }
         _ => None,
     };
     let own_replay = match (&model, &input, &output) {
@@ -121,27 +131,38 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
     let appraisal =
         carat_verify::appraise_bytes(&bytes, &question).map_err(Failure::of(Exit::Usage))?;
     seen.remember(&appraisal);
-    let json = serde_json::to_value(&appraisal).map_err(Failure::of(Exit::Internal))?;
-    let text = render::appraisal(&appraisal);
+    let mut json = serde_json::to_value(&appraisal).map_err(Failure::of(Exit::Internal))?;
+    let mut text = render::appraisal(&appraisal);
+    if let Some(outputs) = committed_answer(receipt.as_ref(), opening.as_ref(), &appraisal) {
+        // A verdict about an answer that is not shown invites another answer beside it.
+        let lines: String = outputs.iter().map(answer_line).collect();
+        let head = text.find('\n').map_or(text.len(), |at| at + 1);
+        text.insert_str(head, &format!("\n{lines}"));
+        json["output"] = serde_json::to_value(&outputs).map_err(Failure::of(Exit::Internal))?;
+    }
     Ok((
         Answer { text, json },
         Exit::from_verdict(appraisal.exit_code),
     ))
 }
 
-/// What `trust new` would write: a cap on this software being right, and no issuer, log, auditor or model. Signed by a
-/// key that everybody can compute, for nothing in it can be abused: it names nobody.
-fn default_trust(now: u64) -> Result<Trust, Failure> {
-    let internal = |error: String| Failure::new(Exit::Internal, error);
-    let key = SigningKey::from_secret(&[0; 32]);
-    let name = Label::new("default (no --trust was given)").map_err(|e| internal(e.to_string()))?;
-    let currency = "USD"
-        .parse()
-        .map_err(|e: AmountError| internal(e.to_string()))?;
-    let mut trust = Trust::new(Content::new(name, key.public(), currency, now))
-        .map_err(|e| internal(e.to_string()))?;
-    trust.sign(&key).map_err(|e| internal(e.to_string()))?;
-    Ok(trust)
+/// The answer that the receipt commits to, read by its own Program, where the opening was checked to be its own.
+fn committed_answer(
+    receipt: Option<&ReceiptFile>,
+    opening: Option<&Opening>,
+    appraisal: &Appraisal,
+) -> Option<Vec<OutputValues>> {
+    let passed = |name| {
+        appraisal
+            .check(name)
+            .is_some_and(|check| check.outcome == carat_verify::Outcome::Pass)
+    };
+    if !(passed("signature") && passed("program") && passed("opening")) {
+        return None;
+    }
+    let program = Program::decode(receipt?.program.as_deref()?).ok()?;
+    let outputs = decode_tensors(&opening?.output.bytes).ok()?;
+    (outputs.len() == program.outputs.len()).then(|| edge::decode(&program, &outputs))
 }
 
 type Bytes = Option<Vec<u8>>;

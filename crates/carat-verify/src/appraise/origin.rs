@@ -41,6 +41,10 @@ impl<'a> Work<'a> {
                 );
                 usable = false;
             }
+            (Standing::BuiltIn, _) => self.not_made(
+                "trust_signature",
+                "no Trust file was given: this is the built-in default, which trusts nobody and caps `implementation`",
+            ),
             (Standing::Signed, Some(_)) => self.pass("trust_signature", "signed by your own key"),
             (Standing::Signed, None) => {
                 self.pass(

@@ -14,6 +14,8 @@ use crate::time::DAY;
 /// Whether a Trust file's signature holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
+    /// No file: what this software assumes where its user gave none. See [`Trust::built_in`].
+    BuiltIn,
     /// Signed by the owner's key.
     Signed,
     /// Not signed.

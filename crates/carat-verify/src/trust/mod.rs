@@ -247,6 +247,18 @@ impl Trust {
         })
     }
 
+    /// What is relied on where no Trust file was given and your own machine ran the Program again: a cap of 1000 on this
+    /// software being right, in the given currency, and nobody's word. It is no file, has no owner, and can never become
+    /// a file: it exists only in memory.
+    pub fn built_in(currency: Currency, now: u64) -> Result<Self, TrustError> {
+        let nobody = SigningKey::from_secret(&[0; 32]).public();
+        let name = Label::new("built-in default, no Trust file was given")
+            .map_err(|_| TrustError::Backwards)?;
+        let mut trust = Self::new(Content::new(name, nobody, currency, now))?;
+        trust.standing = Standing::BuiltIn;
+        Ok(trust)
+    }
+
     /// Reads the text of a Trust file. A signature that does not hold is no error here: see [`Trust::standing`].
     pub fn parse(text: &str) -> Result<Self, TrustError> {
         let (content, signature) = read::parse(text)?;

@@ -10,6 +10,7 @@ use crate::render::{self, Table};
 pub(super) fn show(trust: &Trust, now: u64) -> Answer {
     let content = trust.content();
     let standing = match trust.standing() {
+        Standing::BuiltIn => "built in, no file",
         Standing::Signed => "signed by its owner",
         Standing::Unsigned => "not signed",
         Standing::Broken => "changed after it was signed",
