@@ -265,6 +265,11 @@ pub struct Label {
     pub name: String,
 }
 
+/// Place of the largest element, the lowest on ties: how a classifier's answer is read, wherever it is read.
+pub(crate) fn arg_max<T: PartialOrd>(values: &[T]) -> usize {
+    (1..values.len()).fold(0, |best, i| if values[i] > values[best] { i } else { best })
+}
+
 /// Decodes all outputs, in program order. Exact: a power of two scales each integer.
 #[must_use]
 pub fn decode(program: &Program, outputs: &[Tensor]) -> Vec<OutputValues> {
@@ -279,7 +284,7 @@ pub fn decode(program: &Program, outputs: &[Tensor]) -> Vec<OutputValues> {
             };
             let q = tensor.data();
             let label = (!spec.labels.is_empty() && q.len() == spec.labels.len()).then(|| {
-                let index = (1..q.len()).fold(0, |best, i| if q[i] > q[best] { i } else { best });
+                let index = arg_max(q);
                 Label {
                     index,
                     name: spec.labels[index].clone(),

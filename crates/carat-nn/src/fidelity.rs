@@ -94,7 +94,6 @@ pub fn measure(model: &ModelFile, dir: &Path) -> Result<FidelityReport, Fidelity
         ));
     }
     let executable = Executable::new(program, &model.weights, Options::default())?;
-    let arg_max = |v: &[f64]| (1..v.len()).fold(0, |best, i| if v[i] > v[best] { i } else { best });
     let mut report = FidelityReport {
         samples: count,
         reference: reference_name(dir),
@@ -124,7 +123,7 @@ pub fn measure(model: &ModelFile, dir: &Path) -> Result<FidelityReport, Fidelity
         if a > 0.0 && b > 0.0 {
             report.min_cosine = report.min_cosine.min(dot / libm::sqrt(a * b));
         }
-        let (g, w) = (arg_max(&got), arg_max(want));
+        let (g, w) = (edge::arg_max(&got), edge::arg_max(want));
         if g == w {
             same += 1;
         } else if report.disagreements.len() < 20 {

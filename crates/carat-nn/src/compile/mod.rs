@@ -10,6 +10,7 @@ mod scale;
 
 use crate::{
     calibrate::{Calibration, calibrate},
+    edge,
     exec::{Executable, Options},
     graph::{EvalError, Graph, GraphError, GraphOp, Id, dtype_range, simplify},
 };
@@ -291,13 +292,13 @@ fn measure(
         .par_iter()
         .zip(&calibration.outputs)
         .map(|(inputs, expected)| {
-            let tensors = crate::edge::encode(program, inputs).map_err(|e| fail(e.to_string()))?;
+            let tensors = edge::encode(program, inputs).map_err(|e| fail(e.to_string()))?;
             let got = executable.run(&tensors).map_err(|e| fail(e.to_string()))?;
             let same = got
                 .iter()
                 .zip(expected)
                 .next()
-                .is_none_or(|(g, w)| arg_max(g.data()) == arg_max(w));
+                .is_none_or(|(g, w)| edge::arg_max(g.data()) == edge::arg_max(w));
             let worst = program
                 .outputs
                 .iter()
@@ -328,11 +329,6 @@ fn measure(
         }
     }
     Ok((worst, agreed as f64 / samples.len() as f64))
-}
-
-/// Place of the largest element, the first on ties.
-fn arg_max<T: PartialOrd>(values: &[T]) -> usize {
-    (1..values.len()).fold(0, |best, i| if values[i] > values[best] { i } else { best })
 }
 
 struct Compiler<'a> {
