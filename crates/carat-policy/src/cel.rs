@@ -1,0 +1,1 @@
+//! A small typed subset of CEL: expressions over request facts.

@@ -1,0 +1,1 @@
+//! What can be bought here, at what cost: rungs, auditors, bonds, calibration records.

@@ -1,0 +1,1 @@
+//! The rules inverted: the largest amount that evidence supports, per set of assumptions.

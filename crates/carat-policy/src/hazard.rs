@@ -1,0 +1,1 @@
+//! From an audit probability to a hazard: detection power, colluding auditors, predictable coins.

@@ -1,0 +1,1 @@
+//! Gains, bonds and prices: exact integers with a stated direction of rounding.

@@ -1,0 +1,1 @@
+//! A plan, or a refusal, with its reasons.

@@ -1,0 +1,1 @@
+//! The cheapest sufficient verification for a consequence in an environment.

@@ -1,0 +1,1 @@
+//! The policy file: TOML with CEL expressions.

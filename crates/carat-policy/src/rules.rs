@@ -1,0 +1,1 @@
+//! The rules T1 to T8, each as a small function with its assumptions and source.

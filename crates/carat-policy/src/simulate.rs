@@ -1,0 +1,1 @@
+//! Adversaries against auditing: what cheating pays, and what checking costs.
