@@ -1,0 +1,206 @@
+//! The record of a verification: claims read, checks made, and the first reason to reject.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Serialize, Serializer};
+
+use crate::verdict::Facts;
+use crate::{Attested, Claims, Kind, PlatformId, Policy, Reason, Rejected, Value};
+
+/// One check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// Its name, stable for scripts.
+    pub name: &'static str,
+    /// Its outcome; in JSON `true`, `false`, or `null` where it was not made.
+    #[serde(rename = "ok")]
+    pub outcome: Outcome,
+    /// Why.
+    pub reason: String,
+}
+
+/// The outcome of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It held.
+    Pass,
+    /// It did not hold: the evidence is rejected.
+    Fail,
+    /// It was not asked for, or what it needs was not given. It never helps evidence.
+    NotMade,
+}
+
+impl Serialize for Outcome {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Pass => serializer.serialize_bool(true),
+            Self::Fail => serializer.serialize_bool(false),
+            Self::NotMade => serializer.serialize_none(),
+        }
+    }
+}
+
+/// Collects what a verifier finds. [`Checks::conclude`] is the only way to an [`Attested`], and refuses if any check
+/// failed; so a verifier can go on after a failure and name every reason, and cannot forget one.
+#[derive(Debug)]
+pub struct Checks {
+    kind: Kind,
+    claims: Claims,
+    checks: Vec<Check>,
+    first: Option<(Reason, String)>,
+}
+
+impl Checks {
+    /// Starts a record.
+    pub const fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            claims: Claims::new(),
+            checks: Vec::new(),
+            first: None,
+        }
+    }
+
+    /// Records what the evidence says.
+    pub fn claim(&mut self, name: &str, value: impl Into<Value>) {
+        self.claims.put(name, value);
+    }
+
+    /// The claims so far.
+    pub const fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// Records a check that held.
+    pub fn pass(&mut self, name: &'static str, reason: impl Into<String>) {
+        self.push(name, Outcome::Pass, reason.into());
+    }
+
+    /// Records a check that was not made.
+    pub fn not_made(&mut self, name: &'static str, reason: impl Into<String>) {
+        self.push(name, Outcome::NotMade, reason.into());
+    }
+
+    /// Records a check that did not hold, and lets the verifier go on to name further reasons. The evidence is rejected.
+    pub fn fail(&mut self, code: Reason, name: &'static str, reason: impl Into<String>) {
+        let reason = reason.into();
+        if self.first.is_none() {
+            self.first = Some((code, reason.clone()));
+        }
+        self.push(name, Outcome::Fail, reason);
+    }
+
+    /// Records a check that holds or fails.
+    pub fn require(
+        &mut self,
+        holds: bool,
+        code: Reason,
+        name: &'static str,
+        pass: impl Into<String>,
+        fail: impl FnOnce() -> String,
+    ) {
+        if holds {
+            self.pass(name, pass)
+        } else {
+            self.fail(code, name, fail())
+        }
+    }
+
+    /// Records a failure after which nothing more can be said.
+    pub fn stop(mut self, code: Reason, name: &'static str, reason: impl Into<String>) -> Rejected {
+        self.fail(code, name, reason);
+        let (reason, message) = match self.first {
+            Some(first) => first,
+            // `fail` has just set it.
+            None => (code, String::new()),
+        };
+        Rejected {
+            kind: self.kind,
+            reason,
+            message,
+            claims: self.claims,
+            checks: self.checks,
+        }
+    }
+
+    /// Checks a machine's names against the policy's deny and allow lists.
+    pub fn platforms(&mut self, policy: &Policy, ids: &[PlatformId]) {
+        let denied = ids
+            .iter()
+            .find(|id| policy.deny_platforms.iter().any(|entry| entry.matches(id)));
+        match denied {
+            Some(id) => self.fail(
+                Reason::PlatformDenied,
+                "platform_denied",
+                alloc::format!("the policy refuses {id}"),
+            ),
+            None => self.pass(
+                "platform_denied",
+                alloc::format!(
+                    "none of its names is among the {} refused",
+                    policy.deny_platforms.len()
+                ),
+            ),
+        }
+        if policy.allow_platforms.is_empty() {
+            return self.not_made(
+                "platform_allowed",
+                "the policy names no machines, so any is accepted",
+            );
+        }
+        let allowed = ids
+            .iter()
+            .any(|id| policy.allow_platforms.iter().any(|entry| entry.matches(id)));
+        self.require(
+            allowed,
+            Reason::PlatformNotAllowed,
+            "platform_allowed",
+            "the policy names this machine",
+            || "the policy names the machines that it accepts, and this is none of them".into(),
+        );
+    }
+
+    /// The result: accepted only if no check failed and some passed.
+    pub fn conclude(self, facts: Facts, still_trusted: Vec<String>) -> Result<Attested, Rejected> {
+        match self.reject() {
+            Ok(rejected) => Err(rejected),
+            Err(this)
+                if this
+                    .checks
+                    .iter()
+                    .any(|check| check.outcome == Outcome::Pass) =>
+            {
+                Ok(Attested::new(
+                    this.kind,
+                    this.claims,
+                    this.checks,
+                    facts,
+                    still_trusted,
+                ))
+            }
+            Err(this) => Err(this.stop(Reason::Malformed, "evidence", "nothing was checked")),
+        }
+    }
+
+    fn reject(self) -> Result<Rejected, Self> {
+        match self.first {
+            Some((reason, message)) => Ok(Rejected {
+                kind: self.kind,
+                reason,
+                message,
+                claims: self.claims,
+                checks: self.checks,
+            }),
+            None => Err(self),
+        }
+    }
+
+    fn push(&mut self, name: &'static str, outcome: Outcome, reason: String) {
+        self.checks.push(Check {
+            name,
+            outcome,
+            reason,
+        });
+    }
+}

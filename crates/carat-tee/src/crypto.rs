@@ -1,0 +1,1 @@
+//! Signatures of vendors: ECDSA on P-256 and P-384, RSA.

@@ -1,0 +1,1 @@
+//! Strict DER, as much as certificates need.

@@ -1,0 +1,1 @@
+//! Certificates (RFC 5280) as vendors make them.
