@@ -1,0 +1,215 @@
+//! The Fiat-Shamir transcript, and the two ends of a proof: [`Sink`] for the prover, [`Source`] for the verifier.
+//!
+//! Every message of the prover passes through one sink, which absorbs it before anything else can be drawn; the
+//! verifier's source absorbs exactly what it reads. Neither knows shapes: the caller says how much comes next, from the
+//! Program, so a proof is a plain sequence of values without lengths of its own.
+
+use crate::{
+    Error,
+    field::{DEGREE, E, E_BYTES, F, F_BYTES, read_f, write},
+};
+use alloc::vec::Vec;
+use p3_blake3::Blake3;
+use p3_challenger::{CanObserve, CanSample, HashChallenger, SerializingChallenger32};
+use p3_field::BasedVectorSpace;
+
+/// The hash chain under the transcript: BLAKE3 over everything absorbed since the last draw, chained.
+pub type Challenger = SerializingChallenger32<F, HashChallenger<u8, Blake3, 32>>;
+
+/// A transcript. Challenges depend on everything absorbed before them, with the label under which it was absorbed.
+#[derive(Clone, Debug)]
+pub struct Transcript {
+    challenger: Challenger,
+}
+
+impl Transcript {
+    /// A transcript for one protocol, named by `domain`.
+    #[must_use]
+    pub fn new(domain: &str) -> Self {
+        let mut t = Self {
+            challenger: Challenger::from_hasher(Vec::new(), Blake3 {}),
+        };
+        t.bytes("protocol", domain.as_bytes());
+        t
+    }
+
+    /// Absorbs bytes: label length, label, data length (8 bytes, little-endian), data.
+    pub fn bytes(&mut self, label: &str, data: &[u8]) {
+        let mut framed = Vec::with_capacity(label.len() + data.len() + 9);
+        framed.push(label.len() as u8);
+        framed.extend_from_slice(label.as_bytes());
+        framed.extend_from_slice(&(data.len() as u64).to_le_bytes());
+        framed.extend_from_slice(data);
+        for byte in framed {
+            self.challenger.observe_byte(byte);
+        }
+    }
+
+    /// Absorbs elements in their wire form.
+    pub fn elements(&mut self, label: &str, elements: &[E]) {
+        let mut bytes = Vec::with_capacity(elements.len() * E_BYTES);
+        write(elements, &mut bytes);
+        self.bytes(label, &bytes);
+    }
+
+    /// Draws an element of [`E`], uniform.
+    pub fn challenge(&mut self) -> E {
+        self.challenger.sample()
+    }
+
+    /// Draws `n` elements.
+    pub fn point(&mut self, n: usize) -> Vec<E> {
+        (0..n).map(|_| self.challenge()).collect()
+    }
+
+    /// The hash chain itself, for the polynomial commitment, which frames its own messages.
+    pub fn challenger(&mut self) -> &mut Challenger {
+        &mut self.challenger
+    }
+}
+
+/// Bytes enter the chain as they are.
+trait ObserveByte {
+    fn observe_byte(&mut self, byte: u8);
+}
+
+impl ObserveByte for Challenger {
+    fn observe_byte(&mut self, byte: u8) {
+        // The chain takes bytes through digests of any length; one byte at a time keeps the framing ours.
+        let digest: p3_symmetric::Hash<F, u8, 1> = [byte].into();
+        self.observe(digest);
+    }
+}
+
+/// Where every message of the prover goes.
+#[derive(Debug)]
+pub struct Sink {
+    /// The transcript.
+    pub transcript: Transcript,
+    proof: Vec<u8>,
+}
+
+impl Sink {
+    /// A sink that starts from a transcript which holds the statement.
+    #[must_use]
+    pub fn new(transcript: Transcript) -> Self {
+        Self {
+            transcript,
+            proof: Vec::new(),
+        }
+    }
+
+    /// Sends field elements.
+    pub fn send(&mut self, label: &str, elements: &[E]) {
+        self.transcript.elements(label, elements);
+        write(elements, &mut self.proof);
+    }
+
+    /// Sends bytes, such as a root.
+    pub fn send_bytes(&mut self, label: &str, data: &[u8]) {
+        self.transcript.bytes(label, data);
+        self.proof.extend_from_slice(data);
+    }
+
+    /// Appends bytes that the polynomial commitment has already absorbed in its own framing.
+    pub fn append(&mut self, data: &[u8]) {
+        self.proof.extend_from_slice(data);
+    }
+
+    /// The proof.
+    #[must_use]
+    pub fn finish(self) -> Vec<u8> {
+        self.proof
+    }
+}
+
+/// Where the verifier reads the prover's messages from.
+#[derive(Debug)]
+pub struct Source<'a> {
+    /// The transcript.
+    pub transcript: Transcript,
+    rest: &'a [u8],
+}
+
+impl<'a> Source<'a> {
+    /// A source over a whole proof.
+    #[must_use]
+    pub fn new(transcript: Transcript, proof: &'a [u8]) -> Self {
+        Self {
+            transcript,
+            rest: proof,
+        }
+    }
+
+    /// The next bytes, not absorbed.
+    ///
+    /// # Errors
+    /// [`Error::Truncated`].
+    pub fn take(&mut self, n: usize) -> Result<&'a [u8], Error> {
+        let (head, rest) = self.rest.split_at_checked(n).ok_or(Error::Truncated)?;
+        self.rest = rest;
+        Ok(head)
+    }
+
+    /// The next base field elements, not absorbed.
+    ///
+    /// # Errors
+    /// [`Error::Truncated`], [`Error::NotCanonical`].
+    pub fn take_f(&mut self, n: usize) -> Result<Vec<F>, Error> {
+        let bytes = self.take(n.checked_mul(F_BYTES).ok_or(Error::Truncated)?)?;
+        bytes
+            .chunks_exact(F_BYTES)
+            .map(|b| read_f([b[0], b[1], b[2], b[3]]).ok_or(Error::NotCanonical))
+            .collect()
+    }
+
+    /// The next elements, not absorbed.
+    ///
+    /// # Errors
+    /// [`Error::Truncated`], [`Error::NotCanonical`].
+    pub fn take_e(&mut self, n: usize) -> Result<Vec<E>, Error> {
+        let flat = self.take_f(n.checked_mul(DEGREE).ok_or(Error::Truncated)?)?;
+        Ok(flat
+            .chunks_exact(DEGREE)
+            .map(|c| E::from_basis_coefficients_fn(|i| c[i]))
+            .collect())
+    }
+
+    /// The next elements, absorbed.
+    ///
+    /// # Errors
+    /// [`Error::Truncated`], [`Error::NotCanonical`].
+    pub fn receive(&mut self, label: &str, n: usize) -> Result<Vec<E>, Error> {
+        let elements = self.take_e(n)?;
+        self.transcript.elements(label, &elements);
+        Ok(elements)
+    }
+
+    /// The next bytes, absorbed.
+    ///
+    /// # Errors
+    /// [`Error::Truncated`].
+    pub fn receive_bytes(&mut self, label: &str, n: usize) -> Result<&'a [u8], Error> {
+        let data = self.take(n)?;
+        self.transcript.bytes(label, data);
+        Ok(data)
+    }
+
+    /// Bytes left to read.
+    #[must_use]
+    pub fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// Ends the proof.
+    ///
+    /// # Errors
+    /// [`Error::Trailing`] if anything is left.
+    pub fn finish(self) -> Result<(), Error> {
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Trailing)
+        }
+    }
+}
