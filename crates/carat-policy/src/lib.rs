@@ -17,6 +17,7 @@ pub mod certificate;
 pub mod consequence;
 pub mod draw;
 pub mod environment;
+pub mod fixed;
 pub mod good_for;
 pub mod hazard;
 pub mod money;
@@ -28,3 +29,7 @@ pub mod probability;
 pub mod rules;
 #[cfg(feature = "simulate")]
 pub mod simulate;
+
+pub use hazard::Detection;
+pub use money::{Factor, Micros, Price};
+pub use probability::{Fraction, Probability, Tau};
