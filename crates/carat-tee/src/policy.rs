@@ -73,7 +73,7 @@ pub struct IntelPolicy {
 }
 
 /// What is accepted of SEV-SNP.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SnpPolicy {
     /// Products that are refused: `milan`, `genoa`, `turin`.
@@ -164,20 +164,6 @@ impl Default for IntelPolicy {
             mr_td: Vec::new(),
             mr_enclave: Vec::new(),
             mr_signer: Vec::new(),
-        }
-    }
-}
-
-impl Default for SnpPolicy {
-    fn default() -> Self {
-        Self {
-            deny_products: Vec::new(),
-            max_vmpl: 0,
-            allow_migration: false,
-            require_alias_check: false,
-            require_ciphertext_hiding: false,
-            min_tcb: BTreeMap::new(),
-            measurements: Vec::new(),
         }
     }
 }
