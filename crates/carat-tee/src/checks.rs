@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use serde::{Serialize, Serializer};
 
 use crate::verdict::Facts;
-use crate::{Attested, Claims, Kind, PlatformId, Policy, Reason, Rejected, Value};
+use crate::{Attested, Claims, Kind, PlatformId, Policy, Reason, Rejected, Request, Value};
 
 /// One check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -159,6 +159,105 @@ impl Checks {
             "the policy names this machine",
             || "the policy names the machines that it accepts, and this is none of them".into(),
         );
+    }
+
+    /// Compares the nonce that the verifier gave with the field that the format has for it.
+    pub fn nonce(&mut self, request: &Request<'_>, found: Option<&[u8]>) {
+        match (request.nonce, found) {
+            (Some(given), Some(found)) => self.require(
+                given == found,
+                Reason::NonceMismatch,
+                "nonce",
+                "the evidence answers the nonce given",
+                || {
+                    alloc::format!(
+                        "the evidence answers nonce {}, given was {}",
+                        hex::encode(found),
+                        hex::encode(given)
+                    )
+                },
+            ),
+            (Some(_), None) => {
+                self.fail(
+                    Reason::NonceMissing,
+                    "nonce",
+                    "a nonce was given and the evidence has none",
+                );
+            }
+            (None, _) => self.no_nonce(request),
+        }
+    }
+
+    /// Records that no nonce was given to compare with.
+    pub fn no_nonce(&mut self, request: &Request<'_>) {
+        if request.policy.require_nonce && request.binding.is_none() {
+            self.fail(
+                Reason::NonceMissing,
+                "nonce",
+                "the policy demands a nonce, and none was given to compare with",
+            );
+        } else {
+            self.not_made(
+                "nonce",
+                "no nonce was given to compare with: the evidence may be a replay",
+            );
+        }
+    }
+
+    /// Compares the value that evidence of a receipt is bound to.
+    pub fn bound(&mut self, request: &Request<'_>, found: Option<&[u8]>) {
+        let Some(binding) = &request.binding else {
+            return self.not_made("binding", "the evidence was not given for a receipt");
+        };
+        self.require(
+            found == Some(binding.value),
+            Reason::BindingMismatch,
+            "binding",
+            "the evidence is bound to the receipt's key, nonce and configuration",
+            || match found {
+                Some(found) => alloc::format!(
+                    "the evidence is bound to {}, the receipt needs {}",
+                    hex::encode(found),
+                    hex::encode(binding.value)
+                ),
+                None => "the evidence is bound to nothing".into(),
+            },
+        );
+    }
+
+    /// Compares the digest over the code's measurements with those that the policy expects.
+    pub fn measurement(&mut self, policy: &Policy, measurement: &carat_receipt::Digest) {
+        self.claim("measurement", measurement.as_bytes());
+        if policy.measurements.is_empty() {
+            return self.not_made(
+                "measurement",
+                "the policy names no measurements: any code is accepted",
+            );
+        }
+        self.require(
+            policy.measurements.contains(measurement),
+            Reason::Measurement,
+            "measurement",
+            "the policy names this measurement",
+            || alloc::format!("measurement {measurement} is not among those that the policy names"),
+        );
+    }
+
+    /// Records whether the evidence was made in debug mode.
+    pub fn debug(&mut self, policy: &Policy, debug: bool, how: &str) {
+        self.claim("debug", debug);
+        match (debug, policy.allow_debug) {
+            (false, _) => self.pass("debug", "not in debug mode"),
+            (true, true) => self.pass(
+                "debug",
+                alloc::format!("in debug mode, which this policy allows: {how}"),
+            ),
+            (true, false) => self.fail(
+                Reason::Debug,
+                "debug",
+                alloc::format!("made in debug mode: {how}"),
+            ),
+        }
     }
 
     /// The result: accepted only if no check failed and some passed.

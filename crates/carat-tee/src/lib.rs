@@ -15,6 +15,8 @@ extern crate alloc;
 #[cfg(any(feature = "attester", test))]
 extern crate std;
 
+pub mod anchors;
+pub mod binding;
 mod checks;
 pub mod claims;
 pub mod crypto;

@@ -237,28 +237,34 @@ impl<'a> Certificate<'a> {
     }
 }
 
-/// What a chain must be.
-#[derive(Debug, Clone, Copy)]
-pub struct ChainRules<'a> {
-    /// SHA-256 of the DER of roots, any of which may end the chain.
-    pub roots: &'a [[u8; 32]],
-    /// The time, Unix seconds.
-    pub now: u64,
-    /// Critical extensions understood besides basicConstraints, keyUsage and extKeyUsage.
-    pub understood: &'a [&'a [u8]],
-}
-
 /// Checks a chain, leaf first and root last: linked names, signatures, rights to issue, critical extensions, the pinned
-/// root, and dates. Every failure is recorded. Returns the last second at which all are valid.
+/// root (one of `roots`, SHA-256 of DER), and dates at `now`. `understood` are critical extensions that the caller
+/// interprets. Every failure is recorded. Returns the last second at which all certificates are valid.
 ///
 /// The root's own signature is not verified: it is accepted because its bytes are pinned.
-pub fn check_chain(checks: &mut Checks, chain: &[Certificate<'_>], rules: &ChainRules<'_>) -> u64 {
+pub fn check_chain(
+    checks: &mut Checks,
+    chain: &[Certificate<'_>],
+    roots: &[[u8; 32]],
+    now: u64,
+    understood: &[&[u8]],
+) -> u64 {
+    check_links(checks, chain, roots, understood);
+    dates(checks, chain, now)
+}
+
+/// [`check_chain`] without dates.
+pub fn check_links(
+    checks: &mut Checks,
+    chain: &[Certificate<'_>],
+    roots: &[[u8; 32]],
+    understood: &[&[u8]],
+) {
     let Some(root) = chain.last() else {
-        checks.fail(Reason::EndorsementMissing, "chain", "the chain is empty");
-        return 0;
+        return checks.fail(Reason::EndorsementMissing, "chain", "the chain is empty");
     };
     if chain.len() > MAX_CHAIN {
-        checks.fail(
+        return checks.fail(
             Reason::Chain,
             "chain",
             format!(
@@ -266,15 +272,13 @@ pub fn check_chain(checks: &mut Checks, chain: &[Certificate<'_>], rules: &Chain
                 chain.len()
             ),
         );
-        return 0;
     }
     let digest = root.digest();
-    let pinned = rules.roots.contains(&digest);
     checks.require(
-        pinned,
+        roots.contains(&digest),
         Reason::WrongRoot,
         "root",
-        "the chain ends at the vendor's pinned root",
+        "the chain ends at the pinned root",
         || {
             format!(
                 "the chain ends at a certificate with SHA-256 {}, which is no pinned root",
@@ -282,19 +286,18 @@ pub fn check_chain(checks: &mut Checks, chain: &[Certificate<'_>], rules: &Chain
             )
         },
     );
-    match links(chain, rules) {
+    match links(chain, understood) {
         Ok(()) => checks.pass(
             "chain",
             format!("{} certificates, each signed by the next", chain.len()),
         ),
         Err(reason) => checks.fail(Reason::Chain, "chain", reason),
     }
-    dates(checks, chain, rules.now)
 }
 
-fn links(chain: &[Certificate<'_>], rules: &ChainRules<'_>) -> Result<(), String> {
+fn links(chain: &[Certificate<'_>], understood: &[&[u8]]) -> Result<(), String> {
     for (index, certificate) in chain.iter().enumerate() {
-        if let Some(extension) = certificate.unknown_critical(rules.understood) {
+        if let Some(extension) = certificate.unknown_critical(understood) {
             let what = if extension.oid == oid::SIMULATED {
                 "says that it comes from a simulator"
             } else {
