@@ -237,20 +237,24 @@ impl<'a> Certificate<'a> {
     }
 }
 
+/// What a chain must be.
+#[derive(Debug, Clone, Copy)]
+pub struct ChainRules<'a> {
+    /// SHA-256 of the DER of roots, any of which may end the chain.
+    pub roots: &'a [[u8; 32]],
+    /// The time, Unix seconds.
+    pub now: u64,
+    /// Critical extensions that the caller interprets, besides basicConstraints, keyUsage and extKeyUsage.
+    pub understood: &'a [&'a [u8]],
+}
+
 /// Checks a chain, leaf first and root last: linked names, signatures, rights to issue, critical extensions, the pinned
-/// root (one of `roots`, SHA-256 of DER), and dates at `now`. `understood` are critical extensions that the caller
-/// interprets. Every failure is recorded. Returns the last second at which all certificates are valid.
+/// root, and dates. Every failure is recorded. Returns the last second at which all certificates are valid.
 ///
 /// The root's own signature is not verified: it is accepted because its bytes are pinned.
-pub fn check_chain(
-    checks: &mut Checks,
-    chain: &[Certificate<'_>],
-    roots: &[[u8; 32]],
-    now: u64,
-    understood: &[&[u8]],
-) -> u64 {
-    check_links(checks, chain, roots, understood);
-    dates(checks, chain, now)
+pub fn check_chain(checks: &mut Checks, chain: &[Certificate<'_>], rules: &ChainRules<'_>) -> u64 {
+    check_links(checks, chain, rules.roots, rules.understood);
+    dates(checks, chain, rules.now)
 }
 
 /// [`check_chain`] without dates.
