@@ -1,0 +1,174 @@
+//! The proximity proof of `p3-whir` behind our interface.
+
+use super::{Refused, Root, Security, wire};
+use crate::{
+    Error,
+    field::{E, F},
+    transcript::{Challenger, Source},
+};
+use alloc::{format, string::ToString, vec};
+use p3_blake3::Blake3;
+use p3_dft::Radix2DFTSmallBatch;
+use p3_merkle_tree::MerkleTreeMmcs;
+use p3_multilinear_util::point::Point;
+use p3_sumcheck::{
+    OpeningBatch, OpeningProtocol, PrescribedPointPcs, TableShape, TableSpec, layout::SuffixProver,
+};
+use p3_symmetric::{CompressionFunctionFromHasher, MerkleCap, SerializingHasher};
+use p3_whir::{ProtocolParameters, WhirConfig, WhirProver};
+
+#[cfg(feature = "prover")]
+use crate::transcript::Sink;
+#[cfg(feature = "prover")]
+use alloc::vec::Vec;
+#[cfg(feature = "prover")]
+use p3_commit::MultilinearPcs;
+#[cfg(feature = "prover")]
+use p3_matrix::dense::RowMajorMatrix;
+#[cfg(feature = "prover")]
+use p3_sumcheck::layout::{Layout as _, Table};
+#[cfg(feature = "prover")]
+use p3_whir::WhirProverData;
+
+/// Leaves are the bytes of a row, nodes the bytes of two digests.
+pub(super) type Mmcs = MerkleTreeMmcs<
+    F,
+    u8,
+    SerializingHasher<Blake3>,
+    CompressionFunctionFromHasher<Blake3, 2, 32>,
+    2,
+    32,
+>;
+type Layout = SuffixProver<F, E>;
+type Pcs = WhirProver<E, F, Radix2DFTSmallBatch<F>, Mmcs, Challenger, Layout>;
+
+/// The derived parameters.
+pub(super) type Config = WhirConfig<E, F, Challenger>;
+/// What the committer keeps.
+#[cfg(feature = "prover")]
+pub(super) type P3Data = WhirProverData<F, E, Mmcs, Layout>;
+
+fn mmcs() -> Mmcs {
+    Mmcs::new(
+        SerializingHasher::new(Blake3),
+        CompressionFunctionFromHasher::new(Blake3),
+        0,
+    )
+}
+
+/// WHIR for one size.
+pub(super) struct Scheme {
+    pcs: Pcs,
+    protocol: OpeningProtocol,
+}
+
+impl core::fmt::Debug for Scheme {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Scheme")
+            .field("parameters", self.config().params())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the committer keeps.
+#[cfg(feature = "prover")]
+#[derive(Clone)]
+pub(super) struct Data(P3Data);
+
+#[cfg(feature = "prover")]
+impl core::fmt::Debug for Data {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Data").finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "prover")]
+impl Data {
+    pub(super) fn evaluations(&self) -> &[F] {
+        match self.0.table(0).column(0) {
+            p3_sumcheck::layout::ColumnView::Dense(values) => values,
+            p3_sumcheck::layout::ColumnView::Boolean { .. } => &[],
+        }
+    }
+}
+
+impl Scheme {
+    pub(super) fn new(n: usize, parameters: &ProtocolParameters) -> Result<Self, Error> {
+        // One opened point; the library adds the out-of-domain claims.
+        let config = Config::new_with_initial_claims(n, parameters.clone(), 1)
+            .map_err(|e| Error::Unsupported(format!("a commitment to 2^{n} values: {e}")))?;
+        let protocol = OpeningProtocol::new(vec![TableSpec::new(
+            TableShape::new(n, 1),
+            vec![OpeningBatch::new(vec![0], vec![])],
+        )]);
+        Ok(Self {
+            pcs: Pcs::new(config, Radix2DFTSmallBatch::default(), mmcs()),
+            protocol,
+        })
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.pcs
+    }
+
+    pub(super) fn security(&self) -> Security {
+        Security::of(self.config())
+    }
+
+    pub(super) fn max_opening_bytes(&self) -> usize {
+        wire::Shape::of(self.config()).max_bytes()
+    }
+
+    #[cfg(feature = "prover")]
+    pub(super) fn commit(&self, evaluations: Vec<F>) -> (Root, Data) {
+        let width = evaluations.len();
+        let table = Table::new(RowMajorMatrix::new(evaluations, width));
+        let witness = Layout::new_witness(vec![table], self.config().round_folding_factor(0));
+        // The library absorbs the root where it commits; our callers absorb it themselves, so this transcript is lost.
+        let mut lost = crate::transcript::Transcript::new("");
+        let (cap, data) =
+            <Pcs as MultilinearPcs<E, Challenger>>::commit(&self.pcs, witness, lost.challenger())
+                .expect("committing has no way to fail");
+        (Root(cap.roots()[0]), Data(data))
+    }
+
+    #[cfg(feature = "prover")]
+    pub(super) fn open(&self, data: &Data, point: &[E], sink: &mut Sink) -> Result<E, Error> {
+        let proof = self
+            .pcs
+            .open_at(
+                data.0.clone(),
+                &self.protocol,
+                &[Point::new(point.to_vec())],
+                sink.transcript.challenger(),
+            )
+            .map_err(|e| Error::Unsupported(e.to_string()))?;
+        let value = proof.evals[0].current()[0];
+        sink.append(&wire::encode(&wire::Shape::of(self.config()), &proof.whir));
+        Ok(value)
+    }
+
+    pub(super) fn verify(
+        &self,
+        root: &Root,
+        point: &[E],
+        value: E,
+        source: &mut Source<'_>,
+    ) -> Result<(), Refused> {
+        let whir = wire::decode(&wire::Shape::of(self.config()), source)?;
+        let proof = p3_whir::PcsProof {
+            whir,
+            evals: vec![OpeningBatch::new(vec![value], vec![])],
+        };
+        self.pcs
+            .verify_at(
+                &MerkleCap::new(vec![root.0]),
+                &proof,
+                &self.protocol,
+                &[Point::new(point.to_vec())],
+                source.transcript.challenger(),
+            )
+            .map(|_| ())
+            .map_err(|e| Refused::Opening(e.to_string()))
+    }
+}
