@@ -61,6 +61,13 @@ impl Claims {
     }
 }
 
+impl FromIterator<(String, Value)> for Claims {
+    /// From names that are known to differ.
+    fn from_iter<I: IntoIterator<Item = (String, Value)>>(items: I) -> Self {
+        Self(items.into_iter().collect())
+    }
+}
+
 impl From<&str> for Value {
     fn from(text: &str) -> Self {
         Self::Text(text.into())

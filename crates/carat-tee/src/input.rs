@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 
 use base64ct::{Base64, Base64Unpadded, Base64Url, Base64UrlUnpadded, Encoding as _};
 
-use crate::der;
 use crate::x509::{MAX_CERTIFICATE_BYTES, MAX_CHAIN};
+use crate::{Kind, der};
 
 /// Largest item of evidence or endorsements, decoded, in bytes.
 pub const MAX_ITEM_BYTES: usize = 64 * 1024;
@@ -86,6 +86,29 @@ pub fn decode_text(
         Ok(decoded)
     } else {
         capped(Cow::Borrowed(bytes))
+    }
+}
+
+/// Decodes evidence of a kind from the form in which people have it.
+pub fn evidence(kind: Kind, bytes: &[u8]) -> Result<Cow<'_, [u8]>, InputError> {
+    match kind {
+        Kind::Gcp => decode_text(bytes, |bytes| {
+            bytes.iter().filter(|&&byte| byte == b'.').count() == 2
+        }),
+        Kind::AzureSnp => decode_text(bytes, |bytes| {
+            bytes.trim_ascii_start().first() == Some(&b'{')
+        }),
+        Kind::Nitro | Kind::Tdx | Kind::Sgx | Kind::Snp | Kind::Nvidia => decode(bytes),
+    }
+}
+
+/// Decodes collateral of a kind: JSON for TDX and SGX, bytes otherwise.
+pub fn collateral(kind: Kind, bytes: &[u8]) -> Result<Cow<'_, [u8]>, InputError> {
+    match kind {
+        Kind::Tdx | Kind::Sgx => decode_text(bytes, |bytes| {
+            bytes.trim_ascii_start().first() == Some(&b'{')
+        }),
+        _ => decode(bytes),
     }
 }
 

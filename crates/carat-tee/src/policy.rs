@@ -116,6 +116,8 @@ pub struct NvidiaPolicy {
     pub require_reference: bool,
     /// Ed25519 keys whose bundles of reference values are accepted, hexadecimal.
     pub reference_keys: Vec<String>,
+    /// Ignore bytes after a report's signature. Nobody signed them; without this they are refused.
+    pub allow_trailing_bytes: bool,
 }
 
 /// What is accepted of Confidential Space.
@@ -234,4 +236,117 @@ impl Policy {
             _ => Err(PolicyError::Preset(name.to_string())),
         }
     }
+
+    /// Reads a policy file: TOML whose `preset` (default `production`) is where it starts from; everything else in it
+    /// replaces the preset's value. See `docs/tee.md`.
+    pub fn from_toml(text: &str) -> Result<Self, PolicyError> {
+        if text.len() > MAX_POLICY_BYTES {
+            return Err(PolicyError::TooLarge(text.len()));
+        }
+        let syntax = |error: toml::de::Error| PolicyError::Syntax(error.message().to_string());
+        let mut changes: toml::Table = text.parse().map_err(syntax)?;
+        let base = match changes.remove("preset") {
+            None => Self::production(),
+            Some(toml::Value::String(name)) => Self::preset(&name)?,
+            Some(_) => return Err(PolicyError::Syntax("preset is a text".into())),
+        };
+        changes
+            .entry("name")
+            .or_insert_with(|| toml::Value::String("custom".into()));
+        let base =
+            toml::Table::try_from(&base).map_err(|error| PolicyError::Syntax(error.to_string()))?;
+        let policy: Self = merge(base, changes).try_into().map_err(syntax)?;
+        policy.check()?;
+        Ok(policy)
+    }
+
+    /// The policy as TOML, complete: reading it gives the same policy.
+    pub fn to_toml(&self) -> Result<String, PolicyError> {
+        toml::to_string(self).map_err(|error| PolicyError::Syntax(error.to_string()))
+    }
+
+    /// SHA-256 over the complete TOML: what caches and appraisals name a policy by.
+    pub fn digest(&self) -> Result<Digest, PolicyError> {
+        Ok(Digest::of(
+            "carat/tee-policy/v1",
+            &[self.to_toml()?.as_bytes()],
+        ))
+    }
+
+    /// Refuses values that could never match: a typing error must not look like a rule.
+    fn check(&self) -> Result<(), PolicyError> {
+        let bytes = |place: &'static str, list: &[String], len: usize| match list
+            .iter()
+            .find(|text| !is_hex(text, len))
+        {
+            Some(text) => Err(PolicyError::Value {
+                place,
+                reason: alloc::format!("\"{text}\" is not {len} bytes in hexadecimal"),
+            }),
+            None => Ok(()),
+        };
+        bytes("intel.mr_td", &self.intel.mr_td, 48)?;
+        bytes("intel.mr_enclave", &self.intel.mr_enclave, 32)?;
+        bytes("intel.mr_signer", &self.intel.mr_signer, 32)?;
+        bytes("snp.measurements", &self.snp.measurements, 48)?;
+        bytes("nvidia.reference_keys", &self.nvidia.reference_keys, 32)?;
+        for set in &self.nitro.pcrs {
+            let values: Vec<String> = set.values().cloned().collect();
+            bytes("nitro.pcrs", &values, 48)?;
+            let number = |text: &String| {
+                text.parse::<u8>()
+                    .is_ok_and(|number| number < 32 && number.to_string() == *text)
+            };
+            if set.is_empty() || !set.keys().all(number) {
+                let reason =
+                    "each set names at least one PCR, by a number from 0 to 31".to_string();
+                return Err(PolicyError::Value {
+                    place: "nitro.pcrs",
+                    reason,
+                });
+            }
+        }
+        let unknown = self
+            .snp
+            .deny_products
+            .iter()
+            .chain(self.snp.min_tcb.keys())
+            .find(|name| !PRODUCTS.contains(&name.as_str()));
+        if let Some(name) = unknown {
+            let reason =
+                alloc::format!("there is no product \"{name}\"; give milan, genoa or turin");
+            return Err(PolicyError::Value {
+                place: "snp",
+                reason,
+            });
+        }
+        if self.max_age > i64::MAX as u64 || self.max_skew > 86_400 {
+            let reason = "max_age fits in 63 bits, max_skew is at most a day".to_string();
+            return Err(PolicyError::Value {
+                place: "max_age, max_skew",
+                reason,
+            });
+        }
+        Ok(())
+    }
+}
+
+const PRODUCTS: [&str; 3] = ["milan", "genoa", "turin"];
+
+fn is_hex(text: &str, len: usize) -> bool {
+    text.len() == 2 * len && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// `changes` over `base`: tables are merged, everything else is replaced.
+fn merge(mut base: toml::Table, changes: toml::Table) -> toml::Table {
+    for (name, change) in changes {
+        let merged = match (base.remove(&name), change) {
+            (Some(toml::Value::Table(base)), toml::Value::Table(change)) => {
+                toml::Value::Table(merge(base, change))
+            }
+            (_, change) => change,
+        };
+        base.insert(name, merged);
+    }
+    base
 }

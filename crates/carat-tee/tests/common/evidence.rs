@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 static SKIPPED: AtomicUsize = AtomicUsize::new(0);
 
-pub fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/evidence")
 }
 
 /// A file of the corpus, or nothing and a line that says so.
-pub fn read(path: &str) -> Option<Vec<u8>> {
+pub(crate) fn read(path: &str) -> Option<Vec<u8>> {
     match fs::read(folder().join(path)) {
         Ok(bytes) => Some(bytes),
         Err(_) => {

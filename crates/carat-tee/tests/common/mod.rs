@@ -1,3 +1,3 @@
 //! What tests share.
 
-pub mod evidence;
+pub(crate) mod evidence;

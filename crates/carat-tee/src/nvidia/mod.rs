@@ -1,0 +1,451 @@
+//! NVIDIA GPU attestation reports, Hopper and Blackwell (and the NVSwitches between them).
+//!
+//! A report is signed by a certificate of the GPU's firmware, whose chain ends at NVIDIA's device root. It says nothing about
+//! the CPU it is plugged into: that comes from the nonce, which is derived from the CPU's binding (`docs/binding.md`).
+//! Measurements are compared with reference values where the policy accepts a bundle of them ([`reference`]).
+
+pub mod reference;
+pub mod spdm;
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use carat_receipt::Digest;
+use sha2::{Digest as _, Sha256};
+
+use crate::anchors::{Anchors, NVIDIA_DEVICE, NVIDIA_DEVICE_DER};
+use crate::crypto::{self, Algorithm, Form};
+use crate::der::{Reader, tag};
+use crate::x509::{self, Certificate};
+use crate::{
+    Attested, Checks, Facts, Hardware, Kind, PlatformId, Reason, Rejected, Request, Verifier,
+    binding,
+};
+use reference::{Bundle, Manifest, Part};
+use spdm::{Report, ReportError, opaque};
+
+/// The DICE extension with the digest of the firmware that holds the key (TCG DICE Attestation Architecture, TcbInfo).
+const TCB_INFO: &[u8] = &[0x67, 0x81, 0x05, 0x05, 0x04, 0x01];
+/// Measurement of NVDEC0, which means nothing while that unit is off.
+const NVDEC0_INDEX: u8 = 35;
+const NVDEC0_OFF: u8 = 0x55;
+
+/// Verifies NVIDIA reports.
+#[derive(Debug)]
+pub struct Nvidia;
+
+impl Verifier for Nvidia {
+    const KIND: Kind = Kind::Nvidia;
+
+    fn verify(request: &Request<'_>) -> Result<Attested, Rejected> {
+        verify_with(request, Anchors::Vendor)
+    }
+}
+
+/// Verifies the reports of several GPUs of one machine. One GPU counts once: two reports of the same part are refused.
+pub fn verify_all(requests: &[Request<'_>]) -> Result<Vec<Hardware>, Rejected> {
+    let mut found: Vec<Hardware> = Vec::new();
+    for request in requests {
+        let hardware = crate::verify(Kind::Nvidia, request)?;
+        let same = |known: &&Hardware| {
+            known.facts().signed_region == hardware.facts().signed_region
+                || known
+                    .facts()
+                    .platforms
+                    .iter()
+                    .any(|name| hardware.facts().platforms.contains(name))
+        };
+        if found.iter().any(|known| same(&known)) {
+            let reason = "two reports are of the same GPU";
+            return Err(Checks::new(Kind::Nvidia).stop(Reason::Duplicate, "distinct", reason));
+        }
+        found.push(hardware);
+    }
+    Ok(found)
+}
+
+pub(crate) fn verify_with(
+    request: &Request<'_>,
+    anchors: Anchors<'_>,
+) -> Result<Attested, Rejected> {
+    let mut checks = Checks::new(Kind::Nvidia);
+    let report = match Report::parse(request.evidence) {
+        Ok(report) => report,
+        Err(error) => {
+            let code = match error {
+                ReportError::TooLarge(_) => Reason::TooLarge,
+                ReportError::Unsupported(_) => Reason::Unsupported,
+                _ => Reason::Malformed,
+            };
+            return Err(checks.stop(code, "format", error.to_string()));
+        }
+    };
+    checks.pass(
+        "format",
+        format!(
+            "an SPDM 1.1 report with {} measurements",
+            report.blocks.len()
+        ),
+    );
+    claim(&mut checks, &report);
+
+    let chain: Vec<Certificate<'_>> = match chain(request, &anchors) {
+        Ok(chain) => chain,
+        Err((code, reason)) => return Err(checks.stop(code, "certificates", reason)),
+    };
+    anchors.check(&mut checks, &chain, &[NVIDIA_DEVICE]);
+    let Some(leaf) = chain.first() else {
+        return Err(checks.stop(
+            Reason::EndorsementMissing,
+            "certificates",
+            "the chain is empty",
+        ));
+    };
+    match crypto::verify(
+        leaf.key,
+        Algorithm::EcdsaSha384,
+        Form::Raw,
+        report.signed,
+        report.signature,
+    ) {
+        Ok(()) if leaf.may_sign_data() => {
+            checks.pass("signature", "signed by the GPU's firmware key")
+        }
+        Ok(()) => checks.fail(
+            Reason::Signature,
+            "signature",
+            "the certificate may not sign data",
+        ),
+        Err(error) => checks.fail(Reason::Signature, "signature", error.to_string()),
+    }
+    trailing(&mut checks, request, &report);
+    let valid_until = x509::dates(&mut checks, &chain, request.now);
+    let product = product(&chain);
+    match product {
+        Some(product) => {
+            checks.claim("product", product);
+            checks.pass("product", format!("the chain is for {product}"));
+        }
+        None => checks.fail(
+            Reason::Unsupported,
+            "product",
+            "the chain names no generation that is known here",
+        ),
+    }
+    firmware(&mut checks, &report, leaf);
+    checks.nonce(request, Some(report.nonce));
+    checks.bound(request, Some(report.nonce));
+    reference_values(&mut checks, request, &report);
+    let values: Vec<&[u8]> = report.blocks.iter().map(|block| block.value).collect();
+    let measurement = binding::measurement(Kind::Nvidia, &values);
+    checks.measurement(request.policy, &measurement);
+    let platforms = platforms(&chain);
+    for platform in &platforms {
+        checks.claim("gpu", platform.as_str());
+    }
+    checks.platforms(request.policy, &platforms);
+
+    let still_trusted = alloc::vec![
+        "NVIDIA, which makes the GPU and its firmware and holds the root's key".to_string(),
+        "that the GPU is in the machine that shows the report: only a binding through the CPU's own evidence says so".to_string(),
+        "that the GPU runs in confidential mode and its memory cannot be read from outside".to_string(),
+        "that none of the chain's certificates was revoked: revocation is not consulted".to_string(),
+    ];
+    let facts = Facts {
+        debug: false,
+        platforms,
+        product: product.map(ToString::to_string),
+        measurement,
+        signed_region: Digest::sha256(report.signed),
+        bound: report.nonce.to_vec(),
+        made_at: None,
+        valid_until: Some(valid_until),
+    };
+    checks.conclude(facts, still_trusted)
+}
+
+/// The chain, leaf first; NVIDIA's pinned root is added where it was left out.
+fn chain<'a>(
+    request: &Request<'a>,
+    anchors: &Anchors<'_>,
+) -> Result<Vec<Certificate<'a>>, (Reason, String)> {
+    let endorsements = request.endorsements;
+    let given: Vec<&[u8]> = endorsements
+        .certs
+        .iter()
+        .chain(endorsements.chain)
+        .map(Vec::as_slice)
+        .collect();
+    if given.is_empty() {
+        return Err((
+            Reason::EndorsementMissing,
+            "give the GPU's certificate chain, leaf first".into(),
+        ));
+    }
+    let parsed: Result<Vec<_>, _> = given.into_iter().map(Certificate::parse).collect();
+    let mut chain = parsed.map_err(|error| (Reason::Malformed, error.to_string()))?;
+    // Some tools write the root first.
+    if chain.len() > 1 && chain[0].issuer == chain[0].subject {
+        chain.reverse();
+    }
+    let complete = chain.last().is_some_and(|last| last.issuer == last.subject);
+    if !complete && matches!(anchors, Anchors::Vendor) {
+        chain.extend(Certificate::parse(NVIDIA_DEVICE_DER));
+    }
+    Ok(chain)
+}
+
+fn claim(checks: &mut Checks, report: &Report<'_>) {
+    checks.claim("nonce", report.nonce);
+    for (kind, name) in [
+        (opaque::DRIVER_VERSION, "driver_version"),
+        (opaque::CHIP_SKU, "chip_sku"),
+        (opaque::PROJECT, "project"),
+        (opaque::PROJECT_SKU, "project_sku"),
+    ] {
+        if let Some(text) = report.opaque(kind).and_then(text) {
+            checks.claim(name, text);
+        }
+    }
+    if let Some(version) = report.opaque(opaque::VBIOS_VERSION).and_then(vbios_version) {
+        checks.claim("vbios_version", version);
+    }
+    checks.claim("measurements", report.blocks.len() as u64);
+}
+
+/// Text of visible ASCII that zeros end.
+fn text(bytes: &[u8]) -> Option<&str> {
+    let end = bytes
+        .iter()
+        .position(|&byte| byte == 0)
+        .unwrap_or(bytes.len());
+    let (text, rest) = bytes.split_at(end);
+    let good = !text.is_empty()
+        && text.iter().all(|byte| byte.is_ascii_graphic())
+        && rest.iter().all(|&byte| byte == 0);
+    good.then(|| core::str::from_utf8(text).ok()).flatten()
+}
+
+/// `96.00.5E.00.01` of the bytes `00 5e 00 96 01 00 00 00`.
+fn vbios_version(bytes: &[u8]) -> Option<String> {
+    match bytes {
+        [d, c, b, a, e, 0, 0, 0] => Some(format!("{a:02X}.{b:02X}.{c:02X}.{d:02X}.{e:02X}")),
+        _ => text(bytes).map(ToString::to_string),
+    }
+}
+
+/// The generation, by the chip that the certificates above the leaf name.
+fn product(chain: &[Certificate<'_>]) -> Option<&'static str> {
+    let names: Vec<String> = chain
+        .iter()
+        .skip(1)
+        .filter_map(Certificate::common_name)
+        .collect();
+    let words = names.iter().flat_map(|name| name.split(' '));
+    let numbered = |word: &str| {
+        word.get(2..3)
+            .is_some_and(|digit| digit.bytes().all(|b| b.is_ascii_digit()))
+    };
+    let mut found = words
+        .filter(|word| numbered(word))
+        .filter_map(|word| match word.get(..2) {
+            Some("GH") => Some("hopper"),
+            Some("GB") => Some("blackwell"),
+            Some("LS") => Some("nvswitch"),
+            _ => None,
+        });
+    let first = found.next()?;
+    found.all(|other| other == first).then_some(first)
+}
+
+/// The device's own certificate is the second one: its key does not change with the firmware.
+fn platforms(chain: &[Certificate<'_>]) -> Vec<PlatformId> {
+    let device = chain.get(1).filter(|_| chain.len() > 2);
+    device
+        .map(|device| PlatformId::of_bytes("gpu", &Sha256::digest(device.spki)))
+        .into_iter()
+        .collect()
+}
+
+fn trailing(checks: &mut Checks, request: &Request<'_>, report: &Report<'_>) {
+    let len = report.trailing.len();
+    match (len, request.policy.nvidia.allow_trailing_bytes) {
+        (0, _) => checks.pass("trailing", "nothing follows the signature"),
+        (_, true) => {
+            checks.claim("trailing_bytes", len as u64);
+            checks.pass(
+                "trailing",
+                format!("{len} bytes follow the signature; the policy ignores them"),
+            );
+        }
+        (_, false) => checks.fail(
+            Reason::Padding,
+            "trailing",
+            format!("{len} bytes follow the signature, and nobody signed them"),
+        ),
+    }
+}
+
+/// Blackwell's report names the firmware's digest, and so does the signer's certificate.
+fn firmware(checks: &mut Checks, report: &Report<'_>, leaf: &Certificate<'_>) {
+    let Some(reported) = report.opaque(opaque::FWID) else {
+        return checks.not_made("firmware", "the report names no firmware digest");
+    };
+    let certified = leaf
+        .extension(TCB_INFO)
+        .and_then(|extension| firmware_digests(extension.value));
+    let holds = certified.is_some_and(|digests| digests.contains(&reported));
+    checks.require(
+        holds,
+        Reason::TcbMismatch,
+        "firmware",
+        "the report and the signer's certificate name the same firmware",
+        || "the report names other firmware than the signer's certificate".into(),
+    );
+}
+
+/// The digests in the `fwids` of a TcbInfo.
+fn firmware_digests(tcb_info: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut info = Reader::new(tcb_info).sequence().ok()?;
+    while !info.is_empty() {
+        let field = info.any().ok()?;
+        if field.tag != tag::context(6) {
+            continue;
+        }
+        let mut list = Reader::new(field.value);
+        let mut found = Vec::new();
+        while !list.is_empty() {
+            let mut fwid = list.sequence().ok()?;
+            fwid.expect(tag::OID).ok()?;
+            found.push(fwid.expect(tag::OCTET_STRING).ok()?);
+        }
+        return Some(found);
+    }
+    None
+}
+
+fn reference_values(checks: &mut Checks, request: &Request<'_>, report: &Report<'_>) {
+    const NAME: &str = "reference_values";
+    let policy = &request.policy.nvidia;
+    let Some(collateral) = request.endorsements.collateral else {
+        return if policy.require_reference {
+            checks.fail(
+                Reason::ReferenceMissing,
+                NAME,
+                "the policy demands reference values, and none were given",
+            );
+        } else {
+            checks.not_made(
+                NAME,
+                "no reference values were given: any firmware of NVIDIA is accepted",
+            );
+        };
+    };
+    let bundle = match Bundle::decode(collateral) {
+        Ok(bundle) => bundle,
+        Err(error) => return checks.fail(Reason::ReferenceInvalid, NAME, error.to_string()),
+    };
+    let key = hex::encode(bundle.key.as_bytes());
+    if !policy
+        .reference_keys
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(&key))
+    {
+        let reason =
+            format!("the reference values are signed by {key}, which the policy does not name");
+        return checks.fail(Reason::ReferenceInvalid, NAME, reason);
+    }
+    if bundle.made_at > request.now.saturating_add(request.policy.max_skew) {
+        return checks.fail(
+            Reason::ReferenceInvalid,
+            NAME,
+            "the reference values are dated in the future",
+        );
+    }
+    let mut compared = Vec::new();
+    for manifest in &bundle.manifests {
+        match compare(manifest, request, report) {
+            Ok(line) => compared.push(line),
+            Err((code, reason)) => {
+                return checks.fail(code, NAME, format!("{}: {reason}", manifest.id));
+            }
+        }
+    }
+    let covers = |part| {
+        bundle
+            .manifests
+            .iter()
+            .any(|manifest| manifest.part == part)
+    };
+    if policy.require_reference && !(covers(Part::Driver) && covers(Part::Vbios)) {
+        return checks.fail(
+            Reason::ReferenceMissing,
+            NAME,
+            "the policy demands reference values of driver and VBIOS",
+        );
+    }
+    checks.claim("reference_values", compared.clone());
+    checks.pass(NAME, compared.join("; "));
+}
+
+/// Compares a report with one manifest: how many measurements match, or why not.
+fn compare(
+    manifest: &Manifest,
+    request: &Request<'_>,
+    report: &Report<'_>,
+) -> Result<String, (Reason, String)> {
+    if request.now > manifest.not_after {
+        let reason = format!(
+            "the certificate that signed it expired at {}",
+            manifest.not_after
+        );
+        return Err((Reason::ReferenceInvalid, reason));
+    }
+    let found = match manifest.part {
+        Part::Driver => report
+            .opaque(opaque::DRIVER_VERSION)
+            .and_then(text)
+            .map(ToString::to_string),
+        Part::Vbios => report.opaque(opaque::VBIOS_VERSION).and_then(vbios_version),
+    };
+    if found
+        .as_deref()
+        .is_none_or(|found| !found.eq_ignore_ascii_case(&manifest.version))
+    {
+        let found = found.unwrap_or_else(|| "none".into());
+        let reason = format!(
+            "it is for version {}, the report says {found}",
+            manifest.version
+        );
+        return Err((Reason::ReferenceInvalid, reason));
+    }
+    let nvdec_off = report.opaque(opaque::NVDEC0_STATUS) == Some(&[NVDEC0_OFF]);
+    let (mut matched, mut wrong) = (0, Vec::new());
+    for (index, values) in &manifest.values {
+        if *index == NVDEC0_INDEX && nvdec_off {
+            continue;
+        }
+        let block = report.block(index.saturating_add(1));
+        if block.is_some_and(|block| values.iter().any(|value| value == block.value)) {
+            matched += 1;
+        } else {
+            wrong.push(index.to_string());
+        }
+    }
+    if wrong.is_empty() && matched > 0 {
+        Ok(format!(
+            "{}: {matched} of {matched} measurements match",
+            manifest.id
+        ))
+    } else {
+        let total = matched + wrong.len();
+        Err((
+            Reason::Measurement,
+            format!(
+                "{matched} of {total} measurements match; not index {}",
+                wrong.join(", ")
+            ),
+        ))
+    }
+}
