@@ -72,7 +72,7 @@ fn exp_neg(y: u128) -> u128 {
     let (mut term, mut n) = (1_u128 << 64, 1_u128);
     let (mut plus, mut minus) = (term, 0_u128);
     while term > 0 {
-        term = (term * r >> 64) / n;
+        term = ((term * r) >> 64) / n;
         if n.is_multiple_of(2) {
             plus += term
         } else {

@@ -17,6 +17,7 @@ pub mod certificate;
 pub mod consequence;
 pub mod draw;
 pub mod environment;
+pub mod explain;
 pub mod fixed;
 pub mod good_for;
 pub mod hazard;
@@ -31,5 +32,9 @@ pub mod rules;
 pub mod simulate;
 
 pub use hazard::Detection;
+pub use consequence::Consequence;
+pub use environment::Environment;
 pub use money::{Factor, Micros, Price};
+pub use plan::{PLANNER, Plan, Refusal, Rung};
+pub use planner::plan;
 pub use probability::{Fraction, Probability, Tau};

@@ -155,11 +155,7 @@ pub fn t8_false_accusations(
     }
     let share = nu.down().mul_down(power.down());
     // share * margin / V, then / eta.
-    let ratio = share
-        .bits()
-        .checked_mul(u128::from(margin.0))
-        .unwrap_or(u128::MAX)
-        / u128::from(value.0);
+    let ratio = share.bits().saturating_mul(u128::from(margin.0)) / u128::from(value.0);
     if ratio >= 1 << 71 {
         return Some(Probability::ONE);
     }
