@@ -1,7 +1,7 @@
 //! A model as its publisher hands it over: ONNX, calibration samples, metadata; and what becomes of it.
 
 use crate::{
-    compile::{CompileError, CompileOptions, ScaleNote, prepare},
+    compile::{CompileError, CompileOptions, PROVABLE_BITS, ScaleNote, Widen, prepare},
     edge::{EdgeError, Values, read_array},
     import::{ImportError, ImportOptions, import},
 };
@@ -55,6 +55,83 @@ pub struct Metadata {
     pub labels: Vec<String>,
     /// Inputs by name.
     pub input: BTreeMap<String, InputMetadata>,
+    /// How to compile.
+    #[serde(skip_serializing_if = "CompileMetadata::is_empty")]
+    pub compile: CompileMetadata,
+}
+
+/// What a program is mainly for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Purpose {
+    /// Running and replaying: activations as wide as bounds allow ([`CompileOptions::default`]).
+    Run,
+    /// Proofs: activations as narrow as the answers allow ([`CompileOptions::provable`]).
+    Proof,
+}
+
+/// What the publisher says about how to compile (`[compile]` in `model.toml`). What is left out is the purpose's own
+/// choice.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CompileMetadata {
+    /// What for.
+    #[serde(rename = "for", skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<Purpose>,
+    /// Bits of a weight, sign included, 2 to 16.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight_bits: Option<u8>,
+    /// Bits of an activation beside its sign, 2 to 15.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activation_bits: Option<u8>,
+}
+
+impl CompileMetadata {
+    /// Whether nothing is said.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// These choices, and another's where these are silent.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            purpose: self.purpose.or(other.purpose),
+            weight_bits: self.weight_bits.or(other.weight_bits),
+            activation_bits: self.activation_bits.or(other.activation_bits),
+        }
+    }
+
+    /// The compiler's options for these choices. A width that is stated is not widened.
+    ///
+    /// # Errors
+    /// [`ModelError::Metadata`] for a width that the compiler does not have.
+    pub fn options(&self) -> Result<CompileOptions, ModelError> {
+        let within = |name: &str, bits: Option<u8>, most: u8| match bits {
+            Some(bits) if !(2..=most).contains(&bits) => Err(ModelError::Metadata(format!(
+                "{name} is {bits}; 2 to {most} are possible"
+            ))),
+            bits => Ok(bits),
+        };
+        let mut options = match self.purpose {
+            None | Some(Purpose::Run) => CompileOptions::default(),
+            Some(Purpose::Proof) => CompileOptions::provable(),
+        };
+        if let Some(bits) = within("weight_bits", self.weight_bits, 16)? {
+            options.weight_bits = bits;
+            if options.widen == Widen::Weights {
+                options.widen = Widen::Nothing;
+            }
+        }
+        if let Some(bits) = within("activation_bits", self.activation_bits, 15)? {
+            options.activation_bits = bits;
+            if options.widen == Widen::Activations {
+                options.widen = Widen::Nothing;
+            }
+        }
+        Ok(options)
+    }
 }
 
 /// What the publisher says about an input.
@@ -198,26 +275,16 @@ pub fn compile_model(request: &CompileRequest<'_>) -> Result<Compiled, ModelErro
     let prepared = prepare(imported.graph, samples)?;
     let mut options = request.options.clone();
     let mut compiled = prepared.compile(&options)?;
-    if request.options.widen {
-        for bits in [12, 16]
-            .into_iter()
-            .filter(|&b| b > request.options.weight_bits)
-        {
-            if compiled.agreement >= ENOUGH_AGREEMENT {
-                break;
-            }
-            let wider = CompileOptions {
-                weight_bits: bits,
-                index_bits: 16,
-                ..request.options.clone()
-            };
-            // A layer without room for wider weights keeps the narrower program.
-            let Ok(next) = prepared.compile(&wider) else {
-                break;
-            };
-            if next.agreement > compiled.agreement {
-                (compiled, options) = (next, wider);
-            }
+    for wider in wider(&request.options) {
+        if compiled.agreement >= ENOUGH_AGREEMENT {
+            break;
+        }
+        // A layer without room for wider weights keeps the narrower program.
+        let Ok(next) = prepared.compile(&wider) else {
+            break;
+        };
+        if next.agreement > compiled.agreement {
+            (compiled, options) = (next, wider);
         }
     }
     apply_metadata(&mut compiled.program, &request.metadata)?;
@@ -256,6 +323,29 @@ pub fn compile_model(request: &CompileRequest<'_>) -> Result<Compiled, ModelErro
         },
         card,
     })
+}
+
+/// What to try next where the answers differ from the float model's.
+fn wider(options: &CompileOptions) -> Vec<CompileOptions> {
+    let own = options.clone();
+    match options.widen {
+        Widen::Nothing => Vec::new(),
+        Widen::Weights => [12, 16]
+            .into_iter()
+            .filter(|&bits| bits > own.weight_bits)
+            .map(|weight_bits| CompileOptions {
+                weight_bits,
+                index_bits: 16,
+                ..own.clone()
+            })
+            .collect(),
+        Widen::Activations => (own.activation_bits + 1..=*PROVABLE_BITS.end())
+            .map(|activation_bits| CompileOptions {
+                activation_bits,
+                ..own.clone()
+            })
+            .collect(),
+    }
 }
 
 impl Metadata {

@@ -2,7 +2,7 @@
 //! and never more memory than its own size explains. `bad_onnx/manifest.json` says what each file is.
 
 use carat_nn::{
-    compile::CompileOptions,
+    compile::{CompileOptions, Widen},
     edge,
     exec::reference,
     model::{CompileRequest, ModelError, compile_model},
@@ -41,7 +41,7 @@ fn every_bad_model_is_refused_with_a_reason_and_every_control_answers() {
         let request = CompileRequest {
             onnx: &onnx,
             options: CompileOptions {
-                widen: false,
+                widen: Widen::Nothing,
                 ..CompileOptions::default()
             },
             ..CompileRequest::default()

@@ -34,7 +34,7 @@ fn digests_are_pinned() {
     for (name, digest) in [
         (
             "digits",
-            "898f0e2c11641525b28741699159e029d430f4d8ad4e11a0b41dd48f1915d3a1",
+            "52f3646cfdd36aca6b117f2efdf543fc2c29f5e9aaec9fc26efb54b85731493d",
         ),
         (
             "tumor",

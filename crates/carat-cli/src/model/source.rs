@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use carat_nn::compile::CompileOptions;
 use carat_nn::import::MAX_ONNX_BYTES;
-use carat_nn::model::{CompileRequest, Compiled, Metadata, ModelError, compile_model};
+use carat_nn::model::{
+    CompileMetadata, CompileRequest, Compiled, Metadata, ModelError, compile_model,
+};
 use carat_receipt::Digest;
 use serde::Deserialize;
 
@@ -92,11 +93,11 @@ pub(crate) fn onnx_in(folder: &Path) -> Result<PathBuf, Failure> {
     Err(Failure::new(Exit::Usage, message))
 }
 
-/// Compiles sources.
+/// Compiles sources. What `choices` leaves open is up to `model.toml`.
 pub(crate) fn compile(
     sources: &Sources,
     shapes: BTreeMap<String, Vec<usize>>,
-    options: CompileOptions,
+    choices: CompileMetadata,
 ) -> Result<Compiled, Failure> {
     let onnx = files::read_capped(&sources.onnx, "an ONNX file", MAX_ONNX_BYTES)?;
     if let Some(dir) = &sources.calibration {
@@ -117,6 +118,8 @@ pub(crate) fn compile(
         let stem = sources.onnx.file_stem().unwrap_or_default();
         metadata.name = stem.to_string_lossy().into_owned();
     }
+    metadata.compile = choices.or(metadata.compile);
+    let options = metadata.compile.options().map_err(refused)?;
     let request = CompileRequest {
         onnx: &onnx,
         metadata,
@@ -139,7 +142,7 @@ pub(super) fn cached(folder: &Path, context: &Context) -> Result<Model, Failure>
     home.make_dir("models")?;
     let started = std::time::Instant::now();
     let progress = Progress::start(format!("compiling {} (first use)", folder.display()));
-    let compiled = compile(&sources, BTreeMap::new(), CompileOptions::default())?;
+    let compiled = compile(&sources, BTreeMap::new(), CompileMetadata::default())?;
     files::write_atomic(&path, &compiled.file.encode(), Mode::Shared)?;
     drop(progress);
     output::complain(&format!(

@@ -2,8 +2,8 @@
 
 use super::CompileError;
 use carat_program::{
-    Constant, ConstantWidth, InputSpec, Node, Op, OutputEncoding, OutputSpec, Program, Range,
-    Shape, ValueId, ValueInfo, Weights, constant_root,
+    Constant, ConstantWidth, InputSpec, Node, Op, OutputEncoding, OutputSpec, PoolKind, Program,
+    Range, Shape, ValueId, ValueInfo, Weights, constant_root,
 };
 use std::{collections::HashMap, sync::Arc};
 
@@ -76,6 +76,28 @@ impl Builder {
             Op::Clamp { lo, hi } => Some((lo, hi, self.nodes[i].1[0])),
             _ => None,
         }
+    }
+
+    /// The range of what a shift of this value will be applied to once [`super::hoist`] has moved it up.
+    pub(super) fn range_before_clamps(&self, q: Q) -> Range {
+        let mut v = q.v;
+        while let V::Node(i) = v {
+            let (op, inputs, ..) = &self.nodes[i];
+            match op {
+                Op::Clamp { .. }
+                | Op::ReduceMax { .. }
+                | Op::Pool {
+                    kind: PoolKind::Max,
+                    ..
+                }
+                | Op::Reshape { .. }
+                | Op::Transpose { .. }
+                | Op::Slice { .. }
+                | Op::Broadcast { .. } => v = inputs[0],
+                _ => break,
+            }
+        }
+        self.info(v).range
     }
 
     /// What a node would record, without adding it.

@@ -2,7 +2,7 @@
 
 mod divide;
 
-use super::{CompileError, Compiler, builder::Q, scale};
+use super::{CompileError, Compiler, TABLE_VALUES, builder::Q, scale};
 use crate::graph::{Array, Expr, GraphOp, Id};
 use carat_program::{Contraction, HALF, Op, PoolKind, Range, Shape};
 use std::sync::Arc;
@@ -74,9 +74,8 @@ impl Compiler<'_> {
     }
 
     fn fit_value(&mut self, q: Q, largest: f64, bits: u8, real: bool) -> Result<Q, CompileError> {
-        let top = (1i64 << bits) - 1;
         let range = self.b.range(q);
-        if range.max_abs() <= top {
+        if range.max_abs() < 1i64 << bits {
             return Ok(q);
         }
         if !real {
@@ -86,11 +85,35 @@ impl Compiler<'_> {
             ));
         }
         let exponent = if largest > 0.0 {
-            scale::exponent_for(largest, bits).min(q.exponent)
+            self.finest(largest, bits).min(q.exponent)
         } else {
             q.exponent
         };
-        self.at(q, exponent, Range::new(-top, top))
+        let coarse = self.coarse_enough(q, exponent);
+        let bits = i32::from(bits) - (exponent - coarse);
+        let top = (1i64 << bits.max(2)) - 1;
+        self.at(q, coarse, Range::new(-top, top))
+    }
+
+    /// The finest exponent, at most the given one, at which the result of a shift takes few enough values.
+    fn coarse_enough(&self, q: Q, mut exponent: i32) -> i32 {
+        if !self.options.provable {
+            return exponent;
+        }
+        let range = self.b.range_before_clamps(q);
+        let values = |exponent: i32| {
+            let bits = q.exponent - exponent;
+            let at = |v: i64| match bits {
+                ..=0 => v,
+                1..=30 => carat_program::shift_round(v, bits as u8),
+                _ => 0,
+            };
+            at(range.hi) - at(range.lo) + 1
+        };
+        while values(exponent) > TABLE_VALUES {
+            exponent -= 1;
+        }
+        exponent
     }
 
     /// Shifts a value to a coarser exponent and clamps it.
@@ -250,7 +273,14 @@ impl Compiler<'_> {
             ),
             Op::Mul => self.multiply(inputs[0], inputs[1]),
             Op::Max | Op::Concat { .. } => {
-                let qs = self.align(inputs, 22)?;
+                // Narrow maxima where they are to be proven.
+                let narrow = *op == Op::Max && self.options.provable;
+                let bits = if narrow {
+                    self.options.activation_bits
+                } else {
+                    22
+                };
+                let qs = self.align(inputs, bits)?;
                 self.b.add(op.clone(), &qs, qs[0].exponent)
             }
             Op::Sum { axes } => {
@@ -638,7 +668,7 @@ impl Compiler<'_> {
             // The finest exponent at which the calibrated interval, with an eighth to spare, fits the table.
             let width = (hi - lo).max(f64::MIN_POSITIVE) * 1.125;
             let (_, e) = libm::frexp(room as f64 / width);
-            let exponent = (e - 1).min(q.exponent);
+            let exponent = self.coarse_enough(q, (e - 1).min(q.exponent));
             let middle = libm::rint(libm::ldexp((lo + hi) / 2.0, exponent)) as i64;
             q = self.at(
                 q,

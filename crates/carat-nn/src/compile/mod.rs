@@ -5,6 +5,8 @@
 //! late as possible and as little as its consumer's overflow bound demands, once per distinct width.
 
 mod builder;
+mod hoist;
+mod lookups;
 mod lower;
 mod scale;
 
@@ -14,6 +16,9 @@ use crate::{
     exec::{Executable, Options},
     graph::{EvalError, Graph, GraphError, GraphOp, Id, dtype_range, simplify},
 };
+pub use hoist::hoist;
+pub use lookups::{Lookups, TABLE_VALUES};
+
 use builder::{Builder, Q, fixed};
 use carat_program::{
     Dtype, F64Bits, HALF, InputEncoding, InputSpec, Op, OutputEncoding, OutputSpec, Program,
@@ -21,6 +26,22 @@ use carat_program::{
 };
 use std::collections::HashMap;
 use thiserror::Error;
+
+/// What may be widened where the program does not answer like the float model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Widen {
+    /// Nothing.
+    Nothing,
+    /// The weights: to 12, then 16 bits.
+    Weights,
+    /// The activations: bit by bit to [`PROVABLE_BITS`]' upper end.
+    Activations,
+}
+
+/// Bits of an activation beside its sign that a program for proofs begins with and ends at. Fewer than 8 lose answers;
+/// more than 11 leave no layer a shift of at most [`TABLE_VALUES`] values, because a static range exceeds what values
+/// reach in practice by 4 bits and more.
+pub const PROVABLE_BITS: std::ops::RangeInclusive<u8> = 8..=11;
 
 /// How precise the program shall be.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,14 +54,17 @@ pub struct CompileOptions {
     pub index_bits: u8,
     /// Bits of a real output beside its sign.
     pub output_bits: u8,
+    /// Choose widths for what a proof costs: the result of every shift takes at most [`TABLE_VALUES`] values over its
+    /// static range, if need be with fewer bits than `activation_bits`; maxima compare narrow values.
+    pub provable: bool,
     /// Refuse the program if it differs from the graph by more than this many units of the output's last place on any
     /// calibration sample.
     pub max_units: Option<f64>,
     /// Choose the width of each layer's weights for precision instead of taking `weight_bits`.
     pub precise: bool,
-    /// [`crate::model::compile_model`] widens the weights (12, then 16 bits) until the program answers like the float
-    /// model on the calibration samples.
-    pub widen: bool,
+    /// What [`crate::model::compile_model`] widens until the program answers like the float model on the calibration
+    /// samples.
+    pub widen: Widen,
 }
 
 impl Default for CompileOptions {
@@ -50,14 +74,29 @@ impl Default for CompileOptions {
             activation_bits: 15,
             index_bits: 14,
             output_bits: 15,
+            provable: false,
             max_units: None,
             precise: false,
-            widen: true,
+            widen: Widen::Weights,
         }
     }
 }
 
 impl CompileOptions {
+    /// For proofs: as narrow as the answers allow, so that each activation is one look-up in small tables. Weights keep
+    /// 8 bits, and outputs are the last accumulators as they are, which costs nothing and loses nothing.
+    #[must_use]
+    pub fn provable() -> Self {
+        Self {
+            activation_bits: *PROVABLE_BITS.start(),
+            index_bits: 12,
+            output_bits: 30,
+            provable: true,
+            widen: Widen::Activations,
+            ..Self::default()
+        }
+    }
+
     /// As precise as the field allows: what conformance runs with.
     #[must_use]
     pub fn precise() -> Self {
@@ -66,9 +105,10 @@ impl CompileOptions {
             activation_bits: 15,
             index_bits: 16,
             output_bits: 13,
+            provable: false,
             max_units: Some(1.9),
             precise: true,
-            widen: false,
+            widen: Widen::Nothing,
         }
     }
 }
@@ -210,12 +250,6 @@ impl Prepared {
         }
         let units = c.outputs()?;
         let (program, weights, origins) = c.b.finish();
-        program
-            .validate()
-            .map_err(|e| CompileError::Internal(e.to_string()))?;
-        weights
-            .check(&program)
-            .map_err(|e| CompileError::Internal(e.to_string()))?;
         let notes = origins
             .into_iter()
             .map(|(o, exponent)| ScaleNote {
@@ -223,6 +257,14 @@ impl Prepared {
                 exponent,
             })
             .collect();
+        let (program, notes) =
+            hoist(program, notes).map_err(|e| CompileError::Internal(e.to_string()))?;
+        program
+            .validate()
+            .map_err(|e| CompileError::Internal(e.to_string()))?;
+        weights
+            .check(&program)
+            .map_err(|e| CompileError::Internal(e.to_string()))?;
         let (deviation, agreement) =
             measure(&program, &weights, &self.samples, &self.calibration, &units)?;
         if let Some(allowed) = options.max_units {
@@ -353,6 +395,17 @@ impl Compiler<'_> {
         self.graph.nodes[id].dtype.is_float()
     }
 
+    /// The finest exponent at which values up to `largest` fit `bits` bits beside the sign.
+    fn finest(&self, largest: f64, bits: u8) -> i32 {
+        if self.options.provable {
+            // Where bits are few, the largest value may as well saturate by one unit: pixels up to 1.0 then have units of
+            // 2^-8 in 8 bits, not of 2^-7.
+            scale::exponent_saturating(largest, bits)
+        } else {
+            scale::exponent_for(largest, bits)
+        }
+    }
+
     fn inputs(&mut self) -> Result<(), CompileError> {
         for (i, input) in self.graph.inputs.iter().enumerate() {
             let node = &self.graph.nodes[input.node];
@@ -361,7 +414,7 @@ impl Compiler<'_> {
             let (lo, hi) = self.calibration.ranges[at];
             let (range, encoding, exponent) = if node.dtype.is_float() {
                 let bits = self.options.activation_bits;
-                let exponent = scale::exponent_for(lo.abs().max(hi.abs()), bits);
+                let exponent = self.finest(lo.abs().max(hi.abs()), bits);
                 let top = (1i64 << bits) - 1;
                 let encoding = match map {
                     None => InputEncoding::Fixed { exponent },

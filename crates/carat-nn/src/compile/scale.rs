@@ -9,7 +9,19 @@ pub(super) fn exponent_for(largest: f64, bits: u8) -> i32 {
     if largest <= 0.0 || !largest.is_finite() {
         return i32::from(bits);
     }
-    let top = f64::from((1u32 << bits) - 1);
+    fitting(largest, f64::from((1u32 << bits) - 1))
+}
+
+/// The largest exponent at which `largest` exceeds `bits` bits beside the sign by at most one unit.
+pub(super) fn exponent_saturating(largest: f64, bits: u8) -> i32 {
+    if largest <= 0.0 || !largest.is_finite() {
+        return i32::from(bits);
+    }
+    fitting(largest, f64::from(1u32 << bits))
+}
+
+/// The largest exponent at which `largest` is at most `top`.
+fn fitting(largest: f64, top: f64) -> i32 {
     let (_, e) = libm::frexp(top / largest);
     // top / largest lies in [2^(e-1), 2^e).
     e - 1

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use carat_nn::compile::CompileOptions;
+use carat_nn::compile::Lookups;
+use carat_nn::model::{CompileMetadata, Purpose};
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use serde_json::json;
 
 use super::super::Outcome;
-use super::inspect::primitives;
+use super::inspect::{lookups, primitives, widths};
 use crate::exit::{Exit, Failure};
 use crate::files::{self, Mode};
 use crate::model::source::{self, Sources};
@@ -20,7 +22,7 @@ use crate::render::{self, Table};
 /// The same ONNX file, metadata, calibration inputs and options give the same program digest on every machine.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  carat model compile models/digits/digits.onnx --calibration models/digits/calibration -o digits.carat-model\n  carat model compile models/digits -o digits.carat-model\n  carat model compile net.onnx --calibration samples --shape image=1,3,224,224 -o net.carat-model --json"
+    after_help = "Examples:\n  carat model compile models/digits/digits.onnx --calibration models/digits/calibration -o digits.carat-model\n  carat model compile models/digits -o digits.carat-model\n  carat model compile net.onnx --calibration samples --shape image=1,3,224,224 -o net.carat-model --json\n  carat model compile models/digits --for proof -o digits.carat-model"
 )]
 pub(in super::super) struct Args {
     /// The ONNX file, or a folder with model.toml.
@@ -35,6 +37,10 @@ pub(in super::super) struct Args {
     /// Shape of an input that the model leaves open, such as image=1,3,224,224.
     #[arg(long, value_name = "INPUT=DIMS", value_parser = shape)]
     shape: Vec<(String, Vec<usize>)>,
+    /// What the program is mainly for: `run` keeps activations as wide as bounds allow, `proof` as narrow as the answers on
+    /// the calibration inputs allow, for cheap proofs [default: what model.toml says, else run].
+    #[arg(long = "for", value_name = "PURPOSE", value_parser = PossibleValuesParser::new(["run", "proof"]).map(purpose))]
+    purpose: Option<Purpose>,
     /// Bits of a weight, sign included.
     #[arg(long, value_name = "BITS", value_parser = clap::value_parser!(u8).range(2..=16))]
     weight_bits: Option<u8>,
@@ -56,20 +62,25 @@ fn shape(text: &str) -> Result<(String, Vec<usize>), String> {
     }
 }
 
+fn purpose(name: String) -> Purpose {
+    match name.as_str() {
+        "proof" => Purpose::Proof,
+        _ => Purpose::Run,
+    }
+}
+
 pub(super) fn run(args: Args) -> Outcome {
     files::check_writable(&args.output)?;
     let sources = sources(&args)?;
-    let defaults = CompileOptions::default();
-    let options = CompileOptions {
-        weight_bits: args.weight_bits.unwrap_or(defaults.weight_bits),
-        activation_bits: args.activation_bits.unwrap_or(defaults.activation_bits),
-        widen: args.weight_bits.is_none(),
-        ..defaults
+    let choices = CompileMetadata {
+        purpose: args.purpose,
+        weight_bits: args.weight_bits,
+        activation_bits: args.activation_bits,
     };
     let shapes: BTreeMap<String, Vec<usize>> = args.shape.into_iter().collect();
     let started = Instant::now();
     let progress = Progress::start(format!("compiling {}", sources.onnx.display()));
-    let compiled = source::compile(&sources, shapes, options)?;
+    let compiled = source::compile(&sources, shapes, choices)?;
     files::write_atomic(&args.output, &compiled.file.encode(), Mode::Shared)?;
     drop(progress);
 
@@ -103,6 +114,8 @@ pub(super) fn run(args: Args) -> Outcome {
         "Primitives",
         &format!("{}: {}", program.nodes.len(), list.join(", ")),
     ]);
+    rows.row(["Widths", &widths(card)]);
+    rows.row(["Look-ups", &lookups(&Lookups::of(program))]);
     rows.row([
         "Calibration",
         &format!("{} {}", card.calibration.samples, card.calibration.source),
@@ -126,6 +139,9 @@ pub(super) fn run(args: Args) -> Outcome {
         "parameters": card.parameters,
         "primitives": counts,
         "nodes": program.nodes.len(),
+        "lookups": Lookups::of(program),
+        "options": card.options,
+        "agreement": card.agreement,
         "path": args.output,
         "source_sha256": card.source_sha256,
         "operators": card.operators,

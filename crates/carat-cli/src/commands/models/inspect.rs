@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use carat_nn::compile::{Lookups, TABLE_VALUES};
 use carat_nn::model::Card;
 use carat_program::{InputEncoding, OutputEncoding, Program, Range};
 use serde_json::{Value, json};
@@ -30,6 +31,39 @@ pub(super) fn primitives(program: &Program) -> BTreeMap<&'static str, usize> {
         *counts.entry(node.op.name()).or_default() += 1;
     }
     counts
+}
+
+/// What a proof of the program has to look up.
+pub(super) fn lookups(found: &Lookups) -> String {
+    let mut text = format!(
+        "{} elements in one look-up each, {} in several (shift {}, clamp {}, table {}), {} comparisons of maxima",
+        found.single, found.wide, found.shift, found.clamp, found.lut, found.max
+    );
+    if found.quotient > 0 {
+        text.push_str(&format!(", {} quotients and roots", found.quotient));
+    }
+    if found.largest_shift > 0 {
+        let fits = if found.largest_shift <= TABLE_VALUES {
+            "one table holds them"
+        } else {
+            "more than one table holds"
+        };
+        text.push_str(&format!(
+            "; the widest shift takes {} values ({fits})",
+            found.largest_shift
+        ));
+    }
+    text
+}
+
+/// The widths that the compiler chose, and how well the program answers with them.
+pub(super) fn widths(card: &Card) -> String {
+    format!(
+        "weights {} bits, activations {} beside the sign; same answer as the float model on {:.1}% of the calibration inputs",
+        card.options.weight_bits,
+        card.options.activation_bits,
+        100.0 * card.agreement
+    )
 }
 
 /// Bits of a two's complement integer that holds every value of a range.
@@ -88,6 +122,10 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         "Integers",
         &format!("{constants} in {} constants", program.constants.len()),
     ]);
+    if let Some(card) = &card {
+        rows.row(["Widths", &widths(card)]);
+    }
+    rows.row(["Look-ups", &lookups(&Lookups::of(program))]);
     let mut text = rows.render("");
 
     text.push_str("\nInputs\n");
@@ -206,6 +244,7 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         "parameters": card.as_ref().map(|card| card.parameters),
         "integers": constants,
         "primitives": primitives(program),
+        "lookups": Lookups::of(program),
         "inputs": inputs,
         "outputs": outputs,
         "nodes": nodes,
