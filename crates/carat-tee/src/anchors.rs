@@ -63,7 +63,7 @@ impl Anchors<'_> {
 }
 
 /// A digest from its hexadecimal form, when the crate is compiled.
-const fn digest(hex: &str) -> [u8; 32] {
+pub(crate) const fn digest(hex: &str) -> [u8; 32] {
     const fn nibble(digit: u8) -> u8 {
         match digit {
             b'0'..=b'9' => digit - b'0',

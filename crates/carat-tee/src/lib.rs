@@ -16,6 +16,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod anchors;
+mod appraise;
 pub mod binding;
 mod checks;
 pub mod claims;
