@@ -1,14 +1,31 @@
 //! Succinct proofs that a committed integer [`Program`](carat_program::Program) gave an output.
 //!
-//! The protocol, with its soundness argument, is `docs/protocol.md`.
+//! The protocol, with its soundness argument, is `docs/protocol.md`. [`verify`] is the verifier: no floating point, no
+//! clock, no shape taken from the proof. With the feature `prover` (on by default), [`prove`] is the prover.
 #![cfg_attr(not(feature = "prover"), no_std)]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+mod claims;
 mod error;
 pub mod field;
+mod gkr;
+mod graph;
+mod key;
+mod layout;
+mod lower;
 pub mod pcs;
+mod plan;
+#[cfg(feature = "prover")]
+mod prove;
+mod sumcheck;
 pub mod transcript;
+mod verify;
 
 pub use error::Error;
+pub use key::{Instance, ModelKey, Proof, Values};
+pub use pcs::Profile;
+#[cfg(feature = "prover")]
+pub use prove::{ProvingKey, Run, prove};
+pub use verify::verify;

@@ -1,0 +1,63 @@
+//! Proves one run of a compiled model on random inputs and prints times: `prove FILE.carat-model [statements]`.
+//! For measurements that are reported, use `carat bench prove`.
+#![allow(clippy::print_stdout)]
+
+use carat_nn::exec::{Executable, Options};
+use carat_program::{ModelFile, Tensor};
+use carat_zk::{Instance, Profile, ProvingKey, Run, prove, verify};
+use std::time::Instant;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let path = std::env::args().nth(1).ok_or("which model?")?;
+    let count: usize = std::env::args().nth(2).map_or(Ok(1), |s| s.parse())?;
+    let model = ModelFile::decode(&std::fs::read(path)?)?;
+    let program = &model.program;
+    let mut state = 1u64;
+    let mut random = move |lo: i64, hi: i64| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (lo + ((state >> 33) as i64) % (hi - lo + 1)) as i32
+    };
+    let executable = Executable::new(program, &model.weights, Options::default())?;
+    let mut runs = Vec::new();
+    let mut edges = Vec::new();
+    for _ in 0..count {
+        let inputs: Vec<Tensor> = program
+            .inputs
+            .iter()
+            .map(|x| {
+                let data = (0..x.shape.elements())
+                    .map(|_| random(x.range.lo, x.range.hi))
+                    .collect();
+                Tensor::new(x.shape.clone(), data)
+            })
+            .collect::<Result<_, _>>()?;
+        let trace = executable.trace(&inputs)?;
+        edges.push((trace.inputs.clone(), trace.outputs.clone()));
+        runs.push(Run {
+            inputs: trace.inputs,
+            nodes: trace.nodes,
+        });
+    }
+    let start = Instant::now();
+    let key = ProvingKey::new(program, &model.weights, Profile::Proven100)?;
+    println!("setup  {:?}", start.elapsed());
+    let instances: Vec<Instance<'_>> = edges
+        .iter()
+        .map(|(x, y)| Instance::of_values(x, y))
+        .collect();
+    for _ in 0..5 {
+        let start = Instant::now();
+        let proof = prove(program, &model.weights, &key, &instances, &runs)?;
+        let proving = start.elapsed();
+        let start = Instant::now();
+        verify(program, key.key(), Profile::Proven100, &instances, &proof)?;
+        println!(
+            "prove {proving:?}  verify {:?}  {} bytes",
+            start.elapsed(),
+            proof.bytes.len()
+        );
+    }
+    Ok(())
+}

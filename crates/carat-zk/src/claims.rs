@@ -1,0 +1,60 @@
+//! The one store of claims. A claim is pushed once and taken once.
+
+use crate::{
+    field::E,
+    graph::{Graph, Id, Kind},
+};
+use alloc::{vec, vec::Vec};
+
+/// A value's polynomial has this value at this point.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ValueClaim {
+    pub(crate) point: Vec<E>,
+    pub(crate) value: E,
+}
+
+/// Open claims, per value.
+#[derive(Debug)]
+pub(crate) struct Claims {
+    open: Vec<Vec<ValueClaim>>,
+}
+
+impl Claims {
+    pub(crate) fn new(values: usize) -> Self {
+        Self {
+            open: vec![Vec::new(); values],
+        }
+    }
+
+    pub(crate) fn push(&mut self, id: Id, point: Vec<E>, value: E) {
+        self.open[id].push(ValueClaim { point, value });
+    }
+
+    pub(crate) fn take(&mut self, id: Id) -> Vec<ValueClaim> {
+        core::mem::take(&mut self.open[id])
+    }
+
+    /// Takes the claims on the columns of the witness, or on the constants: (index, value, claim), by value and then in
+    /// the order in which they were made.
+    pub(crate) fn committed(
+        &mut self,
+        graph: &Graph,
+        witness: bool,
+    ) -> Vec<(usize, Id, ValueClaim)> {
+        let mut out = Vec::new();
+        for (id, node) in graph.nodes.iter().enumerate() {
+            let index = match node.kind {
+                Kind::Column(c) if witness => c,
+                Kind::Constant(c) if !witness => c,
+                _ => continue,
+            };
+            out.extend(self.take(id).into_iter().map(|claim| (index, id, claim)));
+        }
+        out
+    }
+
+    /// Whether nothing is open.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.open.iter().all(Vec::is_empty)
+    }
+}

@@ -1,0 +1,116 @@
+//! What a proof is about: the model, and the statements.
+
+use crate::{
+    Error,
+    pcs::{Profile, Root},
+};
+use alloc::{format, string::String, vec::Vec};
+use carat_program::{Program, Tensor};
+use carat_receipt::Digest;
+
+/// Names a model for the proof rung: the Program, the security profile, and the commitment to the constants under it.
+///
+/// Anyone who holds the model can recompute it. A key that nobody can recompute rests on the word of its publisher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ModelKey {
+    /// Digest of the Program, which holds plain hashes of the constants.
+    pub program: Digest,
+    /// The security profile that the commitment was made under.
+    pub profile: Profile,
+    /// Commitment to all constants.
+    pub root: Root,
+}
+
+impl ModelKey {
+    /// One digest for all three: what a Trust file lists.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        Digest::of(
+            "carat/model-key/v1",
+            &[
+                self.program.as_bytes(),
+                self.profile.name().as_bytes(),
+                &self.root.0,
+            ],
+        )
+    }
+}
+
+/// The integers behind a statement.
+#[derive(Debug, Clone, Copy)]
+pub struct Values<'a> {
+    /// One tensor per input of the Program.
+    pub inputs: &'a [Tensor],
+    /// One tensor per output of the Program.
+    pub outputs: &'a [Tensor],
+}
+
+/// One of the statements that a proof covers.
+#[derive(Debug, Clone, Copy)]
+pub struct Instance<'a> {
+    /// Digest of the Statement, or of the values where there is no Statement ([`Instance::of_values`]).
+    pub statement: Digest,
+    /// The values, where they are known here.
+    pub values: Option<Values<'a>>,
+}
+
+impl<'a> Instance<'a> {
+    /// An instance without a Statement around it: its digest is over the values themselves.
+    #[must_use]
+    pub fn of_values(inputs: &'a [Tensor], outputs: &'a [Tensor]) -> Self {
+        let encode = carat_program::encode_tensors;
+        Self {
+            statement: Digest::of("carat/zk-values/v1", &[&encode(inputs), &encode(outputs)]),
+            values: Some(Values { inputs, outputs }),
+        }
+    }
+
+    /// Shapes of all values and ranges of the inputs, as the Program has them.
+    pub(crate) fn check(&self, program: &Program) -> Result<(), Error> {
+        let Some(values) = &self.values else {
+            return Ok(());
+        };
+        let fail = |why: String| Err(Error::Values(why));
+        if values.inputs.len() != program.inputs.len()
+            || values.outputs.len() != program.outputs.len()
+        {
+            return fail(format!(
+                "{} inputs and {} outputs for a Program with {} and {}",
+                values.inputs.len(),
+                values.outputs.len(),
+                program.inputs.len(),
+                program.outputs.len()
+            ));
+        }
+        for (spec, x) in program.inputs.iter().zip(values.inputs) {
+            if *x.shape() != spec.shape {
+                return fail(format!(
+                    "input `{}` has shape {}, not {}",
+                    spec.name,
+                    x.shape(),
+                    spec.shape
+                ));
+            }
+            if let Some(v) = x.data().iter().find(|&&v| !spec.range.contains(v.into())) {
+                return fail(format!(
+                    "input `{}` holds {v}, outside {}..={}",
+                    spec.name, spec.range.lo, spec.range.hi
+                ));
+            }
+        }
+        for (spec, y) in program.outputs.iter().zip(values.outputs) {
+            let shape = program.value(spec.value).map(|v| v.shape.clone());
+            if Some(y.shape()) != shape.as_ref() {
+                return fail(format!("output `{}` has shape {}", spec.name, y.shape()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A proof.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// The prover's messages, one after the other, without any structure of their own.
+    pub bytes: Vec<u8>,
+}

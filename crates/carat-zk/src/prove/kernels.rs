@@ -1,0 +1,461 @@
+//! Vectors of extension elements, packed for the widest registers of the build, and the sumcheck rounds over them.
+//!
+//! The first variable is the most significant index bit, so binding it combines the two halves of a vector, and every
+//! loop runs over contiguous packed elements.
+
+use crate::{
+    field::{E, F},
+    sumcheck::interpolate,
+    transcript::Sink,
+};
+use p3_field::{
+    Algebra, ExtensionField, Field, PackedFieldExtension, PackedValue, PrimeCharacteristicRing,
+};
+use rayon::prelude::*;
+
+/// As many extension elements as the base field packs in a register.
+pub(crate) type P = <E as ExtensionField<F>>::ExtensionPacking;
+
+/// Lanes of [`P`].
+pub(crate) const WIDTH: usize = <<F as Field>::Packing as PackedValue>::WIDTH;
+
+/// Packed elements that one task handles.
+const GRAIN: usize = 1 << 9;
+
+/// A vector of `2^n` elements.
+#[derive(Debug, Clone)]
+pub(crate) enum Vector {
+    Packed(Vec<P>),
+    Plain(Vec<E>),
+}
+
+impl Vector {
+    /// Packs elements; their number is a power of two.
+    pub(crate) fn new(elements: Vec<E>) -> Self {
+        if elements.len() < 2 * WIDTH {
+            return Self::Plain(elements);
+        }
+        Self::Packed(
+            elements
+                .chunks_exact(WIDTH)
+                .map(P::from_ext_slice)
+                .collect(),
+        )
+    }
+
+    /// Elements.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Packed(v) => v.len() * WIDTH,
+            Self::Plain(v) => v.len(),
+        }
+    }
+
+    /// The elements one by one.
+    pub(crate) fn unpack(&self) -> Vec<E> {
+        match self {
+            Self::Packed(v) => v
+                .iter()
+                .flat_map(|p| (0..WIDTH).map(move |i| p.extract(i)))
+                .collect(),
+            Self::Plain(v) => v.clone(),
+        }
+    }
+
+    /// The only element left.
+    pub(crate) fn single(&self) -> E {
+        debug_assert_eq!(self.len(), 1);
+        self.unpack()[0]
+    }
+
+    /// Binds the first variable.
+    pub(crate) fn fold(&mut self, r: E) {
+        match self {
+            Self::Packed(v) => fold(v, r),
+            Self::Plain(v) => fold(v, r),
+        }
+        if let Self::Packed(v) = self
+            && v.len() == 1
+        {
+            *self = Self::Plain(self.unpack());
+        }
+    }
+
+    /// Both halves: the first variable zero, and one.
+    pub(crate) fn halves(self) -> (Self, Self) {
+        match self {
+            Self::Packed(mut v) if v.len() > 2 => {
+                let high = v.split_off(v.len() / 2);
+                (Self::Packed(v), Self::Packed(high))
+            }
+            other => {
+                let mut v = other.unpack();
+                let high = v.split_off(v.len() / 2);
+                (Self::new(v), Self::new(high))
+            }
+        }
+    }
+}
+
+fn fold<A: Algebra<E> + Copy + Send + Sync>(v: &mut Vec<A>, r: E) {
+    let half = v.len() / 2;
+    let (low, high) = v.split_at_mut(half);
+    if half > GRAIN {
+        low.par_chunks_mut(GRAIN)
+            .zip(high.par_chunks(GRAIN))
+            .for_each(|(low, high)| fold_slice(low, high, r));
+    } else {
+        fold_slice(low, high, r);
+    }
+    v.truncate(half);
+}
+
+fn fold_slice<A: Algebra<E> + Copy>(low: &mut [A], high: &[A], r: E) {
+    for (a, &b) in low.iter_mut().zip(high) {
+        *a += (b - *a) * r;
+    }
+}
+
+/// `eq(point, .)`.
+pub(crate) fn eq_vector(point: &[E], scale: E) -> Vector {
+    let lanes = WIDTH.trailing_zeros() as usize;
+    if point.len() <= lanes {
+        let table = crate::layout::eq_table(point)
+            .into_iter()
+            .map(|e| e * scale)
+            .collect();
+        return Vector::Plain(table);
+    }
+    let (head, tail) = point.split_at(point.len() - lanes);
+    let table: Vec<E> = crate::layout::eq_table(tail)
+        .into_iter()
+        .map(|e| e * scale)
+        .collect();
+    let mut v = Vec::with_capacity(1 << head.len());
+    v.push(P::from_ext_slice(&table));
+    for &r in head.iter().rev() {
+        let n = v.len();
+        v.resize(2 * n, P::ZERO);
+        let (low, high) = v.split_at_mut(n);
+        let split = |low: &mut [P], high: &mut [P]| {
+            for (a, b) in low.iter_mut().zip(high) {
+                *b = *a * r;
+                *a -= *b;
+            }
+        };
+        if n > 4 * GRAIN {
+            low.par_chunks_mut(GRAIN)
+                .zip(high.par_chunks_mut(GRAIN))
+                .for_each(|(a, b)| split(a, b));
+        } else {
+            split(low, high);
+        }
+    }
+    if v.len() == 1 {
+        return Vector::Plain(table_of(&v));
+    }
+    Vector::Packed(v)
+}
+
+fn table_of(v: &[P]) -> Vec<E> {
+    v.iter()
+        .flat_map(|p| (0..WIDTH).map(move |i| p.extract(i)))
+        .collect()
+}
+
+fn horizontal(p: P) -> E {
+    (0..WIDTH).map(|i| p.extract(i)).sum()
+}
+
+/// Sends a round polynomial given by its values at 0, 1, 2, ...; draws the challenge and returns it with the new claim.
+fn send_round(sink: &mut Sink, values: &[E]) -> (E, E) {
+    let mut message = vec![values[0]];
+    message.extend_from_slice(&values[2..]);
+    sink.send("round", &message);
+    let r = sink.transcript.challenge();
+    (r, interpolate(values, r))
+}
+
+/// Sums a pair of values over all indices of the first half.
+fn sum_pairs<A: Algebra<E> + Copy + Send + Sync>(
+    half: usize,
+    term: impl Fn(usize) -> (A, A) + Sync,
+) -> (A, A) {
+    let run = |from: usize, to: usize| {
+        (from..to).fold((A::ZERO, A::ZERO), |(x, y), i| {
+            let (a, b) = term(i);
+            (x + a, y + b)
+        })
+    };
+    if half > GRAIN {
+        (0..half.div_ceil(GRAIN))
+            .into_par_iter()
+            .map(|c| run(c * GRAIN, ((c + 1) * GRAIN).min(half)))
+            .reduce(|| (A::ZERO, A::ZERO), |(a, b), (c, d)| (a + c, b + d))
+    } else {
+        run(0, half)
+    }
+}
+
+/// Proves `sum f g`. Returns the point and both factors there.
+pub(crate) fn product(
+    sink: &mut Sink,
+    mut claim: E,
+    mut f: Vector,
+    mut g: Vector,
+) -> (Vec<E>, E, E) {
+    fn round<A: Algebra<E> + Copy + Send + Sync>(f: &[A], g: &[A]) -> (A, A) {
+        let half = f.len() / 2;
+        let ((f0, f1), (g0, g1)) = (f.split_at(half), g.split_at(half));
+        sum_pairs(half, |i| {
+            let (a, b) = (f1[i] + f1[i] - f0[i], g1[i] + g1[i] - g0[i]);
+            (f0[i] * g0[i], a * b)
+        })
+    }
+    let mut point = Vec::new();
+    while f.len() > 1 {
+        let (zero, two) = match (&f, &g) {
+            (Vector::Packed(f), Vector::Packed(g)) => {
+                let (a, b) = round(f, g);
+                (horizontal(a), horizontal(b))
+            }
+            (Vector::Plain(f), Vector::Plain(g)) => round(f, g),
+            _ => unreachable!("vectors of one length are stored alike"),
+        };
+        let (r, next) = send_round(sink, &[zero, claim - zero, two]);
+        claim = next;
+        f.fold(r);
+        g.fold(r);
+        point.push(r);
+    }
+    (point, f.single(), g.single())
+}
+
+/// The product of `eq(z, .)` with a polynomial of degree two per variable, one variable after the other: what is bound so
+/// far is a factor, what is not is a table.
+struct EqRounds<'a> {
+    z: &'a [E],
+    bound: E,
+    /// `eq` over the variables after the current one.
+    rest: Vector,
+    done: usize,
+}
+
+impl<'a> EqRounds<'a> {
+    fn new(z: &'a [E]) -> Self {
+        Self {
+            rest: eq_vector(z.get(1..).unwrap_or(&[]), E::ONE),
+            z,
+            bound: E::ONE,
+            done: 0,
+        }
+    }
+
+    /// From t(0) and the leading coefficient of t, the values of `eq * t` at 0, 1, 2, 3; sends, draws and advances.
+    fn round(&mut self, sink: &mut Sink, claim: E, zero: E, lead: E) -> (E, E) {
+        let z = self.z[self.done];
+        // claim = bound * ((1 - z) t(0) + z t(1))
+        let one = match (self.bound * z).try_inverse() {
+            Some(inverse) => (claim - self.bound * (E::ONE - z) * zero) * inverse,
+            // Happens with probability 2^-150: any value keeps the proof well-formed, and it will be refused.
+            None => E::ZERO,
+        };
+        // t(x) = lead x^2 + (one - zero - lead) x + zero
+        let t = |x: E| (lead * x + (one - zero - lead)) * x + zero;
+        let eq = |x: E| self.bound * (E::ONE - z - x + (z * x).double());
+        let value = |i: u32| {
+            let x = E::from_u32(i);
+            eq(x) * t(x)
+        };
+        let (r, next) = send_round(sink, &[value(0), value(1), value(2), value(3)]);
+        self.bound = eq(r);
+        self.done += 1;
+        if self.rest.len() > 1 {
+            // Summing over the next variable leaves eq over those after it.
+            let (mut low, high) =
+                core::mem::replace(&mut self.rest, Vector::Plain(Vec::new())).halves();
+            match (&mut low, &high) {
+                (Vector::Packed(a), Vector::Packed(b)) => {
+                    a.iter_mut().zip(b).for_each(|(a, &b)| *a += b)
+                }
+                (Vector::Plain(a), Vector::Plain(b)) => {
+                    a.iter_mut().zip(b).for_each(|(a, &b)| *a += b)
+                }
+                _ => unreachable!("halves are stored alike"),
+            }
+            self.rest = low;
+        }
+        (r, next)
+    }
+}
+
+/// Proves `sum eq(z, x) (a b + c d)`; a pair may be left out. Returns the point and the factors there.
+pub(crate) fn eq_products(
+    sink: &mut Sink,
+    mut claim: E,
+    z: &[E],
+    mut factors: Vec<[Vector; 2]>,
+) -> (Vec<E>, Vec<[E; 2]>) {
+    fn round<A: Algebra<E> + Copy + Send + Sync>(eq: &[A], pairs: &[[&[A]; 2]]) -> (A, A) {
+        let half = pairs[0][0].len() / 2;
+        sum_pairs(half, |i| {
+            let (mut zero, mut lead) = (A::ZERO, A::ZERO);
+            for [a, b] in pairs {
+                let (a0, b0) = (a[i], b[i]);
+                zero += a0 * b0;
+                lead += (a[i + half] - a0) * (b[i + half] - b0);
+            }
+            (zero * eq[i], lead * eq[i])
+        })
+    }
+    let mut rounds = EqRounds::new(z);
+    let mut point = Vec::new();
+    while factors[0][0].len() > 1 {
+        let (zero, lead) = match &rounds.rest {
+            Vector::Packed(eq) if matches!(factors[0][0], Vector::Packed(_)) => {
+                let pairs: Vec<[&[P]; 2]> = factors
+                    .iter()
+                    .map(|[a, b]| [packed(a), packed(b)])
+                    .collect();
+                let (a, b) = round(eq, &pairs);
+                (horizontal(a), horizontal(b))
+            }
+            rest => {
+                let eq = rest.unpack();
+                let plain: Vec<[Vec<E>; 2]> = factors
+                    .iter()
+                    .map(|[a, b]| [a.unpack(), b.unpack()])
+                    .collect();
+                let pairs: Vec<[&[E]; 2]> = plain.iter().map(|[a, b]| [&a[..], &b[..]]).collect();
+                round(&eq, &pairs)
+            }
+        };
+        let (r, next) = rounds.round(sink, claim, zero, lead);
+        claim = next;
+        for [a, b] in &mut factors {
+            a.fold(r);
+            b.fold(r);
+        }
+        point.push(r);
+    }
+    (
+        point,
+        factors
+            .iter()
+            .map(|[a, b]| [a.single(), b.single()])
+            .collect(),
+    )
+}
+
+fn packed(v: &Vector) -> &[P] {
+    match v {
+        Vector::Packed(v) => v,
+        Vector::Plain(_) => unreachable!("vectors of one length are stored alike"),
+    }
+}
+
+/// Proves `sum e f g` for three vectors of any kind.
+pub(crate) fn triple(
+    sink: &mut Sink,
+    mut claim: E,
+    mut e: Vec<E>,
+    mut f: Vec<E>,
+    mut g: Vec<E>,
+) -> (Vec<E>, E, E) {
+    let mut point = Vec::new();
+    while e.len() > 1 {
+        let half = e.len() / 2;
+        let mut values = [E::ZERO; 4];
+        for i in 0..half {
+            let step = |v: &[E]| (v[i], v[i + half] - v[i]);
+            let (mut a, mut b, mut c) = (step(&e), step(&f), step(&g));
+            for value in &mut values {
+                *value += a.0 * b.0 * c.0;
+                a.0 += a.1;
+                b.0 += b.1;
+                c.0 += c.1;
+            }
+        }
+        debug_assert_eq!(values[0] + values[1], claim);
+        values[1] = claim - values[0];
+        let (r, next) = send_round(sink, &values);
+        claim = next;
+        for v in [&mut e, &mut f, &mut g] {
+            fold(v, r);
+        }
+        point.push(r);
+    }
+    (point, f[0], g[0])
+}
+
+/// One layer of the fractional-sum tree: numerators and denominators.
+#[derive(Debug)]
+pub(crate) struct Layer {
+    pub(crate) numerators: Vector,
+    pub(crate) denominators: Vector,
+}
+
+impl Layer {
+    /// The layer above: fraction x is the sum of fractions (0, x) and (1, x).
+    pub(crate) fn above(&self) -> Self {
+        fn add<A: Algebra<E> + Copy + Send + Sync>(n: &[A], d: &[A]) -> (Vec<A>, Vec<A>) {
+            let half = n.len() / 2;
+            let (mut up_n, mut up_d) = (vec![A::ZERO; half], vec![A::ZERO; half]);
+            let sum = |at: usize, up_n: &mut [A], up_d: &mut [A]| {
+                for (k, (un, ud)) in up_n.iter_mut().zip(up_d).enumerate() {
+                    let i = at + k;
+                    *un = n[i] * d[i + half] + n[i + half] * d[i];
+                    *ud = d[i] * d[i + half];
+                }
+            };
+            if half > GRAIN {
+                up_n.par_chunks_mut(GRAIN)
+                    .zip(up_d.par_chunks_mut(GRAIN))
+                    .enumerate()
+                    .for_each(|(c, (un, ud))| sum(c * GRAIN, un, ud));
+            } else {
+                sum(0, &mut up_n, &mut up_d);
+            }
+            (up_n, up_d)
+        }
+        match (&self.numerators, &self.denominators) {
+            (Vector::Packed(n), Vector::Packed(d)) => {
+                let (n, d) = add(n, d);
+                if n.len() == 1 {
+                    return Self {
+                        numerators: Vector::Plain(table_of(&n)),
+                        denominators: Vector::Plain(table_of(&d)),
+                    };
+                }
+                Self {
+                    numerators: Vector::Packed(n),
+                    denominators: Vector::Packed(d),
+                }
+            }
+            _ => {
+                let (n, d) = add(&self.numerators.unpack(), &self.denominators.unpack());
+                Self {
+                    numerators: Vector::Plain(n),
+                    denominators: Vector::Plain(d),
+                }
+            }
+        }
+    }
+}
+
+/// `a += m * b`
+pub(crate) fn add_scaled(a: &mut Vector, b: &Vector, m: E) {
+    match (a, b) {
+        (Vector::Packed(a), Vector::Packed(b)) => {
+            a.par_chunks_mut(GRAIN)
+                .zip(b.par_chunks(GRAIN))
+                .for_each(|(a, b)| {
+                    for (a, &b) in a.iter_mut().zip(b) {
+                        *a += b * m;
+                    }
+                });
+        }
+        (Vector::Plain(a), Vector::Plain(b)) => a.iter_mut().zip(b).for_each(|(a, &b)| *a += b * m),
+        _ => unreachable!("vectors of one length are stored alike"),
+    }
+}

@@ -1,0 +1,652 @@
+//! The prover.
+
+mod fold;
+mod gkr;
+mod kernels;
+mod values;
+
+use crate::{
+    Error, Instance, Profile, Proof,
+    claims::{Claims, ValueClaim},
+    field::{E, F, int},
+    graph::{Id, Kind, Rows, Table},
+    key::ModelKey,
+    layout::{
+        self, AxisMap, bits, eq_table, flat_eq, padded_positions, reshape_groups, split, vars,
+    },
+    pcs::{ProverData, Use, Whir},
+    plan::{Block, Packing, Plan, weights_packing},
+    transcript::Sink,
+    verify::{ContractShape, permuted, powers, statement, summed},
+};
+use carat_program::{Program, Weights};
+use fold::{Axis, evaluate, fold, pad};
+use kernels::{Vector, eq_products, eq_vector, product, triple};
+use p3_field::PrimeCharacteristicRing;
+use values::Values;
+
+pub use values::Run;
+
+/// What the prover of one model keeps: the commitment to the constants. Made once, used for every proof.
+#[derive(Debug, Clone)]
+pub struct ProvingKey {
+    key: ModelKey,
+    data: Option<ProverData>,
+}
+
+impl ProvingKey {
+    /// Commits to a model's constants.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a Program that has no proof.
+    pub fn new(program: &Program, weights: &Weights, profile: Profile) -> Result<Self, Error> {
+        let packing = weights_packing(program)?;
+        let dims: Vec<Vec<usize>> = program.constants.iter().map(|c| c.shape.dims()).collect();
+        let tensors: Vec<(Block, &[usize], &[i32])> = packing
+            .blocks
+            .iter()
+            .zip(&dims)
+            .zip(&weights.data)
+            .map(|((&b, d), v)| (b, &d[..], &v[..]))
+            .collect();
+        let (root, data) = Whir::new(profile, packing.vars, Use::Weights)?
+            .commit(place(packing.vars, &tensors))?;
+        Ok(Self {
+            key: ModelKey {
+                program: program.digest(),
+                profile,
+                root,
+            },
+            data: Some(data),
+        })
+    }
+
+    /// The public part.
+    #[must_use]
+    pub fn key(&self) -> &ModelKey {
+        &self.key
+    }
+}
+
+/// Tensors at their blocks of one polynomial.
+fn place(vars: usize, tensors: &[(Block, &[usize], &[i32])]) -> Vec<F> {
+    let mut out = vec![F::ZERO; 1 << vars];
+    for (block, dims, data) in tensors {
+        let out = &mut out[block.range()];
+        if dims.iter().all(|d| d.is_power_of_two()) {
+            for (o, &v) in out.iter_mut().zip(*data) {
+                *o = int(v.into());
+            }
+        } else {
+            for (at, &v) in padded_positions(dims).into_iter().zip(*data) {
+                out[at] = int(v.into());
+            }
+        }
+    }
+    out
+}
+
+/// Proves that a model gave these outputs for these inputs: one proof for all `instances`, each with the run that it
+/// came from.
+///
+/// # Errors
+/// [`Error::Unsupported`] for a Program that has no proof, [`Error::Values`] if runs and instances do not fit.
+pub fn prove(
+    program: &Program,
+    weights: &Weights,
+    key: &ProvingKey,
+    instances: &[Instance<'_>],
+    runs: &[Run],
+) -> Result<Proof, Error> {
+    if instances.len() != runs.len() || instances.is_empty() {
+        return Err(Error::Values("one run is needed for each statement".into()));
+    }
+    for instance in instances {
+        instance.check(program)?;
+    }
+    let plan = Plan::new(program, instances.len())?;
+    let values = Values::new(program, weights, &plan.graph, runs);
+    values.check()?;
+    prove_with(&plan, key, instances, &values)
+}
+
+fn prove_with(
+    plan: &Plan,
+    key: &ProvingKey,
+    instances: &[Instance<'_>],
+    values: &Values<'_>,
+) -> Result<Proof, Error> {
+    let witness = Whir::new(key.key.profile, plan.witness.vars, Use::Witness)?;
+    let weights = Whir::new(key.key.profile, plan.weights.vars, Use::Weights)?;
+    let columns: Vec<(Block, &[usize], &[i32])> = (plan.witness.blocks.iter().enumerate())
+        .map(|(c, &b)| {
+            (
+                b,
+                &plan.graph.columns[c].dims[..],
+                values.get(plan.graph.column_nodes[c]),
+            )
+        })
+        .collect();
+    let (root, data) = witness.commit(place(plan.witness.vars, &columns))?;
+    let mut p = Prover {
+        sink: Sink::new(statement(&key.key, instances)),
+        claims: Claims::new(plan.graph.nodes.len()),
+        plan,
+        values,
+    };
+    p.sink.send_bytes("witness", &root.0);
+    p.edges();
+    p.lookups();
+    p.walk();
+    let point = p.open(&plan.witness, true, data.evaluations());
+    let _ = witness.open(&data, &point, &mut p.sink)?;
+    if let Some(data) = &key.data
+        && !plan.weights.blocks.is_empty()
+    {
+        let point = p.open(&plan.weights, false, data.evaluations());
+        let _ = weights.open(data, &point, &mut p.sink)?;
+    }
+    debug_assert!(p.claims.is_empty());
+    Ok(Proof {
+        bytes: p.sink.finish(),
+    })
+}
+
+struct Prover<'a, 'd> {
+    sink: Sink,
+    claims: Claims,
+    plan: &'a Plan,
+    values: &'a Values<'d>,
+}
+
+impl Prover<'_, '_> {
+    fn dims(&self, id: Id) -> &[usize] {
+        &self.plan.graph.nodes[id].dims
+    }
+
+    fn evaluate(&self, id: Id, point: &[E]) -> E {
+        evaluate(self.dims(id), self.values.get(id), point)
+    }
+
+    fn edges(&mut self) {
+        let graph = &self.plan.graph;
+        let ids: Vec<Id> = graph.inputs.iter().chain(&graph.outputs).copied().collect();
+        for id in ids {
+            let dims = self.dims(id).to_vec();
+            let leading = !matches!(graph.nodes[id].kind, Kind::Constant(_));
+            let (slots, own) = if leading {
+                (dims[0], &dims[1..])
+            } else {
+                (1, &dims[..])
+            };
+            let point = self.sink.transcript.point(vars(own));
+            let data = self.values.get(id);
+            let size: usize = own.iter().product();
+            let sent: Vec<E> = data
+                .chunks(size)
+                .map(|d| evaluate(own, d, &point))
+                .collect();
+            self.sink.send("edge", &sent);
+            let lead = if leading {
+                self.sink.transcript.point(bits(slots))
+            } else {
+                vec![]
+            };
+            let value = layout::dot_eq(&sent, &lead);
+            self.claims.push(id, [lead, point].concat(), value);
+        }
+    }
+
+    fn lookups(&mut self) {
+        let (plan, graph) = (self.plan, &self.plan.graph);
+        if graph.lookups.is_empty() {
+            return;
+        }
+        let mix = self.sink.transcript.challenge();
+        let alpha = self.sink.transcript.challenge();
+        let size = 1usize << plan.leaves.vars;
+        let (mut numerators, mut denominators) = (vec![E::ZERO; size], vec![E::ONE; size]);
+        for (i, lookup) in graph.lookups.iter().enumerate() {
+            let range = plan.leaves.blocks[i].range();
+            let (ns, ds) = (&mut numerators[range.clone()], &mut denominators[range]);
+            // In the padding the numerator is zero and the tuple is zero.
+            let base = alpha - crate::verify::fingerprint(&[E::ZERO], lookup.table, mix);
+            ds.fill(base);
+            let tuple: Vec<&[i32]> = lookup.tuple.iter().map(|&id| self.values.get(id)).collect();
+            let positions = positions(self.dims(lookup.tuple[0]));
+            for k in 0..tuple[0].len() {
+                let at = positions.as_ref().map_or(k, |p| p[k]);
+                ns[at] = E::ONE;
+                let mut d = base - int(tuple[0][k].into());
+                if let Some(second) = tuple.get(1) {
+                    d -= mix * int(second[k].into());
+                }
+                ds[at] = d;
+            }
+        }
+        for (i, table) in graph.tables.iter().enumerate() {
+            let range = plan.leaves.blocks[graph.lookups.len() + i].range();
+            let (ns, ds) = (&mut numerators[range.clone()], &mut denominators[range]);
+            let counts = self.values.get(graph.column_nodes[table.multiplicity]);
+            let constant = table.constant.map(|id| self.values.get(id));
+            let base = alpha - crate::verify::fingerprint(&[E::ZERO], i, mix);
+            for (t, (n, d)) in ns.iter_mut().zip(ds).enumerate() {
+                let [first, second] = entry(table, t, constant);
+                *d = base - int(first) - mix * int(second);
+                *n = -E::from(int(counts.get(t).copied().unwrap_or(0).into()));
+            }
+        }
+        let point = gkr::prove(&mut self.sink, gkr::layer(numerators, denominators));
+        for (i, lookup) in graph.lookups.iter().enumerate() {
+            let own = plan.leaves.cut(plan.leaves.blocks[i], &point).1.to_vec();
+            let sent: Vec<E> = lookup
+                .tuple
+                .iter()
+                .map(|&id| self.evaluate(id, &own))
+                .collect();
+            self.sink.send("looked up", &sent);
+            for (&id, &v) in lookup.tuple.iter().zip(&sent) {
+                self.claims.push(id, own.clone(), v);
+            }
+        }
+        for (i, table) in graph.tables.iter().enumerate() {
+            let own = plan
+                .leaves
+                .cut(plan.leaves.blocks[graph.lookups.len() + i], &point)
+                .1
+                .to_vec();
+            let id = graph.column_nodes[table.multiplicity];
+            let value = self.evaluate(id, &own);
+            self.sink.send("multiplicity", &[value]);
+            self.claims.push(id, own.clone(), value);
+            if let Some(id) = table.constant {
+                let value = self.evaluate(id, &own);
+                self.sink.send("table", &[value]);
+                self.claims.push(id, own, value);
+            }
+        }
+    }
+
+    fn walk(&mut self) {
+        for id in (0..self.plan.graph.nodes.len()).rev() {
+            let node = &self.plan.graph.nodes[id];
+            if matches!(node.kind, Kind::Column(_) | Kind::Constant(_)) {
+                continue;
+            }
+            let mut claims = self.claims.take(id);
+            let claim = match claims.len() {
+                0 => continue,
+                1 => claims.remove(0),
+                _ => self.merge(id, &claims),
+            };
+            self.settle(id, &claim);
+        }
+    }
+
+    fn merge(&mut self, id: Id, claims: &[ValueClaim]) -> ValueClaim {
+        let gamma = self.sink.transcript.challenge();
+        let powers = powers(gamma, claims.len());
+        let sum = claims.iter().zip(&powers).map(|(c, &g)| c.value * g).sum();
+        let keep = vec![Axis::Keep; self.dims(id).len()];
+        let values = fold(self.dims(id), self.values.get(id), &keep);
+        let mut kernel = eq_vector(&claims[0].point, E::ONE);
+        for (c, &g) in claims.iter().zip(&powers).skip(1) {
+            kernels::add_scaled(&mut kernel, &eq_vector(&c.point, E::ONE), g);
+        }
+        let (point, value, _) = product(&mut self.sink, sum, Vector::new(values), kernel);
+        self.sink.send("merged", &[value]);
+        ValueClaim { point, value }
+    }
+
+    fn settle(&mut self, id: Id, claim: &ValueClaim) {
+        let plan = self.plan;
+        let node = &plan.graph.nodes[id];
+        let (point, value) = (&claim.point, claim.value);
+        match &node.kind {
+            Kind::Column(_) | Kind::Constant(_) => unreachable!("committed values are opened"),
+            Kind::Linear { terms, .. } => {
+                let sent: Vec<E> = terms
+                    .iter()
+                    .map(|&(_, x)| self.evaluate(x, point))
+                    .collect();
+                self.sink.send("terms", &sent);
+                for (&(_, x), &v) in terms.iter().zip(&sent) {
+                    self.claims.push(x, point.clone(), v);
+                }
+            }
+            Kind::Axes { x, maps } => self.axes(*x, maps, &node.dims, point, value),
+            Kind::Reshape(x) => self.reshape(*x, &node.dims, point, value),
+            Kind::Permute { x, perm } => {
+                self.claims
+                    .push(*x, permuted(&node.dims, perm, point), value)
+            }
+            Kind::Sum { x, axes } => {
+                let (point, scale) = summed(self.dims(*x), axes, point);
+                self.claims.push(*x, point, value * scale);
+            }
+            Kind::Mul(a, b) => {
+                let whole = |id: Id| {
+                    let keep = vec![Axis::Keep; self.dims(id).len()];
+                    Vector::new(fold(self.dims(id), self.values.get(id), &keep))
+                };
+                let factors = vec![[whole(*a), whole(*b)]];
+                let (at, ends) = eq_products(&mut self.sink, value, point, factors);
+                self.sink.send("factors", &ends[0]);
+                self.claims.push(*a, at.clone(), ends[0][0]);
+                self.claims.push(*b, at, ends[0][1]);
+            }
+            Kind::Contract {
+                a,
+                b,
+                a_labels,
+                b_labels,
+                out_labels,
+            } => {
+                let shape = ContractShape::new(self.dims(*a), a_labels, b_labels, out_labels);
+                let out = split(&node.dims, point);
+                // Each operand with its own axes bound, and its shared axes in the common order.
+                let operand = |id: Id, labels: &[u8]| -> Vec<E> {
+                    let axes: Vec<Axis<'_>> = labels
+                        .iter()
+                        .map(|l| match out_labels.iter().position(|o| o == l) {
+                            Some(i) if !shape.shared.iter().any(|(s, _)| s == l) => {
+                                Axis::Bind(out[i])
+                            }
+                            _ => Axis::Keep,
+                        })
+                        .collect();
+                    let folded = fold(self.dims(id), self.values.get(id), &axes);
+                    let kept: Vec<(u8, usize)> = labels
+                        .iter()
+                        .zip(self.dims(id))
+                        .filter(|(l, _)| shape.shared.iter().any(|(s, _)| s == *l))
+                        .map(|(&l, &d)| (l, d))
+                        .collect();
+                    reorder(folded, &kept, &shape.shared)
+                };
+                let (va, vb) = (operand(*a, a_labels), operand(*b, b_labels));
+                let (at, ea, eb) = if shape.batched() {
+                    let batch: Vec<&[E]> = shape.shared[..shape.batch]
+                        .iter()
+                        .map(|(l, _)| {
+                            out_labels
+                                .iter()
+                                .position(|o| o == l)
+                                .map_or(&[][..], |i| out[i])
+                        })
+                        .collect();
+                    let inner = vars(&shape.dims()[shape.batch..]);
+                    let weights = eq_table(&batch.concat())
+                        .into_iter()
+                        .flat_map(|e| core::iter::repeat_n(e, 1 << inner))
+                        .collect();
+                    triple(&mut self.sink, value, weights, va, vb)
+                } else {
+                    product(&mut self.sink, value, Vector::new(va), Vector::new(vb))
+                };
+                self.sink.send("operands", &[ea, eb]);
+                let pa = shape.operand(a_labels, self.dims(*a), out_labels, &node.dims, point, &at);
+                let pb = shape.operand(b_labels, self.dims(*b), out_labels, &node.dims, point, &at);
+                self.claims.push(*a, pa, ea);
+                self.claims.push(*b, pb, eb);
+            }
+            Kind::Conv { x, w, maps } => self.conv(*x, *w, maps, &node.dims, point, value),
+        }
+    }
+
+    fn axes(&mut self, x: Id, maps: &[AxisMap], to: &[usize], point: &[E], value: E) {
+        let from = self.dims(x).to_vec();
+        let out = split(to, point);
+        let moved = |a: usize| !maps[a].is_identity(from[a], to[a]);
+        let axes: Vec<Axis<'_>> = (0..from.len())
+            .map(|a| {
+                if moved(a) {
+                    Axis::Keep
+                } else {
+                    Axis::Bind(out[a])
+                }
+            })
+            .collect();
+        let values = fold(&from, self.values.get(x), &axes);
+        let mut kernel = vec![E::ONE];
+        for a in (0..from.len()).filter(|&a| moved(a)) {
+            let mut k = maps[a].kernel(
+                from[a],
+                to[a],
+                &eq_table(out[a]),
+                &vec![E::ONE; maps[a].taps],
+            );
+            k.resize(1 << bits(from[a]), E::ZERO);
+            kernel = tensor(&kernel, &k);
+        }
+        let (at, sent, _) = product(
+            &mut self.sink,
+            value,
+            Vector::new(values),
+            Vector::new(kernel),
+        );
+        self.sink.send("mapped", &[sent]);
+        let (mut next, mut used) = (Vec::new(), 0);
+        for a in 0..from.len() {
+            if moved(a) {
+                next.extend_from_slice(&at[used..used + bits(from[a])]);
+                used += bits(from[a]);
+            } else {
+                next.extend_from_slice(out[a]);
+            }
+        }
+        self.claims.push(x, next, sent);
+    }
+
+    fn reshape(&mut self, x: Id, to: &[usize], point: &[E], value: E) {
+        let from = self.dims(x).to_vec();
+        let groups = reshape_groups(&from, to);
+        let out = split(to, point);
+        if groups
+            .iter()
+            .all(|g| g.free || vars(&from[g.from.clone()]) == 0)
+        {
+            self.claims.push(x, point.to_vec(), value);
+            return;
+        }
+        let mut kernel = vec![E::ONE];
+        let mut bound: Vec<(Vec<usize>, Vec<E>)> = Vec::new();
+        let mut axes = Vec::new();
+        for g in &groups {
+            let part = out[g.to.clone()].concat();
+            let dims = &from[g.from.clone()];
+            if g.free {
+                bound.push((dims.to_vec(), part));
+            } else {
+                let flat = flat_eq(&to[g.to.clone()], &part);
+                kernel = tensor(&kernel, &pad(dims, &flat));
+            }
+        }
+        let mut free = bound.iter();
+        for g in &groups {
+            if g.free {
+                let (dims, part) = free.next().expect("one entry per free group");
+                axes.extend(split(dims, part).into_iter().map(Axis::Bind));
+            } else {
+                axes.extend(g.from.clone().map(|_| Axis::Keep));
+            }
+        }
+        let values = fold(&from, self.values.get(x), &axes);
+        let (at, sent, _) = product(
+            &mut self.sink,
+            value,
+            Vector::new(values),
+            Vector::new(kernel),
+        );
+        self.sink.send("reshaped", &[sent]);
+        let (mut next, mut used, mut free) = (Vec::new(), 0, bound.iter());
+        for g in &groups {
+            if g.free {
+                next.extend_from_slice(&free.next().expect("one entry per free group").1);
+            } else {
+                let n = vars(&from[g.from.clone()]);
+                next.extend_from_slice(&at[used..used + n]);
+                used += n;
+            }
+        }
+        self.claims.push(x, next, sent);
+    }
+
+    fn conv(&mut self, x: Id, w: Id, maps: &[AxisMap], to: &[usize], point: &[E], value: E) {
+        let (xd, wd) = (self.dims(x).to_vec(), self.dims(w).to_vec());
+        let out = split(to, point);
+        let inner: Vec<usize> = core::iter::once(wd[0])
+            .chain(wd[2..].iter().copied())
+            .collect();
+        // The kernel with its output channels bound, and the window sums of the input for each tap.
+        let mut axes = vec![Axis::Keep, Axis::Bind(out[3])];
+        axes.extend(wd[2..].iter().map(|_| Axis::Keep));
+        let weights = fold(&wd, self.values.get(w), &axes);
+        let mut axes = vec![
+            Axis::Bind(out[0]),
+            Axis::Bind(out[1]),
+            Axis::Keep,
+            Axis::Keep,
+        ];
+        for (a, map) in maps.iter().enumerate() {
+            let eq = eq_table(out[4 + a]);
+            let taps = (0..map.taps)
+                .map(|t| {
+                    let only: Vec<E> = (0..map.taps)
+                        .map(|s| if s == t { E::ONE } else { E::ZERO })
+                        .collect();
+                    map.kernel(xd[4 + a], to[4 + a], &eq, &only)
+                })
+                .collect();
+            axes.push(Axis::Map(taps));
+        }
+        let windows = fold(&xd, self.values.get(x), &axes);
+        let (at, ew, ex) = if wd[0] > 1 {
+            let rest = vars(&inner[1..]);
+            let eq = eq_table(out[2])
+                .into_iter()
+                .flat_map(|e| core::iter::repeat_n(e, 1 << rest))
+                .collect();
+            triple(&mut self.sink, value, eq, weights, windows)
+        } else {
+            product(
+                &mut self.sink,
+                value,
+                Vector::new(weights),
+                Vector::new(windows),
+            )
+        };
+        self.sink.send("kernel and window", &[ew, ex]);
+        let parts = split(&inner, &at);
+        self.claims
+            .push(w, [parts[0], out[3], &parts[1..].concat()].concat(), ew);
+        // Over positions, with everything else bound.
+        let mut axes = vec![
+            Axis::Bind(out[0]),
+            Axis::Bind(out[1]),
+            Axis::Bind(parts[0]),
+            Axis::Bind(parts[1]),
+        ];
+        axes.extend(maps.iter().map(|_| Axis::Keep));
+        let image = fold(&xd, self.values.get(x), &axes);
+        let mut kernel = vec![E::ONE];
+        for (a, map) in maps.iter().enumerate() {
+            let mut k = map.kernel(
+                xd[4 + a],
+                to[4 + a],
+                &eq_table(out[4 + a]),
+                &eq_table(parts[2 + a]),
+            );
+            k.resize(1 << bits(xd[4 + a]), E::ZERO);
+            kernel = tensor(&kernel, &k);
+        }
+        let (at, sent, _) = product(&mut self.sink, ex, Vector::new(image), Vector::new(kernel));
+        self.sink.send("window", &[sent]);
+        self.claims
+            .push(x, [out[0], out[1], parts[0], parts[1], &at].concat(), sent);
+    }
+
+    fn open(&mut self, packing: &Packing, witness: bool, polynomial: &[F]) -> Vec<E> {
+        let claims = self.claims.committed(&self.plan.graph, witness);
+        let gamma = self.sink.transcript.challenge();
+        let powers = powers(gamma, claims.len());
+        let sum = claims
+            .iter()
+            .zip(&powers)
+            .map(|((_, _, c), &g)| c.value * g)
+            .sum();
+        let mut kernel = vec![E::ZERO; 1 << packing.vars];
+        for ((index, id, c), &g) in claims.iter().zip(&powers) {
+            let block = packing.blocks[*index];
+            let dims = self.dims(*id);
+            let out = &mut kernel[block.range()];
+            let mut eq = eq_vector(&c.point, g).unpack();
+            if witness && let Some(positions) = positions(dims) {
+                let mut masked = vec![E::ZERO; eq.len()];
+                for p in positions {
+                    masked[p] = eq[p];
+                }
+                eq = masked;
+            }
+            out.iter_mut().zip(eq).for_each(|(k, e)| *k += e);
+        }
+        let f: Vec<E> = polynomial.iter().map(|&v| v.into()).collect();
+        let (at, value, _) = product(&mut self.sink, sum, Vector::new(f), Vector::new(kernel));
+        self.sink.send("opened", &[value]);
+        at
+    }
+}
+
+/// Padded positions of a tensor's elements, or `None` where there is no padding.
+fn positions(dims: &[usize]) -> Option<Vec<usize>> {
+    if dims.iter().all(|d| d.is_power_of_two()) {
+        None
+    } else {
+        Some(padded_positions(dims))
+    }
+}
+
+/// Entry t of a table; beyond its length, what its polynomial gives there.
+fn entry(table: &Table, t: usize, constant: Option<&[i32]>) -> [i64; 2] {
+    let i = t as i64;
+    match table.rows {
+        Rows::Range => [i, 0],
+        Rows::Step { start } => [i + start, i64::from(i + start >= 0)],
+        Rows::Clamp { start, lo, hi } => [i + start, (i + start).clamp(lo, hi)],
+        Rows::Constant { start, .. } => [
+            i + start,
+            constant.and_then(|c| c.get(t)).map_or(0, |&v| v.into()),
+        ],
+    }
+}
+
+fn tensor(a: &[E], b: &[E]) -> Vec<E> {
+    a.iter()
+        .flat_map(|&x| b.iter().map(move |&y| x * y))
+        .collect()
+}
+
+/// Moves padded axes into another order.
+fn reorder(values: Vec<E>, have: &[(u8, usize)], want: &[(u8, usize)]) -> Vec<E> {
+    if have == want {
+        return values;
+    }
+    let sizes: Vec<usize> = have.iter().map(|&(_, d)| 1 << bits(d)).collect();
+    let mut strides = vec![1usize; have.len()];
+    for a in (0..have.len().saturating_sub(1)).rev() {
+        strides[a] = strides[a + 1] * sizes[a + 1];
+    }
+    let order: Vec<(usize, usize)> = want
+        .iter()
+        .filter_map(|w| have.iter().position(|h| h == w))
+        .map(|i| (sizes[i], strides[i]))
+        .collect();
+    let mut positions = vec![0usize];
+    for (size, stride) in order {
+        positions = positions
+            .iter()
+            .flat_map(|&p| (0..size).map(move |i| p + i * stride))
+            .collect();
+    }
+    positions.into_iter().map(|p| values[p]).collect()
+}

@@ -1,0 +1,366 @@
+//! The integers behind every value of the graph.
+//!
+//! A value that the Program computes comes from the execution trace; the others are evaluated here, modulo p with
+//! representatives of smallest absolute value.
+
+use crate::{
+    Error,
+    field::{int, signed},
+    graph::{Fill, Graph, Id, Kind, Rows},
+    layout::unflatten,
+};
+use carat_program::{Program, Tensor, Weights, shift_round};
+use std::{borrow::Cow, sync::OnceLock};
+
+/// What one execution gave: every value of the Program except the constants.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// The inputs, in the Program's order.
+    pub inputs: Vec<Tensor>,
+    /// The result of each node, in the Program's order.
+    pub nodes: Vec<Tensor>,
+}
+
+/// Values on demand.
+pub(crate) struct Values<'a> {
+    program: &'a Program,
+    weights: &'a Weights,
+    graph: &'a Graph,
+    runs: &'a [Run],
+    computed: Vec<OnceLock<Cow<'a, [i32]>>>,
+    /// Columns that a dishonest prover of the tests puts in place of the honest ones; nothing then comes from the trace.
+    forged: Option<&'a dyn Fn(usize, &[i32]) -> Option<Vec<i32>>>,
+}
+
+/// The representative of smallest absolute value modulo p.
+fn residue(v: i128) -> i32 {
+    let v = i64::try_from(v).unwrap_or_else(|_| (v % i128::from(carat_program::MODULUS)) as i64);
+    signed(int(v)) as i32
+}
+
+impl<'a> Values<'a> {
+    pub(crate) fn new(
+        program: &'a Program,
+        weights: &'a Weights,
+        graph: &'a Graph,
+        runs: &'a [Run],
+    ) -> Self {
+        Self {
+            program,
+            weights,
+            graph,
+            runs,
+            computed: (0..graph.nodes.len()).map(|_| OnceLock::new()).collect(),
+            forged: None,
+        }
+    }
+
+    /// Replaces columns: given a column's index and its honest values, the forger may return others.
+    #[cfg(test)]
+    pub(crate) fn forge(mut self, forger: &'a dyn Fn(usize, &[i32]) -> Option<Vec<i32>>) -> Self {
+        self.forged = Some(forger);
+        self
+    }
+
+    /// The elements of a value in row-major order.
+    pub(crate) fn get(&self, id: Id) -> &[i32] {
+        self.computed[id].get_or_init(|| self.compute(id))
+    }
+
+    fn compute(&self, id: Id) -> Cow<'a, [i32]> {
+        let node = &self.graph.nodes[id];
+        let column = matches!(node.kind, Kind::Column(_));
+        if let Some(value) = node.value
+            && (self.forged.is_none() || matches!(node.kind, Kind::Constant(_)))
+        {
+            if let Some(c) = self.program.constant_index(value) {
+                return Cow::Borrowed(&self.weights.data[c]);
+            }
+            let tensor = |run: &'a Run| -> &'a [i32] {
+                let i = value.index();
+                match run.inputs.get(i) {
+                    Some(t) => t.data(),
+                    None => run.nodes[i - self.program.inputs.len() - self.program.constants.len()]
+                        .data(),
+                }
+            };
+            return match self.runs {
+                [one] => Cow::Borrowed(tensor(one)),
+                many => Cow::Owned(
+                    many.iter()
+                        .flat_map(|r| tensor(r).iter().copied())
+                        .collect(),
+                ),
+            };
+        }
+        let values = self.evaluate(id);
+        if column
+            && let Some(forger) = self.forged
+            && let Kind::Column(c) = node.kind
+            && let Some(other) = forger(c, &values)
+        {
+            return Cow::Owned(other);
+        }
+        Cow::Owned(values)
+    }
+
+    fn evaluate(&self, id: Id) -> Vec<i32> {
+        let node = &self.graph.nodes[id];
+        match &node.kind {
+            Kind::Column(c) => self.fill(self.graph.columns[*c].fill),
+            Kind::Constant(c) => self.weights.data[*c].clone(),
+            Kind::Linear { terms, bias } => {
+                let operands: Vec<(i64, &[i32])> =
+                    terms.iter().map(|&(c, x)| (c, self.get(x))).collect();
+                let small = node.lo > i64::from(i32::MIN) && node.hi < i64::from(i32::MAX);
+                (0..operands[0].1.len())
+                    .map(|i| {
+                        if small {
+                            let sum = operands.iter().fold(*bias, |s, (c, x)| {
+                                s.wrapping_add(c.wrapping_mul(x[i].into()))
+                            });
+                            if let Ok(v) = i32::try_from(sum)
+                                && i64::from(v).abs() <= carat_program::HALF
+                            {
+                                return v;
+                            }
+                        }
+                        residue(
+                            operands
+                                .iter()
+                                .map(|(c, x)| i128::from(*c) * i128::from(x[i]))
+                                .sum::<i128>()
+                                + i128::from(*bias),
+                        )
+                    })
+                    .collect()
+            }
+            Kind::Reshape(x) => self.get(*x).to_vec(),
+            Kind::Axes { x, maps } => {
+                let (from, x) = (&self.graph.nodes[*x].dims, self.get(*x));
+                // One axis after the other, from the last.
+                let mut data: Vec<i128> = x.iter().map(|&v| v.into()).collect();
+                let mut dims = from.clone();
+                for a in (0..dims.len()).rev() {
+                    let (n, m) = (dims[a], node.dims[a]);
+                    if maps[a].is_identity(n, m) {
+                        continue;
+                    }
+                    let inner: usize = dims[a + 1..].iter().product();
+                    let outer: usize = dims[..a].iter().product();
+                    let mut next = vec![0i128; outer * m * inner];
+                    for o in 0..outer {
+                        for j in 0..m {
+                            for t in 0..maps[a].taps {
+                                let Some(i) = maps[a].source(j, t, n) else {
+                                    continue;
+                                };
+                                let (to, at) = ((o * m + j) * inner, (o * n + i) * inner);
+                                for k in 0..inner {
+                                    next[to + k] += data[at + k];
+                                }
+                            }
+                        }
+                    }
+                    dims[a] = m;
+                    data = next;
+                }
+                data.into_iter().map(residue).collect()
+            }
+            Kind::Permute { x, perm } => {
+                let (from, x) = (&self.graph.nodes[*x].dims, self.get(*x));
+                let strides = strides(from);
+                (0..x.len())
+                    .map(|flat| {
+                        let at = unflatten(&node.dims, flat);
+                        x[at.iter()
+                            .zip(perm)
+                            .map(|(i, &p)| i * strides[p])
+                            .sum::<usize>()]
+                    })
+                    .collect()
+            }
+            Kind::Sum { x, axes } => {
+                let (from, x) = (&self.graph.nodes[*x].dims, self.get(*x));
+                let strides = strides(&node.dims);
+                let mut out = vec![0i128; node.dims.iter().product()];
+                for (flat, &v) in x.iter().enumerate() {
+                    let at = unflatten(from, flat);
+                    let kept = at
+                        .iter()
+                        .enumerate()
+                        .filter(|(a, _)| !axes.contains(a))
+                        .map(|(_, &i)| i);
+                    out[kept.zip(&strides).map(|(i, s)| i * s).sum::<usize>()] += i128::from(v);
+                }
+                out.into_iter().map(residue).collect()
+            }
+            Kind::Mul(a, b) => self
+                .get(*a)
+                .iter()
+                .zip(self.get(*b))
+                .map(|(&a, &b)| residue(i128::from(a) * i128::from(b)))
+                .collect(),
+            Kind::Contract {
+                a,
+                b,
+                a_labels,
+                b_labels,
+                out_labels,
+            } => {
+                let (ad, bd) = (&self.graph.nodes[*a].dims, &self.graph.nodes[*b].dims);
+                let (a, b) = (self.get(*a), self.get(*b));
+                let summed: Vec<(u8, usize)> = a_labels
+                    .iter()
+                    .zip(ad)
+                    .filter(|(l, _)| !out_labels.contains(l))
+                    .map(|(&l, &d)| (l, d))
+                    .collect();
+                let depth: Vec<usize> = summed.iter().map(|&(_, d)| d).collect();
+                let (sa, sb) = (strides(ad), strides(bd));
+                (0..node.dims.iter().product())
+                    .map(|flat| {
+                        let at = unflatten(&node.dims, flat);
+                        let sum: i128 = (0..depth.iter().product())
+                            .map(|k| {
+                                let k = unflatten(&depth, k);
+                                let place = |l: &u8| match out_labels.iter().position(|o| o == l) {
+                                    Some(i) => at[i],
+                                    None => {
+                                        k[summed
+                                            .iter()
+                                            .position(|(s, _)| s == l)
+                                            .expect("kept or summed")]
+                                    }
+                                };
+                                let offset = |labels: &[u8], strides: &[usize]| -> usize {
+                                    labels.iter().zip(strides).map(|(l, s)| place(l) * s).sum()
+                                };
+                                i128::from(a[offset(a_labels, &sa)])
+                                    * i128::from(b[offset(b_labels, &sb)])
+                            })
+                            .sum();
+                        residue(sum)
+                    })
+                    .collect()
+            }
+            Kind::Conv { x, w, maps } => {
+                let (xd, wd) = (&self.graph.nodes[*x].dims, &self.graph.nodes[*w].dims);
+                let (x, w) = (self.get(*x), self.get(*w));
+                let (sx, sw) = (strides(xd), strides(wd));
+                let inner = &wd[2..];
+                (0..node.dims.iter().product())
+                    .map(|flat| {
+                        let at = unflatten(&node.dims, flat);
+                        let sum: i128 = (0..inner.iter().product())
+                            .map(|k| {
+                                let k = unflatten(inner, k);
+                                let mut from =
+                                    at[0] * sx[0] + at[1] * sx[1] + at[2] * sx[2] + k[0] * sx[3];
+                                for (s, map) in maps.iter().enumerate() {
+                                    let Some(i) = map.source(at[4 + s], k[1 + s], xd[4 + s]) else {
+                                        return 0;
+                                    };
+                                    from += i * sx[4 + s];
+                                }
+                                let weight = at[2] * sw[0]
+                                    + at[3] * sw[1]
+                                    + k.iter().zip(&sw[2..]).map(|(i, s)| i * s).sum::<usize>();
+                                i128::from(x[from]) * i128::from(w[weight])
+                            })
+                            .sum();
+                        residue(sum)
+                    })
+                    .collect()
+            }
+        }
+    }
+
+    fn fill(&self, fill: Fill) -> Vec<i32> {
+        match fill {
+            Fill::Input(i) => self
+                .runs
+                .iter()
+                .flat_map(|r| r.inputs[i].data().iter().copied())
+                .collect(),
+            Fill::Shift { x, bits } => self
+                .get(x)
+                .iter()
+                .map(|&v| shift_round(v.into(), bits) as i32)
+                .collect(),
+            Fill::High { x, bits } => self.get(x).iter().map(|&v| v >> bits).collect(),
+            Fill::Table { x, table } => {
+                let t = &self.graph.tables[table];
+                let entry = |v: i32| -> i32 {
+                    let v = i64::from(v);
+                    let out = match t.rows {
+                        Rows::Range => v,
+                        Rows::Step { .. } => i64::from(v >= 0),
+                        Rows::Clamp { lo, hi, .. } => v.clamp(lo, hi),
+                        Rows::Constant { start, constant } => {
+                            let data = &self.weights.data[constant];
+                            usize::try_from(v - start)
+                                .ok()
+                                .and_then(|i| data.get(i))
+                                .map_or(0, |&y| y.into())
+                        }
+                    };
+                    out as i32
+                };
+                self.get(x).iter().map(|&v| entry(v)).collect()
+            }
+            Fill::Multiplicity(table) => {
+                let t = &self.graph.tables[table];
+                let start = match t.rows {
+                    Rows::Range => 0,
+                    Rows::Step { start }
+                    | Rows::Clamp { start, .. }
+                    | Rows::Constant { start, .. } => start,
+                };
+                let mut counts = vec![0i32; t.len];
+                for lookup in self.graph.lookups.iter().filter(|l| l.table == table) {
+                    for &v in self.get(lookup.tuple[0]) {
+                        if let Ok(i) = usize::try_from(i64::from(v) - start)
+                            && let Some(n) = counts.get_mut(i)
+                        {
+                            *n += 1;
+                        }
+                    }
+                }
+                counts
+            }
+        }
+    }
+
+    /// Checks that every looked-up value is in its table: false would be a fault of this crate or of the trace.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        for lookup in &self.graph.lookups {
+            let t = &self.graph.tables[lookup.table];
+            let start = match t.rows {
+                Rows::Range => 0,
+                Rows::Step { start } | Rows::Clamp { start, .. } | Rows::Constant { start, .. } => {
+                    start
+                }
+            };
+            let end = start + t.len as i64;
+            if self
+                .get(lookup.tuple[0])
+                .iter()
+                .any(|&v| i64::from(v) < start || i64::from(v) >= end)
+            {
+                return Err(Error::Values(
+                    "the trace does not belong to this Program: a value leaves its table".into(),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn strides(dims: &[usize]) -> Vec<usize> {
+    let mut strides = vec![1; dims.len()];
+    for a in (0..dims.len().saturating_sub(1)).rev() {
+        strides[a] = strides[a + 1] * dims[a + 1];
+    }
+    strides
+}

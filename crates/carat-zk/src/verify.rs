@@ -1,0 +1,596 @@
+//! The verifier.
+
+use crate::{
+    Error, Instance, Profile, Proof,
+    claims::{Claims, ValueClaim},
+    field::{E, F, int},
+    gkr,
+    graph::{Id, Kind, Rows, Table},
+    key::ModelKey,
+    layout::{
+        self, AxisMap, below, dot_eq, eq, eq_index, eq_table, reshape_groups, reshape_kernel,
+        split, valid, valid_eq, vars, weighted_below,
+    },
+    pcs::{Root, Use, Whir},
+    plan::{Packing, Plan},
+    sumcheck,
+    transcript::{Source, Transcript},
+};
+use alloc::{vec, vec::Vec};
+use carat_program::Program;
+use p3_field::{Field, PrimeCharacteristicRing};
+
+/// Checks that a proof shows: the model behind `key` gave, for each of the statements, the outputs from the inputs that
+/// its commitments hold. `instances` lists every statement that the proof covers, in its order; the values of at least
+/// one must be known. What is *not* checked here: that `key` is the model that the relying party means, and that each
+/// statement's commitments open to the values given.
+///
+/// # Errors
+/// [`Error`] says what is wrong with the proof, or why the Program has none.
+pub fn verify(
+    program: &Program,
+    key: &ModelKey,
+    profile: Profile,
+    instances: &[Instance<'_>],
+    proof: &Proof,
+) -> Result<(), Error> {
+    if !instances.iter().any(|i| i.values.is_some()) {
+        return Err(Error::Values("no statement's values were given".into()));
+    }
+    for instance in instances {
+        instance.check(program)?;
+    }
+    if key.program != program.digest() || key.profile != profile {
+        return Err(Error::Check("the key's program and profile"));
+    }
+    let plan = Plan::new(program, instances.len())?;
+    let witness = Whir::new(profile, plan.witness.vars, Use::Witness)?;
+    let weights = Whir::new(profile, plan.weights.vars, Use::Weights)?;
+    let transcript = statement(key, instances);
+    let mut v = Verifier {
+        source: Source::new(transcript, &proof.bytes),
+        claims: Claims::new(plan.graph.nodes.len()),
+        plan: &plan,
+    };
+
+    let root = Root(
+        v.source
+            .receive_bytes("witness", 32)?
+            .try_into()
+            .map_err(|_| Error::Truncated)?,
+    );
+    v.edges(instances)?;
+    v.lookups()?;
+    v.walk()?;
+    let (point, value) = v.open(&plan.witness, true)?;
+    witness.verify(&root, &point, value, &mut v.source)?;
+    if !program.constants.is_empty() {
+        let (point, value) = v.open(&plan.weights, false)?;
+        weights.verify(&key.root, &point, value, &mut v.source)?;
+    }
+    v.source.finish()
+}
+
+/// Everything public, absorbed before the first message.
+pub(crate) fn statement(key: &ModelKey, instances: &[Instance<'_>]) -> Transcript {
+    let mut t = Transcript::new("carat/zk/v1 succinct");
+    t.bytes("profile", key.profile.name().as_bytes());
+    t.bytes("program", key.program.as_bytes());
+    t.bytes("weights", &key.root.0);
+    t.bytes("statements", &(instances.len() as u64).to_le_bytes());
+    for instance in instances {
+        t.bytes("statement", instance.statement.as_bytes());
+    }
+    t
+}
+
+struct Verifier<'a> {
+    source: Source<'a>,
+    claims: Claims,
+    plan: &'a Plan,
+}
+
+impl Verifier<'_> {
+    fn dims(&self, id: Id) -> &[usize] {
+        &self.plan.graph.nodes[id].dims
+    }
+
+    /// Inputs and outputs: the committed tensors agree at a random point with the values that the verifier holds.
+    fn edges(&mut self, instances: &[Instance<'_>]) -> Result<(), Error> {
+        let ids: Vec<(Id, bool, usize)> = (self.plan.graph.inputs.iter().enumerate())
+            .map(|(i, &id)| (id, false, i))
+            .chain(
+                self.plan
+                    .graph
+                    .outputs
+                    .iter()
+                    .enumerate()
+                    .map(|(i, &id)| (id, true, i)),
+            )
+            .collect();
+        for (id, output, index) in ids {
+            let dims = self.dims(id).to_vec();
+            // A constant given out has no leading axis.
+            let leading = !matches!(self.plan.graph.nodes[id].kind, Kind::Constant(_));
+            let (slots, own) = if leading {
+                (dims[0], &dims[1..])
+            } else {
+                (1, &dims[..])
+            };
+            let point = self.source.transcript.point(vars(own));
+            let sent = self.source.receive("edge", slots)?;
+            for (slot, instance) in instances.iter().enumerate() {
+                let Some(values) = &instance.values else {
+                    continue;
+                };
+                let tensor = if output {
+                    &values.outputs[index]
+                } else {
+                    &values.inputs[index]
+                };
+                if layout::evaluate(own, tensor.data(), &point)
+                    != sent[if leading { slot } else { 0 }]
+                {
+                    return Err(Error::Check(if output {
+                        "the output"
+                    } else {
+                        "the input"
+                    }));
+                }
+            }
+            let lead = if leading {
+                self.source.transcript.point(layout::bits(slots))
+            } else {
+                vec![]
+            };
+            let value = dot_eq(&sent, &lead);
+            self.claims.push(id, [lead, point].concat(), value);
+        }
+        Ok(())
+    }
+
+    fn lookups(&mut self) -> Result<(), Error> {
+        let (plan, graph) = (self.plan, &self.plan.graph);
+        if graph.lookups.is_empty() {
+            return Ok(());
+        }
+        let mix = self.source.transcript.challenge();
+        let alpha = self.source.transcript.challenge();
+        let leaf = gkr::verify(&mut self.source, plan.leaves.vars)?;
+        let (mut numerator, mut denominator, mut covered) = (E::ZERO, E::ZERO, E::ZERO);
+        for (i, lookup) in graph.lookups.iter().enumerate() {
+            let block = plan.leaves.blocks[i];
+            let (prefix, own) = plan.leaves.cut(block, &leaf.point);
+            let weight = eq_index(prefix, Packing::prefix(block));
+            let values = self.source.receive("looked up", lookup.tuple.len())?;
+            for (&id, &value) in lookup.tuple.iter().zip(&values) {
+                self.claims.push(id, own.to_vec(), value);
+            }
+            numerator += weight * valid(self.dims(lookup.tuple[0]), own);
+            denominator += weight * (alpha - fingerprint(&values, lookup.table, mix));
+            covered += weight;
+        }
+        for (i, table) in graph.tables.iter().enumerate() {
+            let block = plan.leaves.blocks[graph.lookups.len() + i];
+            let (prefix, own) = plan.leaves.cut(block, &leaf.point);
+            let weight = eq_index(prefix, Packing::prefix(block));
+            let multiplicity = self.source.receive("multiplicity", 1)?[0];
+            self.claims.push(
+                graph.column_nodes[table.multiplicity],
+                own.to_vec(),
+                multiplicity,
+            );
+            let constant = match table.constant {
+                Some(id) => {
+                    let value = self.source.receive("table", 1)?[0];
+                    self.claims.push(id, own.to_vec(), value);
+                    Some(value)
+                }
+                None => None,
+            };
+            numerator -= weight * multiplicity;
+            denominator += weight * (alpha - fingerprint(&row(table, own, constant), i, mix));
+            covered += weight;
+        }
+        // What no block covers is 0/1.
+        denominator += E::ONE - covered;
+        if numerator != leaf.numerator || denominator != leaf.denominator {
+            return Err(Error::Check("the lookup argument's leaves"));
+        }
+        Ok(())
+    }
+
+    /// Settles the claims on every value, from the last to the first; what remains are claims on committed ones.
+    fn walk(&mut self) -> Result<(), Error> {
+        for id in (0..self.plan.graph.nodes.len()).rev() {
+            let node = &self.plan.graph.nodes[id];
+            if matches!(node.kind, Kind::Column(_) | Kind::Constant(_)) {
+                continue;
+            }
+            let mut claims = self.claims.take(id);
+            let claim = match claims.len() {
+                0 => continue,
+                1 => claims.remove(0),
+                _ => self.merge(&claims)?,
+            };
+            self.settle(id, &claim)?;
+        }
+        Ok(())
+    }
+
+    /// Several claims on one value become one.
+    fn merge(&mut self, claims: &[ValueClaim]) -> Result<ValueClaim, Error> {
+        let gamma = self.source.transcript.challenge();
+        let powers = powers(gamma, claims.len());
+        let sum = claims.iter().zip(&powers).map(|(c, &g)| c.value * g).sum();
+        let (point, left) = sumcheck::verify(&mut self.source, claims[0].point.len(), 2, sum)?;
+        let value = self.source.receive("merged", 1)?[0];
+        let kernel: E = claims
+            .iter()
+            .zip(&powers)
+            .map(|(c, &g)| eq(&c.point, &point) * g)
+            .sum();
+        check(left == kernel * value, "the merging of claims")?;
+        Ok(ValueClaim { point, value })
+    }
+
+    fn settle(&mut self, id: Id, claim: &ValueClaim) -> Result<(), Error> {
+        let plan = self.plan;
+        let node = &plan.graph.nodes[id];
+        let (point, value) = (&claim.point, claim.value);
+        match &node.kind {
+            Kind::Column(_) | Kind::Constant(_) => unreachable!("committed values are opened"),
+            Kind::Linear { terms, bias } => {
+                let sent = self.source.receive("terms", terms.len())?;
+                let mut sum = valid(&node.dims, point) * int(*bias);
+                for (&(c, x), &v) in terms.iter().zip(&sent) {
+                    sum += v * int(c);
+                    self.claims.push(x, point.clone(), v);
+                }
+                check(sum == value, "a linear combination")
+            }
+            Kind::Axes { x, maps } => self.axes(*x, maps, &node.dims, point, value),
+            Kind::Reshape(x) => self.reshape(*x, &node.dims, point, value),
+            Kind::Permute { x, perm } => {
+                self.claims
+                    .push(*x, permuted(&node.dims, perm, point), value);
+                Ok(())
+            }
+            Kind::Sum { x, axes } => {
+                let (point, scale) = summed(self.dims(*x), axes, point);
+                self.claims.push(*x, point, value * scale);
+                Ok(())
+            }
+            Kind::Mul(a, b) => {
+                let (at, left) = sumcheck::verify(&mut self.source, point.len(), 3, value)?;
+                let sent = self.source.receive("factors", 2)?;
+                check(left == eq(point, &at) * sent[0] * sent[1], "a product")?;
+                self.claims.push(*a, at.clone(), sent[0]);
+                self.claims.push(*b, at, sent[1]);
+                Ok(())
+            }
+            Kind::Contract {
+                a,
+                b,
+                a_labels,
+                b_labels,
+                out_labels,
+            } => {
+                let shape = ContractShape::new(self.dims(*a), a_labels, b_labels, out_labels);
+                let degree = if shape.batched() { 3 } else { 2 };
+                let (at, left) = sumcheck::verify(&mut self.source, shape.vars(), degree, value)?;
+                let sent = self.source.receive("operands", 2)?;
+                let (pa, pb) = (
+                    shape.operand(a_labels, self.dims(*a), out_labels, &node.dims, point, &at),
+                    shape.operand(b_labels, self.dims(*b), out_labels, &node.dims, point, &at),
+                );
+                let weight = shape.batch_eq(out_labels, &node.dims, point, &at);
+                check(left == weight * sent[0] * sent[1], "a contraction")?;
+                self.claims.push(*a, pa, sent[0]);
+                self.claims.push(*b, pb, sent[1]);
+                Ok(())
+            }
+            Kind::Conv { x, w, maps } => self.conv(*x, *w, maps, &node.dims, point, value),
+        }
+    }
+
+    fn axes(
+        &mut self,
+        x: Id,
+        maps: &[AxisMap],
+        to: &[usize],
+        point: &[E],
+        value: E,
+    ) -> Result<(), Error> {
+        let from = self.dims(x).to_vec();
+        let out = split(to, point);
+        let moved = |a: usize| !maps[a].is_identity(from[a], to[a]);
+        let rounds = (0..from.len())
+            .filter(|&a| moved(a))
+            .map(|a| layout::bits(from[a]))
+            .sum();
+        let (at, left) = sumcheck::verify(&mut self.source, rounds, 2, value)?;
+        let sent = self.source.receive("mapped", 1)?[0];
+        let (mut kernel, mut next, mut used) = (E::ONE, Vec::new(), 0);
+        for a in 0..from.len() {
+            if !moved(a) {
+                next.extend_from_slice(out[a]);
+                continue;
+            }
+            let part = &at[used..used + layout::bits(from[a])];
+            used += part.len();
+            let k = maps[a].kernel(
+                from[a],
+                to[a],
+                &eq_table(out[a]),
+                &vec![E::ONE; maps[a].taps],
+            );
+            kernel *= dot_eq(&k, part);
+            next.extend_from_slice(part);
+        }
+        check(left == kernel * sent, "a move along axes")?;
+        self.claims.push(x, next, sent);
+        Ok(())
+    }
+
+    fn reshape(&mut self, x: Id, to: &[usize], point: &[E], value: E) -> Result<(), Error> {
+        let from = self.dims(x).to_vec();
+        let groups = reshape_groups(&from, to);
+        let out = split(to, point);
+        let rounds: usize = groups
+            .iter()
+            .filter(|g| !g.free)
+            .map(|g| vars(&from[g.from.clone()]))
+            .sum();
+        if rounds == 0 {
+            self.claims.push(x, point.to_vec(), value);
+            return Ok(());
+        }
+        let (at, left) = sumcheck::verify(&mut self.source, rounds, 2, value)?;
+        let sent = self.source.receive("reshaped", 1)?[0];
+        let (mut kernel, mut next, mut used) = (E::ONE, Vec::new(), 0);
+        for g in groups {
+            let out_part = out[g.to.clone()].concat();
+            if g.free {
+                next.extend(out_part);
+                continue;
+            }
+            let dims = &from[g.from.clone()];
+            let part = &at[used..used + vars(dims)];
+            used += part.len();
+            kernel *= reshape_kernel(dims, part, &to[g.to.clone()], &out_part);
+            next.extend_from_slice(part);
+        }
+        check(left == kernel * sent, "a reshape")?;
+        self.claims.push(x, next, sent);
+        Ok(())
+    }
+
+    fn conv(
+        &mut self,
+        x: Id,
+        w: Id,
+        maps: &[AxisMap],
+        to: &[usize],
+        point: &[E],
+        value: E,
+    ) -> Result<(), Error> {
+        let (xd, wd) = (self.dims(x).to_vec(), self.dims(w).to_vec());
+        let out = split(to, point);
+        let grouped = wd[0] > 1;
+        // First over group, channel and taps.
+        let inner: Vec<usize> = core::iter::once(wd[0])
+            .chain(wd[2..].iter().copied())
+            .collect();
+        let (at, left) = sumcheck::verify(
+            &mut self.source,
+            vars(&inner),
+            if grouped { 3 } else { 2 },
+            value,
+        )?;
+        let sent = self.source.receive("kernel and window", 2)?;
+        let parts = split(&inner, &at);
+        check(
+            left == eq(out[2], parts[0]) * sent[0] * sent[1],
+            "a convolution",
+        )?;
+        self.claims.push(
+            w,
+            [parts[0], out[3], &parts[1..].concat()].concat(),
+            sent[0],
+        );
+        // Then over positions.
+        let spatial = &xd[4..];
+        let (at, left) = sumcheck::verify(&mut self.source, vars(spatial), 2, sent[1])?;
+        let sent = self.source.receive("window", 1)?[0];
+        let positions = split(spatial, &at);
+        let mut kernel = E::ONE;
+        for (a, map) in maps.iter().enumerate() {
+            let k = map.kernel(
+                spatial[a],
+                to[4 + a],
+                &eq_table(out[4 + a]),
+                &eq_table(parts[2 + a]),
+            );
+            kernel *= dot_eq(&k, positions[a]);
+        }
+        check(left == kernel * sent, "the windows of a convolution")?;
+        self.claims
+            .push(x, [out[0], out[1], parts[0], parts[1], &at].concat(), sent);
+        Ok(())
+    }
+
+    /// All claims on one commitment become one claim about its polynomial.
+    fn open(&mut self, packing: &Packing, witness: bool) -> Result<(Vec<E>, E), Error> {
+        let claims = self.claims.committed(&self.plan.graph, witness);
+        let gamma = self.source.transcript.challenge();
+        let powers = powers(gamma, claims.len());
+        let sum = claims
+            .iter()
+            .zip(&powers)
+            .map(|((_, _, c), &g)| c.value * g)
+            .sum();
+        let (at, left) = sumcheck::verify(&mut self.source, packing.vars, 2, sum)?;
+        let value = self.source.receive("opened", 1)?[0];
+        let mut kernel = E::ZERO;
+        for ((index, id, c), &g) in claims.iter().zip(&powers) {
+            let block = packing.blocks[*index];
+            let (prefix, own) = packing.cut(block, &at);
+            let inner = if witness {
+                valid_eq(self.dims(*id), &c.point, own)
+            } else {
+                eq(&c.point, own)
+            };
+            kernel += g * eq_index(prefix, Packing::prefix(block)) * inner;
+        }
+        check(left == kernel * value, "the joining of openings")?;
+        Ok((at, value))
+    }
+}
+
+fn check(holds: bool, what: &'static str) -> Result<(), Error> {
+    if holds {
+        Ok(())
+    } else {
+        Err(Error::Check(what))
+    }
+}
+
+/// `1, g, g^2, ...`
+pub(crate) fn powers(g: E, n: usize) -> Vec<E> {
+    core::iter::successors(Some(E::ONE), |&p| Some(p * g))
+        .take(n)
+        .collect()
+}
+
+/// One field element for a tuple of a table: `v0 + mix v1 + mix^2 (table + 1)`.
+pub(crate) fn fingerprint(values: &[E], table: usize, mix: E) -> E {
+    let second = values.get(1).copied().unwrap_or(E::ZERO);
+    values[0] + mix * (second + mix * F::from_usize(table + 1))
+}
+
+/// The tuple polynomial of a table at a point.
+fn row(table: &Table, point: &[E], constant: Option<E>) -> Vec<E> {
+    let all = 1usize << point.len();
+    let index = |start: i64| weighted_below(point, all) + int(start);
+    match table.rows {
+        Rows::Range => vec![index(0)],
+        Rows::Step { start } => {
+            let negative = (-start).clamp(0, all as i64) as usize;
+            vec![index(start), E::ONE - below(point, negative)]
+        }
+        Rows::Clamp { start, lo, hi } => {
+            // lo before `first`, then t + start, then hi from `end` on.
+            let first = (lo - start).clamp(0, all as i64) as usize;
+            let end = (hi - start + 1).clamp(first as i64, all as i64) as usize;
+            let (a, b) = (below(point, first), below(point, end));
+            let linear =
+                weighted_below(point, end) - weighted_below(point, first) + (b - a) * int(start);
+            vec![index(start), a * int(lo) + linear + (E::ONE - b) * int(hi)]
+        }
+        Rows::Constant { start, .. } => vec![index(start), constant.unwrap_or(E::ZERO)],
+    }
+}
+
+/// The operand's point of a transposed claim.
+pub(crate) fn permuted(to: &[usize], perm: &[usize], point: &[E]) -> Vec<E> {
+    let parts = split(to, point);
+    let mut from: Vec<&[E]> = vec![&[]; perm.len()];
+    for (i, &p) in perm.iter().enumerate() {
+        from[p] = parts[i];
+    }
+    from.concat()
+}
+
+/// Summing over a cube is `2^n` times the value at (1/2, .., 1/2): the operand's point, and what to scale the claim by.
+pub(crate) fn summed(from: &[usize], axes: &[usize], point: &[E]) -> (Vec<E>, E) {
+    let half = E::from(F::from_u32(2).inverse());
+    let (mut next, mut rest, mut scale) = (Vec::new(), point, E::ONE);
+    for (a, &d) in from.iter().enumerate() {
+        let n = layout::bits(d);
+        if axes.contains(&a) {
+            next.extend(core::iter::repeat_n(half, n));
+            scale *= half.exp_u64(n as u64);
+        } else {
+            let (head, tail) = rest.split_at(n);
+            next.extend_from_slice(head);
+            rest = tail;
+        }
+    }
+    (next, scale)
+}
+
+/// The axes of a contraction: which are shared, and where each label's coordinates come from.
+pub(crate) struct ContractShape {
+    /// Shared labels with their lengths, those of the output first.
+    pub(crate) shared: Vec<(u8, usize)>,
+    /// How many of them are in the output.
+    pub(crate) batch: usize,
+}
+
+impl ContractShape {
+    pub(crate) fn new(a_dims: &[usize], a: &[u8], b: &[u8], out: &[u8]) -> Self {
+        let both = |kept: bool| {
+            a.iter()
+                .zip(a_dims)
+                .filter(move |(l, _)| b.contains(l) && out.contains(l) == kept)
+                .map(|(&l, &d)| (l, d))
+        };
+        let shared: Vec<_> = both(true).chain(both(false)).collect();
+        Self {
+            batch: both(true).count(),
+            shared,
+        }
+    }
+
+    /// Whether an output label with variables is shared.
+    pub(crate) fn batched(&self) -> bool {
+        self.shared[..self.batch].iter().any(|&(_, d)| d > 1)
+    }
+
+    pub(crate) fn dims(&self) -> Vec<usize> {
+        self.shared.iter().map(|&(_, d)| d).collect()
+    }
+
+    pub(crate) fn vars(&self) -> usize {
+        vars(&self.dims())
+    }
+
+    /// An operand's point: shared labels from the sumcheck, the others from the output's point.
+    pub(crate) fn operand(
+        &self,
+        labels: &[u8],
+        dims: &[usize],
+        out_labels: &[u8],
+        out_dims: &[usize],
+        out: &[E],
+        at: &[E],
+    ) -> Vec<E> {
+        let (out, shared) = (split(out_dims, out), self.dims());
+        let at = split(&shared, at);
+        debug_assert_eq!(labels.len(), dims.len());
+        labels
+            .iter()
+            .flat_map(|l| match self.shared.iter().position(|(s, _)| s == l) {
+                Some(i) => at[i],
+                None => out_labels
+                    .iter()
+                    .position(|o| o == l)
+                    .map_or(&[][..], |i| out[i]),
+            })
+            .copied()
+            .collect()
+    }
+
+    /// `eq` over the shared labels of the output.
+    pub(crate) fn batch_eq(&self, out_labels: &[u8], out_dims: &[usize], out: &[E], at: &[E]) -> E {
+        let (out, shared) = (split(out_dims, out), self.dims());
+        let at = split(&shared, at);
+        (0..self.batch)
+            .map(|i| {
+                let o = out_labels.iter().position(|&l| l == self.shared[i].0);
+                o.map_or(E::ONE, |o| eq(out[o], at[i]))
+            })
+            .product()
+    }
+}
