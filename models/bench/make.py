@@ -176,8 +176,11 @@ output = "output"
 [input.input]
 kind = "tensor"
 
+# Stated, so that no sample decides what is measured.
 [compile]
 for = "proof"
+weight_bits = 8
+activation_bits = 8
 """
 
 

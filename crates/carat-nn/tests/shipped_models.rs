@@ -18,11 +18,13 @@ fn compile(name: &str) -> Compiled {
     let onnx = std::fs::read(dir.join(format!("{name}.onnx"))).expect("the ONNX file");
     let metadata = std::fs::read_to_string(dir.join("model.toml")).expect("model.toml");
     let metadata = Metadata::parse(&metadata).expect("model.toml");
+    let options = metadata.compile.options().expect("[compile]");
     let calibration = dir.join("calibration");
     compile_model(&CompileRequest {
         onnx: &onnx,
         metadata,
         calibration: Some(&calibration),
+        options,
         ..CompileRequest::default()
     })
     .expect("the model compiles")
@@ -34,11 +36,11 @@ fn digests_are_pinned() {
     for (name, digest) in [
         (
             "digits",
-            "52f3646cfdd36aca6b117f2efdf543fc2c29f5e9aaec9fc26efb54b85731493d",
+            "b42dc892f7fb595bdddcb94954b93047a63ae47ba3152e4d811845a38a5114c6",
         ),
         (
             "tumor",
-            "caefeee5d5a171bea7672ef783db05c1407c549335f20643d16604a8432f00b7",
+            "8e4b6c7ee4f1b067029354a9fc79ffff623019791e8baa115ac3a8bb9eacc3db",
         ),
     ] {
         assert_eq!(
