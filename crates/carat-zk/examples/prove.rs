@@ -4,8 +4,20 @@
 
 use carat_nn::exec::{Executable, Options};
 use carat_program::{ModelFile, Tensor};
-use carat_zk::{Instance, Profile, ProvingKey, Run, prove, verify};
+use carat_zk::{
+    Instance, Ledger, Observer, Options as ProveOptions, Phase, Profile, ProvingKey, Run, prove,
+    verify,
+};
+use std::cell::RefCell;
 use std::time::Instant;
+
+struct Clock(RefCell<Vec<(Phase, Instant)>>);
+
+impl Observer for Clock {
+    fn begin(&self, phase: Phase) {
+        self.0.borrow_mut().push((phase, Instant::now()));
+    }
+}
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = std::env::args().nth(1).ok_or("which model?")?;
@@ -48,9 +60,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .map(|(x, y)| Instance::of_values(x, y))
         .collect();
     for _ in 0..5 {
+        let clock = Clock(RefCell::new(Vec::new()));
         let start = Instant::now();
-        let proof = prove(program, &model.weights, &key, &instances, &runs)?;
+        let proof = prove(
+            program,
+            &model.weights,
+            &key,
+            &instances,
+            &runs,
+            &ProveOptions {
+                observer: Some(&clock),
+                ..ProveOptions::default()
+            },
+        )?;
         let proving = start.elapsed();
+        let end = Instant::now();
         let start = Instant::now();
         verify(program, key.key(), Profile::Proven100, &instances, &proof)?;
         println!(

@@ -14,6 +14,7 @@ mod gkr;
 mod graph;
 mod key;
 mod layout;
+mod ledger;
 mod lower;
 pub mod pcs;
 mod plan;
@@ -25,7 +26,8 @@ mod verify;
 
 pub use error::Error;
 pub use key::{Instance, ModelKey, Proof, Values};
+pub use ledger::{Ledger, Term};
 pub use pcs::Profile;
 #[cfg(feature = "prover")]
-pub use prove::{ProvingKey, Run, prove};
+pub use prove::{Observer, Options, Phase, ProvingKey, Run, estimate_memory, prove};
 pub use verify::verify;

@@ -78,8 +78,6 @@ fn too_large(vars: usize) -> Error {
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) graph: Graph,
-    /// Statements proven together.
-    pub(crate) lead: usize,
     /// Columns in the witness commitment.
     pub(crate) witness: Packing,
     /// Constants in the weights commitment.
@@ -105,7 +103,6 @@ impl Plan {
         Ok(Self {
             weights: weights_packing(program)?,
             graph,
-            lead,
             witness,
             leaves,
         })

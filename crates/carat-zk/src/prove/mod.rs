@@ -68,6 +68,117 @@ impl ProvingKey {
     }
 }
 
+/// A part of the prover's work, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Phase {
+    /// Filling the witness columns.
+    Witness,
+    /// Committing to them.
+    Commit,
+    /// The lookup argument.
+    Lookups,
+    /// Sumchecks over the steps of the Program.
+    Steps,
+    /// Joining all claims on the witness, and opening it.
+    OpenWitness,
+    /// Joining all claims on the constants, and opening them.
+    OpenWeights,
+}
+
+impl Phase {
+    /// Every phase, in order.
+    pub const ALL: [Self; 6] = [
+        Self::Witness,
+        Self::Commit,
+        Self::Lookups,
+        Self::Steps,
+        Self::OpenWitness,
+        Self::OpenWeights,
+    ];
+
+    /// A short name for reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Witness => "witness",
+            Self::Commit => "commit",
+            Self::Lookups => "lookups",
+            Self::Steps => "steps",
+            Self::OpenWitness => "open witness",
+            Self::OpenWeights => "open weights",
+        }
+    }
+}
+
+/// Hears about progress, and may stop a proof.
+pub trait Observer {
+    /// A phase begins.
+    fn begin(&self, phase: Phase);
+
+    /// Whether to stop. Asked between steps.
+    fn cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// How to prove.
+#[derive(Clone, Copy)]
+pub struct Options<'a> {
+    /// A proof that would need more bytes is refused before it starts.
+    pub memory_limit: u64,
+    /// Who hears about progress.
+    pub observer: Option<&'a dyn Observer>,
+}
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Self {
+            memory_limit: 16 << 30,
+            observer: None,
+        }
+    }
+}
+
+impl Options<'_> {
+    fn begin(&self, phase: Phase) -> Result<(), Error> {
+        if let Some(o) = self.observer {
+            o.begin(phase);
+        }
+        self.check()
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.observer.is_some_and(Observer::cancelled) {
+            return Err(Error::Cancelled);
+        }
+        Ok(())
+    }
+}
+
+/// About how many bytes a proof of `statements` statements needs, the commitment to the constants included.
+///
+/// # Errors
+/// [`Error::Unsupported`] for a Program that has no proof.
+pub fn estimate_memory(program: &Program, statements: usize) -> Result<u64, Error> {
+    Ok(memory(&Plan::new(program, statements)?))
+}
+
+fn memory(plan: &Plan) -> u64 {
+    let size = |vars: usize| 1u64 << vars;
+    // Values of the graph; then per committed value the value, its codeword and tree, the kernel and the folded halves;
+    // per leaf both sides of the whole tree.
+    let values: u64 = plan
+        .graph
+        .nodes
+        .iter()
+        .map(|n| 4 * n.dims.iter().product::<usize>() as u64)
+        .sum();
+    values
+        + 110 * size(plan.witness.vars)
+        + 110 * size(plan.leaves.vars)
+        + 40 * size(plan.weights.vars)
+}
+
 /// Tensors at their blocks of one polynomial.
 fn place(vars: usize, tensors: &[(Block, &[usize], &[i32])]) -> Vec<F> {
     let mut out = vec![F::ZERO; 1 << vars];
@@ -90,13 +201,15 @@ fn place(vars: usize, tensors: &[(Block, &[usize], &[i32])]) -> Vec<F> {
 /// came from.
 ///
 /// # Errors
-/// [`Error::Unsupported`] for a Program that has no proof, [`Error::Values`] if runs and instances do not fit.
+/// [`Error::Unsupported`] for a Program that has no proof, [`Error::Values`] if runs and instances do not fit,
+/// [`Error::Memory`] if it would need more memory than allowed, [`Error::Cancelled`].
 pub fn prove(
     program: &Program,
     weights: &Weights,
     key: &ProvingKey,
     instances: &[Instance<'_>],
     runs: &[Run],
+    options: &Options<'_>,
 ) -> Result<Proof, Error> {
     if instances.len() != runs.len() || instances.is_empty() {
         return Err(Error::Values("one run is needed for each statement".into()));
@@ -127,6 +240,7 @@ fn prove_with(
             )
         })
         .collect();
+    options.begin(Phase::Commit)?;
     let (root, data) = witness.commit(place(plan.witness.vars, &columns))?;
     let mut p = Prover {
         sink: Sink::new(statement(&key.key, instances)),
@@ -136,13 +250,17 @@ fn prove_with(
     };
     p.sink.send_bytes("witness", &root.0);
     p.edges();
+    options.begin(Phase::Lookups)?;
     p.lookups();
-    p.walk();
+    options.begin(Phase::Steps)?;
+    p.walk(options)?;
+    options.begin(Phase::OpenWitness)?;
     let point = p.open(&plan.witness, true, data.evaluations());
     let _ = witness.open(&data, &point, &mut p.sink)?;
     if let Some(data) = &key.data
         && !plan.weights.blocks.is_empty()
     {
+        options.begin(Phase::OpenWeights)?;
         let point = p.open(&plan.weights, false, data.evaluations());
         let _ = weights.open(data, &point, &mut p.sink)?;
     }
@@ -267,8 +385,9 @@ impl Prover<'_, '_> {
         }
     }
 
-    fn walk(&mut self) {
+    fn walk(&mut self, options: &Options<'_>) -> Result<(), Error> {
         for id in (0..self.plan.graph.nodes.len()).rev() {
+            options.check()?;
             let node = &self.plan.graph.nodes[id];
             if matches!(node.kind, Kind::Column(_) | Kind::Constant(_)) {
                 continue;
@@ -281,6 +400,7 @@ impl Prover<'_, '_> {
             };
             self.settle(id, &claim);
         }
+        Ok(())
     }
 
     fn merge(&mut self, id: Id, claims: &[ValueClaim]) -> ValueClaim {
