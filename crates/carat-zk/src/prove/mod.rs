@@ -218,9 +218,17 @@ pub fn prove(
         instance.check(program)?;
     }
     let plan = Plan::new(program, instances.len())?;
+    let needed = memory(&plan);
+    if needed > options.memory_limit {
+        return Err(Error::Memory {
+            needed,
+            allowed: options.memory_limit,
+        });
+    }
+    options.begin(Phase::Witness)?;
     let values = Values::new(program, weights, &plan.graph, runs);
     values.check()?;
-    prove_with(&plan, key, instances, &values)
+    prove_with(&plan, key, instances, &values, options)
 }
 
 fn prove_with(
@@ -228,6 +236,7 @@ fn prove_with(
     key: &ProvingKey,
     instances: &[Instance<'_>],
     values: &Values<'_>,
+    options: &Options<'_>,
 ) -> Result<Proof, Error> {
     let witness = Whir::new(key.key.profile, plan.witness.vars, Use::Witness)?;
     let weights = Whir::new(key.key.profile, plan.weights.vars, Use::Weights)?;
