@@ -18,12 +18,16 @@ pub mod consequence;
 pub mod draw;
 pub mod environment;
 pub mod explain;
+#[cfg(feature = "file")]
+pub mod facts;
 pub mod fixed;
 pub mod good_for;
 pub mod hazard;
 pub mod money;
 pub mod plan;
 pub mod planner;
+#[cfg(feature = "file")]
+pub mod decision;
 #[cfg(feature = "file")]
 pub mod policy_file;
 pub mod probability;
