@@ -8,7 +8,8 @@
 //! * evidence of the simulator comes out as [`Simulated`], which never becomes [`Hardware`].
 //!
 //! Formats, reason codes and policies are described in `docs/tee.md`, attacks and their tests in `docs/tee-attacks.md`.
-#![forbid(unsafe_code)]
+#![cfg_attr(not(feature = "nsm"), forbid(unsafe_code))]
+#![cfg_attr(feature = "nsm", deny(unsafe_code))]
 #![no_std]
 
 extern crate alloc;
@@ -17,6 +18,8 @@ extern crate std;
 
 pub mod anchors;
 mod appraise;
+#[cfg(feature = "attester")]
+pub mod attest;
 pub mod binding;
 mod checks;
 pub mod claims;
@@ -24,9 +27,11 @@ pub mod crypto;
 pub mod der;
 pub mod input;
 mod kind;
+pub mod package;
 pub mod policy;
 mod reason;
 mod request;
+pub mod sim;
 mod verdict;
 pub mod x509;
 
@@ -41,9 +46,11 @@ pub mod tdx;
 pub use checks::{Check, Checks, Outcome};
 pub use claims::{Claims, Value};
 pub use kind::{Kind, PlatformId, PlatformIdError, UnknownKind};
+pub use package::Package;
 pub use policy::{Policy, PolicyError};
 pub use reason::Reason;
 pub use request::{Binding, Endorsements, Request};
+pub use sim::verify_simulated;
 pub use verdict::{Attested, Facts, Hardware, Rejected, Simulated};
 
 /// Verifies evidence of one format against the vendor's pinned root.

@@ -124,10 +124,6 @@ impl core::ops::Deref for Hardware {
 }
 
 impl Simulated {
-    #[cfg_attr(
-        not(feature = "simulator"),
-        expect(dead_code, reason = "the simulator makes them")
-    )]
     pub(crate) const fn new(attested: Attested) -> Self {
         Self(attested)
     }
