@@ -9,13 +9,19 @@ use carat_zk::{
     verify,
 };
 use std::cell::RefCell;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-struct Clock(RefCell<Vec<(Phase, Instant)>>);
+/// Processor time of this process.
+fn cpu() -> Duration {
+    let t = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(t.tv_sec.unsigned_abs(), t.tv_nsec as u32)
+}
+
+struct Clock(RefCell<Vec<(Phase, Duration)>>);
 
 impl Observer for Clock {
     fn begin(&self, phase: Phase) {
-        self.0.borrow_mut().push((phase, Instant::now()));
+        self.0.borrow_mut().push((phase, cpu()));
     }
 }
 
@@ -74,7 +80,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             },
         )?;
         let proving = start.elapsed();
-        let end = Instant::now();
+        let end = cpu();
         let start = Instant::now();
         verify(program, key.key(), Profile::Proven100, &instances, &proof)?;
         println!(
@@ -82,6 +88,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             start.elapsed(),
             proof.bytes.len()
         );
+        let mut marks = clock.0.into_inner();
+        marks.push((Phase::Witness, end));
+        for w in marks.windows(2) {
+            print!("  {} {:.1?}", w[0].0.name(), w[1].1 - w[0].1);
+        }
+        println!("  (processor time, all threads)");
     }
+    println!(
+        "{:.1} bits",
+        Ledger::new(program, Profile::Proven100, count)?.bits
+    );
     Ok(())
 }

@@ -118,3 +118,8 @@ pub(crate) fn weights_packing(program: &Program) -> Result<Packing, Error> {
         .collect();
     Packing::of(&sizes)
 }
+
+/// Variables of the position within a row, when the claims on a polynomial in `vars` variables are joined over rows.
+pub(crate) fn row_vars(vars: usize) -> usize {
+    vars.div_ceil(2)
+}

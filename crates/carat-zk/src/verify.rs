@@ -12,7 +12,7 @@ use crate::{
         split, valid, valid_eq, vars, weighted_below,
     },
     pcs::{Root, Use, Whir},
-    plan::{Packing, Plan},
+    plan::{Packing, Plan, row_vars},
     sumcheck,
     transcript::{Source, Transcript},
 };
@@ -432,6 +432,13 @@ impl Verifier<'_> {
             .sum();
         let (at, left) = sumcheck::verify(&mut self.source, packing.vars, 2, sum)?;
         let value = self.source.receive("opened", 1)?[0];
+        let at = if witness {
+            at
+        } else {
+            // Positions within a row come first, then rows.
+            let (column, row) = at.split_at(row_vars(packing.vars));
+            [row, column].concat()
+        };
         let mut kernel = E::ZERO;
         for ((index, id, c), &g) in claims.iter().zip(&powers) {
             let block = packing.blocks[*index];

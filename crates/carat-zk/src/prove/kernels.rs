@@ -20,7 +20,7 @@ pub(crate) type P = <E as ExtensionField<F>>::ExtensionPacking;
 pub(crate) const WIDTH: usize = <<F as Field>::Packing as PackedValue>::WIDTH;
 
 /// Packed elements that one task handles.
-const GRAIN: usize = 1 << 9;
+pub(crate) const GRAIN: usize = 1 << 9;
 
 /// A vector of `2^n` elements.
 #[derive(Debug, Clone)]
@@ -163,7 +163,7 @@ fn table_of(v: &[P]) -> Vec<E> {
         .collect()
 }
 
-fn horizontal(p: P) -> E {
+pub(crate) fn horizontal(p: P) -> E {
     (0..WIDTH).map(|i| p.extract(i)).sum()
 }
 
@@ -197,13 +197,7 @@ fn sum_pairs<A: Algebra<E> + Copy + Send + Sync>(
     }
 }
 
-/// Proves `sum f g`. Returns the point and both factors there.
-pub(crate) fn product(
-    sink: &mut Sink,
-    mut claim: E,
-    mut f: Vector,
-    mut g: Vector,
-) -> (Vec<E>, E, E) {
+fn product_round(f: &Vector, g: &Vector) -> (E, E) {
     fn round<A: Algebra<E> + Copy + Send + Sync>(f: &[A], g: &[A]) -> (A, A) {
         let half = f.len() / 2;
         let ((f0, f1), (g0, g1)) = (f.split_at(half), g.split_at(half));
@@ -212,16 +206,26 @@ pub(crate) fn product(
             (f0[i] * g0[i], a * b)
         })
     }
+    match (f, g) {
+        (Vector::Packed(f), Vector::Packed(g)) => {
+            let (a, b) = round(f, g);
+            (horizontal(a), horizontal(b))
+        }
+        (Vector::Plain(f), Vector::Plain(g)) => round(f, g),
+        _ => unreachable!("vectors of one length are stored alike"),
+    }
+}
+
+/// Proves `sum f g`. Returns the point and both factors there.
+pub(crate) fn product(
+    sink: &mut Sink,
+    mut claim: E,
+    mut f: Vector,
+    mut g: Vector,
+) -> (Vec<E>, E, E) {
     let mut point = Vec::new();
     while f.len() > 1 {
-        let (zero, two) = match (&f, &g) {
-            (Vector::Packed(f), Vector::Packed(g)) => {
-                let (a, b) = round(f, g);
-                (horizontal(a), horizontal(b))
-            }
-            (Vector::Plain(f), Vector::Plain(g)) => round(f, g),
-            _ => unreachable!("vectors of one length are stored alike"),
-        };
+        let (zero, two) = product_round(&f, &g);
         let (r, next) = send_round(sink, &[zero, claim - zero, two]);
         claim = next;
         f.fold(r);
@@ -229,6 +233,67 @@ pub(crate) fn product(
         point.push(r);
     }
     (point, f.single(), g.single())
+}
+
+/// Proves the sum of several sums of products over the same `rounds` variables. Returns the point and the claim left.
+pub(crate) fn products(
+    sink: &mut Sink,
+    mut claim: E,
+    mut pairs: Vec<(Vector, Vector)>,
+    rounds: usize,
+) -> (Vec<E>, E) {
+    let mut point = Vec::with_capacity(rounds);
+    for _ in 0..rounds {
+        let (mut zero, mut two) = (E::ZERO, E::ZERO);
+        for (f, g) in &pairs {
+            let (a, b) = product_round(f, g);
+            zero += a;
+            two += b;
+        }
+        let (r, next) = send_round(sink, &[zero, claim - zero, two]);
+        claim = next;
+        for (f, g) in &mut pairs {
+            f.fold(r);
+            g.fold(r);
+        }
+        point.push(r);
+    }
+    (point, claim)
+}
+
+/// Proves `sum f g` for a committed polynomial f over the base field. Returns the point and f there.
+pub(crate) fn product_base(sink: &mut Sink, claim: E, f: &[F], mut g: Vector) -> (Vec<E>, E) {
+    if matches!(g, Vector::Plain(_)) || f.len() < 4 * WIDTH {
+        let f = Vector::new(f.iter().map(|&v| v.into()).collect());
+        let (point, value, _) = product(sink, claim, f, g);
+        return (point, value);
+    }
+    let base = <F as Field>::Packing::pack_slice(f);
+    let (f0, f1) = base.split_at(base.len() / 2);
+    let (g0, g1) = packed(&g).split_at(f0.len());
+    let (zero, two) = sum_pairs(f0.len(), |i| {
+        (
+            g0[i] * f0[i],
+            (g1[i] + g1[i] - g0[i]) * (f1[i] + f1[i] - f0[i]),
+        )
+    });
+    let (zero, two) = (horizontal(zero), horizontal(two));
+    let (r, claim) = send_round(sink, &[zero, claim - zero, two]);
+    g.fold(r);
+    let scale = P::from(r);
+    let mut folded = vec![P::ZERO; f0.len()];
+    folded
+        .par_chunks_mut(GRAIN)
+        .enumerate()
+        .for_each(|(c, out)| {
+            for (k, o) in out.iter_mut().enumerate() {
+                let i = c * GRAIN + k;
+                *o = scale * (f1[i] - f0[i]) + f0[i];
+            }
+        });
+    let (mut point, value, _) = product(sink, claim, Vector::Packed(folded), g);
+    point.insert(0, r);
+    (point, value)
 }
 
 /// The product of `eq(z, .)` with a polynomial of degree two per variable, one variable after the other: what is bound so

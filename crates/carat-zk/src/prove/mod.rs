@@ -2,7 +2,9 @@
 
 mod fold;
 mod gkr;
+mod join;
 mod kernels;
+mod rows;
 mod values;
 
 use crate::{
@@ -15,7 +17,7 @@ use crate::{
         self, AxisMap, bits, eq_table, flat_eq, padded_positions, reshape_groups, split, vars,
     },
     pcs::{ProverData, Use, Whir},
-    plan::{Block, Packing, Plan, weights_packing},
+    plan::{Block, Plan, weights_packing},
     transcript::Sink,
     verify::{ContractShape, permuted, powers, statement, summed},
 };
@@ -264,13 +266,13 @@ fn prove_with(
     options.begin(Phase::Steps)?;
     p.walk(options)?;
     options.begin(Phase::OpenWitness)?;
-    let point = p.open(&plan.witness, true, data.evaluations());
+    let point = p.join_witness(data.evaluations());
     let _ = witness.open(&data, &point, &mut p.sink)?;
     if let Some(data) = &key.data
         && !plan.weights.blocks.is_empty()
     {
         options.begin(Phase::OpenWeights)?;
-        let point = p.open(&plan.weights, false, data.evaluations());
+        let point = p.join_weights(data.evaluations());
         let _ = weights.open(data, &point, &mut p.sink)?;
     }
     debug_assert!(p.claims.is_empty());
@@ -693,36 +695,6 @@ impl Prover<'_, '_> {
         self.sink.send("window", &[sent]);
         self.claims
             .push(x, [out[0], out[1], parts[0], parts[1], &at].concat(), sent);
-    }
-
-    fn open(&mut self, packing: &Packing, witness: bool, polynomial: &[F]) -> Vec<E> {
-        let claims = self.claims.committed(&self.plan.graph, witness);
-        let gamma = self.sink.transcript.challenge();
-        let powers = powers(gamma, claims.len());
-        let sum = claims
-            .iter()
-            .zip(&powers)
-            .map(|((_, _, c), &g)| c.value * g)
-            .sum();
-        let mut kernel = vec![E::ZERO; 1 << packing.vars];
-        for ((index, id, c), &g) in claims.iter().zip(&powers) {
-            let block = packing.blocks[*index];
-            let dims = self.dims(*id);
-            let out = &mut kernel[block.range()];
-            let mut eq = eq_vector(&c.point, g).unpack();
-            if witness && let Some(positions) = positions(dims) {
-                let mut masked = vec![E::ZERO; eq.len()];
-                for p in positions {
-                    masked[p] = eq[p];
-                }
-                eq = masked;
-            }
-            out.iter_mut().zip(eq).for_each(|(k, e)| *k += e);
-        }
-        let f: Vec<E> = polynomial.iter().map(|&v| v.into()).collect();
-        let (at, value, _) = product(&mut self.sink, sum, Vector::new(f), Vector::new(kernel));
-        self.sink.send("opened", &[value]);
-        at
     }
 }
 
