@@ -287,6 +287,12 @@ pub fn compile_model(request: &CompileRequest<'_>) -> Result<Compiled, ModelErro
             (compiled, options) = (next, wider);
         }
     }
+    if compiled.agreement < ENOUGH_AGREEMENT {
+        warnings.push(format!(
+            "the largest output is another one than the float model's on {} of {count} calibration samples",
+            (count as f64 * (1.0 - compiled.agreement)).round()
+        ));
+    }
     apply_metadata(&mut compiled.program, &request.metadata)?;
     compiled
         .program
@@ -550,5 +556,60 @@ pub fn split_samples(values: &Values, dims: &[usize]) -> Result<Vec<Vec<f64>>, S
             "has shape {:?}; the model takes {dims:?}, with samples along one more leading axis",
             values.dims
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(text: &str) -> Result<CompileOptions, ModelError> {
+        Metadata::parse(text)?.compile.options()
+    }
+
+    #[test]
+    fn widths_of_the_metadata() {
+        assert_eq!(options("").expect("nothing"), CompileOptions::default());
+        let run = options("[compile]\nfor = \"run\"").expect("run");
+        assert_eq!(run, CompileOptions::default());
+        let proof = options("[compile]\nfor = \"proof\"").expect("proof");
+        assert_eq!(proof, CompileOptions::provable());
+        // A stated width is not widened.
+        let stated = options("[compile]\nfor = \"proof\"\nactivation_bits = 9").expect("a width");
+        assert_eq!((stated.activation_bits, stated.widen), (9, Widen::Nothing));
+        assert!(wider(&stated).is_empty());
+        let weights: Vec<u8> = wider(&run).iter().map(|o| o.weight_bits).collect();
+        assert_eq!(weights, [12, 16]);
+        let activations: Vec<u8> = wider(&proof).iter().map(|o| o.activation_bits).collect();
+        assert_eq!(activations, [9, 10, 11]);
+        for wrong in [
+            "for = \"speed\"",
+            "weight_bits = 1",
+            "weight_bits = 17",
+            "activation_bits = 16",
+            "activation_bits = -1",
+            "bits = 8",
+        ] {
+            let text = format!("[compile]\n{wrong}");
+            assert!(
+                matches!(options(&text), Err(ModelError::Metadata(_))),
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_command_line_comes_first() {
+        let file =
+            Metadata::parse("[compile]\nfor = \"proof\"\nactivation_bits = 9").expect("metadata");
+        let flags = CompileMetadata {
+            activation_bits: Some(10),
+            ..CompileMetadata::default()
+        };
+        let both = flags.or(file.compile);
+        assert_eq!(
+            (both.purpose, both.activation_bits),
+            (Some(Purpose::Proof), Some(10))
+        );
     }
 }

@@ -2,12 +2,18 @@
 //! `CARAT_THIRD_PARTY=DIR` makes these tests use them. Without it they say that they were skipped.
 
 use carat_nn::{
+    compile::{CompileOptions, Lookups, TABLE_VALUES},
     fidelity::measure,
     model::{CompileRequest, Metadata, compile_model},
 };
 use std::path::PathBuf;
 
 fn check(name: &str) {
+    check_with(name, CompileOptions::default());
+}
+
+/// Compiles and measures; the look-ups of the program, unless the model is not there.
+fn check_with(name: &str, options: CompileOptions) -> Option<Lookups> {
     let Some(dir) = std::env::var_os("CARAT_THIRD_PARTY")
         .map(|d| PathBuf::from(d).join(name))
         .filter(|d| d.is_dir())
@@ -15,7 +21,7 @@ fn check(name: &str) {
         eprintln!(
             "SKIPPED: {name} (set CARAT_THIRD_PARTY to the folder that tools/python/third_party.py made)"
         );
-        return;
+        return None;
     };
     let onnx = std::fs::read(dir.join(format!("{name}.onnx"))).expect("the ONNX file");
     let metadata = std::fs::read_to_string(dir.join("model.toml")).expect("model.toml");
@@ -25,6 +31,7 @@ fn check(name: &str) {
         onnx: &onnx,
         metadata,
         calibration: Some(&calibration),
+        options,
         ..CompileRequest::default()
     })
     .expect("the model compiles");
@@ -36,6 +43,16 @@ fn check(name: &str) {
     assert!(report.top1_agreement >= 0.99, "{report:?}");
     if let (Some(float), Some(integer)) = (report.float_accuracy, report.integer_accuracy) {
         assert!(float - integer <= 0.005, "{report:?}");
+    }
+    Some(Lookups::of(&compiled.file.program))
+}
+
+/// Compiled for proofs, with the same bars: every shift, clamp and table is one look-up.
+fn check_provable(name: &str) {
+    if let Some(cost) = check_with(name, CompileOptions::provable()) {
+        eprintln!("{name} for proofs: {cost:?}");
+        assert!(cost.largest_shift <= TABLE_VALUES, "{cost:?}");
+        assert_eq!(cost.wide, 0, "{cost:?}");
     }
 }
 
@@ -55,4 +72,14 @@ fn textline() {
 #[test]
 fn orientation() {
     check("orientation");
+}
+
+#[test]
+fn textline_for_proofs() {
+    check_provable("textline");
+}
+
+#[test]
+fn orientation_for_proofs() {
+    check_provable("orientation");
 }

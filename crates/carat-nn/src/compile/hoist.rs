@@ -99,8 +99,8 @@ impl<'a> Demands<'a> {
                 });
             }
         }
-        for v in 0..first {
-            this.settle(v, wanted[v]);
+        for (v, wanted) in wanted.into_iter().enumerate().take(first) {
+            this.settle(v, wanted);
         }
         this
     }

@@ -232,6 +232,7 @@ impl Prepared {
         let mut c = Compiler {
             edges: scale::edge_maps(graph),
             values: vec![None; graph.nodes.len()],
+            users: scale::users(graph),
             graph,
             calibration: &self.calibration,
             options,
@@ -380,6 +381,8 @@ struct Compiler<'a> {
     edges: scale::EdgeMaps,
     b: Builder,
     values: Vec<Option<Q>>,
+    /// Which nodes use each node.
+    users: Vec<Vec<Id>>,
     fitted: HashMap<(Q, i32, Range), Q>,
 }
 

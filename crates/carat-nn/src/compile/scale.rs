@@ -100,15 +100,21 @@ pub(super) struct EdgeMaps {
     pub(super) inner: BTreeSet<Id>,
 }
 
-/// Finds real inputs whose only use is a chain of per-feature affine maps (standardisation): features of very different
-/// scale would lose precision under one common exponent.
-pub(super) fn edge_maps(graph: &Graph) -> EdgeMaps {
+/// Which nodes use each node.
+pub(super) fn users(graph: &Graph) -> Vec<Vec<Id>> {
     let mut users: Vec<Vec<Id>> = vec![Vec::new(); graph.nodes.len()];
     for (id, node) in graph.nodes.iter().enumerate() {
         for &x in &node.inputs {
             users[x].push(id);
         }
     }
+    users
+}
+
+/// Finds real inputs whose only use is a chain of per-feature affine maps (standardisation): features of very different
+/// scale would lose precision under one common exponent.
+pub(super) fn edge_maps(graph: &Graph) -> EdgeMaps {
+    let users = users(graph);
     let is_output = |id: Id| graph.outputs.iter().any(|o| o.node == id);
     let mut found = EdgeMaps::default();
     for input in &graph.inputs {
