@@ -167,7 +167,6 @@ pub(crate) fn verify_with(
     if !complete && matches!(anchors, Anchors::Vendor) {
         chain.extend(Certificate::parse(GOOGLE_CONFIDENTIAL_SPACE_DER));
     }
-    anchors.check(&mut checks, &chain, &[GOOGLE_CONFIDENTIAL_SPACE]);
     let Some(leaf) = chain.first() else {
         return Err(checks.stop(
             Reason::EndorsementMissing,
@@ -175,21 +174,24 @@ pub(crate) fn verify_with(
             "the chain is empty",
         ));
     };
-    match crypto::verify(
+    let verified = crypto::verify(
         leaf.key,
         Algorithm::RsaPkcs1Sha256,
         Form::Raw,
         token.signed,
         &token.signature,
-    ) {
-        Ok(()) if leaf.may_sign_data() => checks.pass("signature", "signed by the chain's leaf"),
-        Ok(()) => checks.fail(
-            Reason::Signature,
-            "signature",
-            "the certificate may not sign data",
-        ),
-        Err(error) => checks.fail(Reason::Signature, "signature", error.to_string()),
+    );
+    if let Err(error) = verified {
+        return Err(checks.stop(Reason::Signature, "signature", error.to_string()));
     }
+    checks.require(
+        leaf.may_sign_data(),
+        Reason::Signature,
+        "signature",
+        "signed by the chain's leaf",
+        || "the certificate may not sign data".into(),
+    );
+    anchors.check(&mut checks, &chain, &[GOOGLE_CONFIDENTIAL_SPACE]);
     let lifetime = lifetime(&mut checks, &token, request);
     let valid_until = x509::dates(&mut checks, &chain, request.now);
     let debug = token.text("dbgstat") != Some(NOT_DEBUGGABLE);

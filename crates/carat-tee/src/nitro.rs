@@ -369,11 +369,11 @@ pub(crate) fn verify_with(
             return Err(checks.stop(Reason::Malformed, "certificates", error.to_string()));
         }
     };
-    anchors.check(&mut checks, &chain, &[AWS_NITRO]);
     let signed = document.sig_structure();
     let Some(leaf) = chain.first() else {
         return Err(checks.stop(Reason::EndorsementMissing, "chain", "the chain is empty"));
     };
+    // The cheapest signature first: whoever alters a document pays as much as we do.
     let verified = crypto::verify(
         leaf.key,
         Algorithm::EcdsaSha384,
@@ -381,17 +381,17 @@ pub(crate) fn verify_with(
         &signed,
         document.signature,
     );
-    match verified {
-        Ok(()) if leaf.may_sign_data() => {
-            checks.pass("signature", "signed by the module's certificate")
-        }
-        Ok(()) => checks.fail(
-            Reason::Signature,
-            "signature",
-            "the certificate may not sign data",
-        ),
-        Err(error) => checks.fail(Reason::Signature, "signature", error.to_string()),
+    if let Err(error) = verified {
+        return Err(checks.stop(Reason::Signature, "signature", error.to_string()));
     }
+    checks.require(
+        leaf.may_sign_data(),
+        Reason::Signature,
+        "signature",
+        "signed by the module's certificate",
+        || "the certificate may not sign data".into(),
+    );
+    anchors.check(&mut checks, &chain, &[AWS_NITRO]);
 
     let made_at = document.timestamp / 1000;
     freshness(&mut checks, request, made_at);

@@ -113,6 +113,11 @@ impl Package {
         kind_of(media_type).is_some()
     }
 
+    /// Whether an attestation says that it is a simulation.
+    pub fn is_simulated(attestation: &Attestation) -> bool {
+        attestation.media_type.as_str().starts_with(SIMULATED)
+    }
+
     /// Reads an attestation of a receipt. Nothing of it is verified.
     pub fn read(attestation: &Attestation) -> Result<Self, PackageError> {
         let media_type = attestation.media_type.as_str();

@@ -94,7 +94,6 @@ pub(crate) fn verify_with(
         Ok(chain) => chain,
         Err((code, reason)) => return Err(checks.stop(code, "certificates", reason)),
     };
-    anchors.check(&mut checks, &chain, &[NVIDIA_DEVICE]);
     let Some(leaf) = chain.first() else {
         return Err(checks.stop(
             Reason::EndorsementMissing,
@@ -102,23 +101,24 @@ pub(crate) fn verify_with(
             "the chain is empty",
         ));
     };
-    match crypto::verify(
+    let verified = crypto::verify(
         leaf.key,
         Algorithm::EcdsaSha384,
         Form::Raw,
         report.signed,
         report.signature,
-    ) {
-        Ok(()) if leaf.may_sign_data() => {
-            checks.pass("signature", "signed by the GPU's firmware key")
-        }
-        Ok(()) => checks.fail(
-            Reason::Signature,
-            "signature",
-            "the certificate may not sign data",
-        ),
-        Err(error) => checks.fail(Reason::Signature, "signature", error.to_string()),
+    );
+    if let Err(error) = verified {
+        return Err(checks.stop(Reason::Signature, "signature", error.to_string()));
     }
+    checks.require(
+        leaf.may_sign_data(),
+        Reason::Signature,
+        "signature",
+        "signed by the GPU's firmware key",
+        || "the certificate may not sign data".into(),
+    );
+    anchors.check(&mut checks, &chain, &[NVIDIA_DEVICE]);
     trailing(&mut checks, request, &report);
     let valid_until = x509::dates(&mut checks, &chain, request.now);
     // The simulator's chip is none that exists, so its reports are refused for that alone wherever they are taken as real.
