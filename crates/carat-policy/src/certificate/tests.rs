@@ -193,7 +193,11 @@ fn coverage_under_optional_stopping() {
             let (mut wrong, mut found) = (0_u64, 0_usize);
             for _ in 0..1500 {
                 // The adaptive one pauses for a while after a detection: a wrong answer is a coin of its own choosing.
-                if adapt && found > 0 && wrong < bounds[found] * 9 / 10 && coins.next() % 2 == 0 {
+                if adapt
+                    && found > 0
+                    && wrong < bounds[found] * 9 / 10
+                    && coins.next().is_multiple_of(2)
+                {
                     continue;
                 }
                 wrong += 1;

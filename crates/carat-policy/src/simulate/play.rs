@@ -227,6 +227,14 @@ impl<'a> Game<'a> {
     }
 }
 
+impl Outcome {
+    /// Frees what only [`sample`] needs.
+    pub fn forget_path(&mut self) {
+        self.path = Vec::new();
+        self.windows = Vec::new();
+    }
+}
+
 /// The adversary's decisions against an offer, and what they come to.
 pub fn play(
     traffic: &Traffic,

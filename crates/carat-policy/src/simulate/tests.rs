@@ -1,5 +1,5 @@
 use std::vec::Vec;
-use std::{println, vec};
+use std::vec;
 
 use super::*;
 use crate::certificate::Alpha;
@@ -46,7 +46,6 @@ fn reference_points() {
     ] {
         let traffic = traffic(values, 300_000);
         let point = frontier::point(&traffic, 3.0);
-        println!("{values}: {point:?}");
         let near = |found: f64, published: f64, slack: f64| {
             assert!(
                 (found / published - 1.0).abs() < slack,
