@@ -21,6 +21,7 @@ mod appraise;
 #[cfg(feature = "attester")]
 pub mod attest;
 pub mod binding;
+pub mod cache;
 mod checks;
 pub mod claims;
 pub mod crypto;
@@ -43,6 +44,7 @@ pub mod sgx;
 pub mod snp;
 pub mod tdx;
 
+pub use cache::Cache;
 pub use checks::{Check, Checks, Outcome};
 pub use claims::{Claims, Value};
 pub use kind::{Kind, PlatformId, PlatformIdError, UnknownKind};

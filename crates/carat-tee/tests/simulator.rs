@@ -271,3 +271,42 @@ fn packages_round_trip_through_receipts() {
         Package::read(&bare).unwrap_err();
     }
 }
+
+#[test]
+fn a_cache_answers_only_what_was_verified() {
+    use carat_tee::cache::{BUCKET, Cache, NamedPolicy};
+    let (key, other) = (
+        SigningKey::from_secret(&[1; 32]).public(),
+        SigningKey::from_secret(&[2; 32]).public(),
+    );
+    let attestation = package(&SigningKey::from_secret(&[1; 32]), 1)
+        .write()
+        .unwrap();
+    let strict = NamedPolicy::new(Policy::strict()).unwrap();
+    let production = NamedPolicy::new(Policy::production()).unwrap();
+    let mut cache = Cache::new();
+    cache.verify(&attestation, &key, &strict, NOW).unwrap();
+    cache.verify(&attestation, &key, &strict, NOW + 1).unwrap();
+    assert_eq!(cache.len(), 1);
+    // Another policy, another bucket: verified again.
+    cache.verify(&attestation, &key, &production, NOW).unwrap();
+    cache
+        .verify(&attestation, &key, &strict, NOW + BUCKET)
+        .unwrap();
+    assert_eq!(cache.len(), 3);
+    // Another key, another byte, a time after the end: refused, hit or not.
+    cache
+        .verify(&attestation, &other, &strict, NOW)
+        .unwrap_err();
+    let mut altered = attestation.clone();
+    altered.evidence[2000] ^= 1;
+    cache.verify(&altered, &key, &strict, NOW).unwrap_err();
+    let mut endorsed = attestation.clone();
+    endorsed.endorsements[0].1[5] ^= 1;
+    cache.verify(&endorsed, &key, &strict, NOW).unwrap_err();
+    let end = NOW + Policy::strict().max_age;
+    cache.verify(&attestation, &key, &strict, end).unwrap();
+    cache
+        .verify(&attestation, &key, &strict, end + 1)
+        .unwrap_err();
+}
