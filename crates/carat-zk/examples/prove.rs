@@ -11,6 +11,10 @@ use carat_zk::{
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
+/// Keeps memory that is freed: page faults would cost more than the arithmetic.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Processor time of this process.
 fn cpu() -> Duration {
     let t = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
@@ -58,6 +62,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             nodes: trace.nodes,
         });
     }
+    println!("{:?}", carat_zk::sizes(program, count)?);
     let start = Instant::now();
     let key = ProvingKey::new(program, &model.weights, Profile::Proven100)?;
     println!("setup  {:?}", start.elapsed());

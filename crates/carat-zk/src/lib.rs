@@ -28,6 +28,7 @@ pub use error::Error;
 pub use key::{Instance, ModelKey, Proof, Values};
 pub use ledger::{Ledger, Term};
 pub use pcs::Profile;
+pub use plan::{Sizes, sizes};
 #[cfg(feature = "prover")]
 pub use prove::{Observer, Options, Phase, ProvingKey, Run, estimate_memory, prove};
 pub use verify::verify;

@@ -86,6 +86,45 @@ pub(crate) struct Plan {
     pub(crate) leaves: Packing,
 }
 
+/// How large a proof is inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// Committed witness values, and the variables of their polynomial.
+    pub committed: usize,
+    /// Variables of the witness polynomial.
+    pub witness_vars: usize,
+    /// Variables of the polynomial of all constants.
+    pub weights_vars: usize,
+    /// Looked-up tuples.
+    pub looked_up: usize,
+    /// Rows of all tables.
+    pub table_rows: usize,
+    /// Variables of the lookup argument.
+    pub leaf_vars: usize,
+}
+
+/// The sizes of a proof of `statements` statements.
+///
+/// # Errors
+/// [`Error::Unsupported`] for a Program that has no proof.
+pub fn sizes(program: &Program, statements: usize) -> Result<Sizes, Error> {
+    let plan = Plan::new(program, statements)?;
+    let graph = &plan.graph;
+    let elements = |dims: &[usize]| dims.iter().product::<usize>();
+    Ok(Sizes {
+        committed: graph.columns.iter().map(|c| elements(&c.dims)).sum(),
+        witness_vars: plan.witness.vars,
+        weights_vars: plan.weights.vars,
+        looked_up: graph
+            .lookups
+            .iter()
+            .map(|l| elements(&graph.nodes[l.tuple[0]].dims))
+            .sum(),
+        table_rows: graph.tables.iter().map(|t| t.len).sum(),
+        leaf_vars: plan.leaves.vars,
+    })
+}
+
 impl Plan {
     pub(crate) fn new(program: &Program, lead: usize) -> Result<Self, Error> {
         let graph = lower(program, lead)?;

@@ -5,6 +5,7 @@ use crate::{
     layout::{bits, eq_table, split},
 };
 use p3_field::{BasedVectorSpace, PrimeCharacteristicRing, PrimeField32};
+use rayon::prelude::*;
 
 /// What happens to an axis.
 #[derive(Debug, Clone)]
@@ -33,12 +34,12 @@ fn combine_int(x: &[i32], n: usize, inner: usize, weights: &[Vec<E>]) -> Vec<E> 
     let largest = x.iter().fold(1u32, |m, v| m.max(v.unsigned_abs()));
     let rows = (1usize << (32 - (32 - largest.leading_zeros()).min(31))).clamp(4, 1 << 20);
     let outer = x.len() / (n * inner).max(1);
-    let mut out = Vec::with_capacity(outer * weights.len() * inner);
     let limbs: Vec<Vec<[i32; DEGREE]>> = weights
         .iter()
         .map(|w| w.iter().map(|&e| limbs(e)).collect())
         .collect();
     if inner == 1 {
+        let mut out = Vec::with_capacity(outer * weights.len());
         for o in 0..outer {
             for w in &limbs {
                 let mut total = E::ZERO;
@@ -58,36 +59,58 @@ fn combine_int(x: &[i32], n: usize, inner: usize, weights: &[Vec<E>]) -> Vec<E> 
     }
     /// Positions handled together: their sums stay in the first-level cache.
     const TILE: usize = 256;
-    let mut sums = vec![[0i64; TILE]; DEGREE];
-    for o in 0..outer {
-        for w in &limbs {
-            for at in (0..inner).step_by(TILE) {
-                let width = TILE.min(inner - at);
-                let mut total = vec![E::ZERO; width];
-                for first in (0..w.len().min(n)).step_by(rows) {
-                    sums.iter_mut().for_each(|s| s[..width].fill(0));
-                    for i in first..(first + rows).min(w.len()).min(n) {
-                        if w[i] == [0; DEGREE] {
-                            continue;
-                        }
-                        let from = (o * n + i) * inner + at;
-                        let row = &x[from..from + width];
-                        for d in 0..DEGREE {
-                            let l = i64::from(w[i][d]);
-                            for (s, &v) in sums[d][..width].iter_mut().zip(row) {
-                                *s += l * i64::from(v);
-                            }
-                        }
-                    }
-                    for (k, t) in total.iter_mut().enumerate() {
-                        *t += join(core::array::from_fn(|d| sums[d][k]));
-                    }
+    let tiles = inner.div_ceil(TILE);
+    let tile = |index: usize, out: &mut [E]| {
+        let (o, at) = (index / (limbs.len() * tiles), index % tiles * TILE);
+        let w = &limbs[index / tiles % limbs.len()];
+        let width = out.len();
+        let mut sums = [[0i64; TILE]; DEGREE];
+        for first in (0..w.len().min(n)).step_by(rows) {
+            for s in &mut sums {
+                s[..width].fill(0);
+            }
+            for i in first..(first + rows).min(w.len()).min(n) {
+                if w[i] == [0; DEGREE] {
+                    continue;
                 }
-                out.extend(total);
+                let from = (o * n + i) * inner + at;
+                accumulate(&mut sums, &x[from..from + width], &w[i]);
+            }
+            for (k, t) in out.iter_mut().enumerate() {
+                *t += join(core::array::from_fn(|d| sums[d][k]));
             }
         }
+    };
+    let mut out = vec![E::ZERO; outer * limbs.len() * inner];
+    let work = x.len() * limbs.len();
+    let mut parts: Vec<&mut [E]> = out
+        .chunks_mut(inner)
+        .flat_map(|row| row.chunks_mut(TILE))
+        .collect();
+    if work > 1 << 14 {
+        parts
+            .par_iter_mut()
+            .enumerate()
+            .for_each(|(i, part)| tile(i, part));
+    } else {
+        parts
+            .iter_mut()
+            .enumerate()
+            .for_each(|(i, part)| tile(i, part));
     }
+    drop(parts);
     out
+}
+
+/// `sums[d][k] += l[d] * row[k]`, in a form that becomes widening vector multiplications.
+#[inline]
+fn accumulate<const T: usize>(sums: &mut [[i64; T]; DEGREE], row: &[i32], l: &[i32; DEGREE]) {
+    for d in 0..DEGREE {
+        let factor = i64::from(l[d]);
+        for (s, &v) in sums[d].iter_mut().zip(row) {
+            *s += factor * i64::from(v);
+        }
+    }
 }
 
 fn combine_ext(x: &[E], n: usize, inner: usize, weights: &[Vec<E>]) -> Vec<E> {

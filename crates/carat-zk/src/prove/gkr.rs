@@ -1,20 +1,96 @@
 //! The prover's half of the fractional-sum argument; see [`crate::gkr`].
 
-use super::kernels::{Layer, Vector, add_scaled, eq_products};
-use crate::{field::E, transcript::Sink};
+use super::{
+    kernels::{GRAIN, Layer, P, Vector, WIDTH, add_scaled, eq_products},
+    lookups::{lift, unpack},
+};
+use crate::{
+    field::{E, F},
+    transcript::Sink,
+};
+use p3_field::{Field, PackedValue, PrimeCharacteristicRing};
+use rayon::prelude::*;
+
+/// The leaves: numerators are in the base field. A last register may be filled in part.
+pub(crate) struct Leaves {
+    pub(crate) numerators: Vec<F>,
+    pub(crate) denominators: Vec<P>,
+}
+
+impl Leaves {
+    /// The layer above, or `None` if the leaves are too few to be packed.
+    fn above(&self) -> Option<Layer> {
+        let half = self.numerators.len() / 2;
+        if half < 2 * WIDTH {
+            return None;
+        }
+        let numerators = <F as Field>::Packing::pack_slice(&self.numerators);
+        let (n0, n1) = numerators.split_at(numerators.len() / 2);
+        let (d0, d1) = self.denominators.split_at(numerators.len() / 2);
+        let mut up = (vec![P::ZERO; n0.len()], vec![P::ZERO; n0.len()]);
+        up.0.par_chunks_mut(GRAIN)
+            .zip(up.1.par_chunks_mut(GRAIN))
+            .enumerate()
+            .for_each(|(c, (n, d))| {
+                for (k, (n, d)) in n.iter_mut().zip(d).enumerate() {
+                    let i = c * GRAIN + k;
+                    *n = d1[i] * n0[i] + d0[i] * n1[i];
+                    *d = d0[i] * d1[i];
+                }
+            });
+        Some(Layer {
+            numerators: Vector::Packed(up.0),
+            denominators: Vector::Packed(up.1),
+        })
+    }
+
+    fn into_layer(self) -> Layer {
+        if self.numerators.len() < 2 * WIDTH {
+            let n = self.numerators.len();
+            return Layer {
+                numerators: Vector::Plain(self.numerators.iter().map(|&v| v.into()).collect()),
+                denominators: Vector::Plain(unpack(&self.denominators, n)),
+            };
+        }
+        Layer {
+            numerators: Vector::Packed(lift(&self.numerators)),
+            denominators: Vector::Packed(self.denominators),
+        }
+    }
+}
 
 /// Proves that the fractions of the leaves sum to zero. Returns the point at which both leaf polynomials are claimed.
-pub(crate) fn prove(sink: &mut Sink, leaves: Layer) -> Vec<E> {
-    let mut layers = vec![leaves];
-    while layers[layers.len() - 1].numerators.len() > 1 {
-        let above = layers[layers.len() - 1].above();
-        layers.push(above);
+pub(crate) fn prove(sink: &mut Sink, leaves: Leaves) -> Vec<E> {
+    let mut layers = Vec::new();
+    match leaves.above() {
+        Some(above) => {
+            layers.push(None);
+            layers.push(Some(above));
+        }
+        None => layers.push(None),
     }
-    let root = layers.pop().expect("at least one layer");
+    let mut leaves = Some(leaves);
+    if layers.len() == 1 {
+        layers[0] = leaves.take().map(Leaves::into_layer);
+    }
+    while let Some(last) = layers.last().and_then(Option::as_ref)
+        && last.numerators.len() > 1
+    {
+        let above = last.above();
+        layers.push(Some(above));
+    }
+    let root = layers
+        .pop()
+        .flatten()
+        .expect("every layer but the leaves is there");
     sink.send("root denominator", &[root.denominators.single()]);
     let mut point = Vec::new();
     let (mut numerator, mut denominator) = (root.numerators.single(), root.denominators.single());
     while let Some(layer) = layers.pop() {
+        // The leaves are lifted to the extension only when their turn comes.
+        let Some(layer) = layer.or_else(|| leaves.take().map(Leaves::into_layer)) else {
+            break;
+        };
         let mix = sink.transcript.challenge();
         let claim = numerator + mix * denominator;
         let (n0, n1) = layer.numerators.halves();
@@ -33,12 +109,4 @@ pub(crate) fn prove(sink: &mut Sink, leaves: Layer) -> Vec<E> {
         point.extend(at);
     }
     point
-}
-
-/// A layer from its elements.
-pub(crate) fn layer(numerators: Vec<E>, denominators: Vec<E>) -> Layer {
-    Layer {
-        numerators: Vector::new(numerators),
-        denominators: Vector::new(denominators),
-    }
 }

@@ -28,10 +28,7 @@ impl Prover<'_, '_> {
         // Claims on one column at one point share their kernel.
         let mut shared: Vec<(usize, Id, &[E], E)> = Vec::new();
         for ((index, id, c), &g) in claims.iter().zip(&powers) {
-            match shared
-                .iter_mut()
-                .find(|s| s.0 == *index && s.2 == c.point)
-            {
+            match shared.iter_mut().find(|s| s.0 == *index && s.2 == c.point) {
                 Some(s) => s.3 += g,
                 None => shared.push((*index, *id, &c.point, g)),
             }
@@ -97,18 +94,9 @@ impl Prover<'_, '_> {
             }
         }
         for (&row, small) in &small {
-            kernel[row] += small
-                .iter()
-                .zip(&weights)
-                .map(|(&k, &w)| k * w)
-                .sum::<E>();
+            kernel[row] += small.iter().zip(&weights).map(|(&k, &w)| k * w).sum::<E>();
         }
-        let (row, value, _) = product(
-            &mut self.sink,
-            left,
-            Vector::new(rows),
-            Vector::new(kernel),
-        );
+        let (row, value, _) = product(&mut self.sink, left, Vector::new(rows), Vector::new(kernel));
         self.sink.send("opened", &[value]);
         [row, column].concat()
     }

@@ -4,6 +4,7 @@ mod fold;
 mod gkr;
 mod join;
 mod kernels;
+mod lookups;
 mod rows;
 mod values;
 
@@ -323,76 +324,6 @@ impl Prover<'_, '_> {
             };
             let value = layout::dot_eq(&sent, &lead);
             self.claims.push(id, [lead, point].concat(), value);
-        }
-    }
-
-    fn lookups(&mut self) {
-        let (plan, graph) = (self.plan, &self.plan.graph);
-        if graph.lookups.is_empty() {
-            return;
-        }
-        let mix = self.sink.transcript.challenge();
-        let alpha = self.sink.transcript.challenge();
-        let size = 1usize << plan.leaves.vars;
-        let (mut numerators, mut denominators) = (vec![E::ZERO; size], vec![E::ONE; size]);
-        for (i, lookup) in graph.lookups.iter().enumerate() {
-            let range = plan.leaves.blocks[i].range();
-            let (ns, ds) = (&mut numerators[range.clone()], &mut denominators[range]);
-            // In the padding the numerator is zero and the tuple is zero.
-            let base = alpha - crate::verify::fingerprint(&[E::ZERO], lookup.table, mix);
-            ds.fill(base);
-            let tuple: Vec<&[i32]> = lookup.tuple.iter().map(|&id| self.values.get(id)).collect();
-            let positions = positions(self.dims(lookup.tuple[0]));
-            for k in 0..tuple[0].len() {
-                let at = positions.as_ref().map_or(k, |p| p[k]);
-                ns[at] = E::ONE;
-                let mut d = base - int(tuple[0][k].into());
-                if let Some(second) = tuple.get(1) {
-                    d -= mix * int(second[k].into());
-                }
-                ds[at] = d;
-            }
-        }
-        for (i, table) in graph.tables.iter().enumerate() {
-            let range = plan.leaves.blocks[graph.lookups.len() + i].range();
-            let (ns, ds) = (&mut numerators[range.clone()], &mut denominators[range]);
-            let counts = self.values.get(graph.column_nodes[table.multiplicity]);
-            let constant = table.constant.map(|id| self.values.get(id));
-            let base = alpha - crate::verify::fingerprint(&[E::ZERO], i, mix);
-            for (t, (n, d)) in ns.iter_mut().zip(ds).enumerate() {
-                let [first, second] = entry(table, t, constant);
-                *d = base - int(first) - mix * int(second);
-                *n = -E::from(int(counts.get(t).copied().unwrap_or(0).into()));
-            }
-        }
-        let point = gkr::prove(&mut self.sink, gkr::layer(numerators, denominators));
-        for (i, lookup) in graph.lookups.iter().enumerate() {
-            let own = plan.leaves.cut(plan.leaves.blocks[i], &point).1.to_vec();
-            let sent: Vec<E> = lookup
-                .tuple
-                .iter()
-                .map(|&id| self.evaluate(id, &own))
-                .collect();
-            self.sink.send("looked up", &sent);
-            for (&id, &v) in lookup.tuple.iter().zip(&sent) {
-                self.claims.push(id, own.clone(), v);
-            }
-        }
-        for (i, table) in graph.tables.iter().enumerate() {
-            let own = plan
-                .leaves
-                .cut(plan.leaves.blocks[graph.lookups.len() + i], &point)
-                .1
-                .to_vec();
-            let id = graph.column_nodes[table.multiplicity];
-            let value = self.evaluate(id, &own);
-            self.sink.send("multiplicity", &[value]);
-            self.claims.push(id, own.clone(), value);
-            if let Some(id) = table.constant {
-                let value = self.evaluate(id, &own);
-                self.sink.send("table", &[value]);
-                self.claims.push(id, own, value);
-            }
         }
     }
 

@@ -51,10 +51,7 @@ pub(crate) fn dot_rows(rows: &[F], weights: &[E]) -> Vec<E> {
         let dot = |row: &[F]| row.iter().zip(weights).map(|(&v, &w)| w * v).sum();
         return rows.chunks_exact(width).map(dot).collect();
     }
-    let weights: Vec<P> = weights
-        .chunks_exact(WIDTH)
-        .map(P::from_ext_slice)
-        .collect();
+    let weights: Vec<P> = weights.chunks_exact(WIDTH).map(P::from_ext_slice).collect();
     rows.par_chunks_exact(width)
         .map(|row| {
             let row = <F as Field>::Packing::pack_slice(row);
