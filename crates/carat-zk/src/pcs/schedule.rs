@@ -5,10 +5,10 @@ use alloc::{format, vec::Vec};
 use p3_whir::{FoldingFactor, ProtocolParameters, SecurityAssumption};
 
 /// The most variables a committed polynomial may have.
-pub const MAX_VARIABLES: usize = 24;
+pub const MAX_VARIABLES: usize = 27;
 
-/// Up to this many variables a polynomial is shown directly: that is shorter than a proximity proof.
-const MAX_DIRECT: usize = 12;
+/// Up to this many variables a polynomial is shown directly: that is not longer than a proximity proof.
+const MAX_DIRECT: usize = 13;
 
 /// A named security level. The verifier holds it: a proof cannot ask for another.
 ///
@@ -33,6 +33,13 @@ impl Profile {
             Self::Proven100 => "proven-100",
             Self::Proven120 => "proven-120",
         }
+    }
+
+    /// Bits of one opening under this profile, after the union over all its error terms: two more than the argument
+    /// around it must reach, so that four openings fit.
+    #[must_use]
+    pub fn opening_bits(self) -> u32 {
+        self.bits() + 2
     }
 
     /// Bits of a whole argument under this profile, after the union over all its error terms.
@@ -91,35 +98,68 @@ impl Schedule {
         if n <= MAX_DIRECT {
             return Ok(Self::Direct);
         }
-        let starting_log_inv_rate = match purpose {
-            Use::Witness => 1,
-            Use::Weights => 2,
-        };
-        let (security_level, pow_bits) = match profile {
-            Profile::Proven100 => (105, 16),
-            Profile::Proven120 => (126, 18),
-        };
-        let first = if n >= 20 { 7 } else { 5 };
-        let mut folds = alloc::vec![first];
-        let mut rest = n - first;
-        while rest > 6 {
-            let fold = rest.min(4);
-            folds.push(fold);
-            rest -= fold;
-        }
-        let mut rates = Vec::new();
-        let mut rate = starting_log_inv_rate;
-        for fold in &folds[..folds.len() - 1] {
-            rate = (rate + fold - 1).min(4);
-            rates.push(rate);
-        }
-        Ok(Self::Whir(ProtocolParameters {
-            starting_log_inv_rate,
-            round_log_inv_rates: rates,
-            folding_factor: FoldingFactor::PerRound(folds),
-            soundness_type: SecurityAssumption::JohnsonBound,
-            security_level,
-            pow_bits,
-        }))
+        Ok(Self::Whir(parameters(profile, n, purpose)))
+    }
+}
+
+/// The parameters of a size, chosen by measurement: least time to open within about 100 KiB up to `n = 18`, 140 KiB at
+/// 22 and 150 KiB at 24 for [`Profile::Proven100`].
+///
+/// Every value is a plain integer of a table, so a verifier elsewhere can copy it; `docs/protocol-whir.md` prints it.
+fn parameters(profile: Profile, n: usize, purpose: Use) -> ProtocolParameters {
+    // A lower rate costs commitment time, once per model for weights, and saves bytes and queries in every proof.
+    let rate = match purpose {
+        Use::Witness if n <= 15 => 3,
+        Use::Weights if n <= 20 => 3,
+        _ => 2,
+    };
+    // The first fold decides how much is committed again: `2^(n - first)` extension elements.
+    let first = match n {
+        ..=14 => 5,
+        15..=18 => 6,
+        19..=24 => 7,
+        25..=26 => 8,
+        _ => 9,
+    };
+    let fold = match n {
+        ..=15 | 21..=22 => 3,
+        _ => 4,
+    };
+    // Beyond this rate a second commitment costs more than its shorter openings save.
+    let rate_cap = if rate == 3 { 5 } else { 4 };
+    let mut folds = alloc::vec![first];
+    let mut rates = Vec::new();
+    let mut last_rate = rate;
+    let mut rest = n - first;
+    // The library sends what is left once at most six variables are.
+    while rest > 6 {
+        last_rate = (last_rate + folds[folds.len() - 1] - 1).min(rate_cap);
+        rates.push(last_rate);
+        let next = rest.min(fold);
+        folds.push(next);
+        rest -= next;
+    }
+    // Proof of work takes the place of queries, a bit for a bit; more of it only where the opening is long anyway.
+    let pow_bits = match n {
+        ..=16 => 8,
+        17..=18 => 10,
+        19..=20 => 12,
+        21..=22 => 14,
+        23..=24 => 16,
+        _ => 18,
+    };
+    // Bits of each term, so that the sum over all terms of an opening reaches `Profile::opening_bits`.
+    let security_level = match profile {
+        Profile::Proven100 => 104,
+        Profile::Proven120 if n <= 22 => 126,
+        Profile::Proven120 => 127,
+    };
+    ProtocolParameters {
+        starting_log_inv_rate: rate,
+        round_log_inv_rates: rates,
+        folding_factor: FoldingFactor::PerRound(folds),
+        soundness_type: SecurityAssumption::JohnsonBound,
+        security_level,
+        pow_bits,
     }
 }

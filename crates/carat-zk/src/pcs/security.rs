@@ -157,3 +157,30 @@ impl Security {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{MAX_VARIABLES, Profile, Schedule, Use, whir::Scheme};
+
+    /// Our list of terms against the library's own sum, which is written separately.
+    #[test]
+    fn the_sum_is_the_librarys_sum() {
+        let mut compared = 0;
+        for profile in Profile::ALL {
+            for purpose in Use::ALL {
+                for n in 0..=MAX_VARIABLES {
+                    let Ok(Schedule::Whir(parameters)) = Schedule::new(profile, n, purpose) else {
+                        continue;
+                    };
+                    let scheme = Scheme::new(n, &parameters).unwrap();
+                    let ours = scheme.security();
+                    let (bits, candidates) = scheme.reported_security().unwrap();
+                    assert!((ours.bits() - bits).abs() < 1e-9, "n = {n}");
+                    assert!((ours.candidates_bits - candidates).abs() < 1e-12);
+                    compared += 1;
+                }
+            }
+        }
+        assert!(compared > 40);
+    }
+}

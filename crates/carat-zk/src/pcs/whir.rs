@@ -12,7 +12,7 @@ use p3_dft::Radix2DFTSmallBatch;
 use p3_merkle_tree::MerkleTreeMmcs;
 use p3_multilinear_util::point::Point;
 use p3_sumcheck::{
-    OpeningBatch, OpeningProtocol, PrescribedPointPcs, TableShape, TableSpec, layout::SuffixProver,
+    OpeningBatch, OpeningProtocol, PrescribedPointPcs, TableShape, TableSpec, layout::PrefixProver,
 };
 use p3_symmetric::{CompressionFunctionFromHasher, MerkleCap, SerializingHasher};
 use p3_whir::{ProtocolParameters, WhirConfig, WhirProver};
@@ -39,7 +39,7 @@ pub(super) type Mmcs = MerkleTreeMmcs<
     2,
     32,
 >;
-type Layout = SuffixProver<F, E>;
+type Layout = PrefixProver<F, E>;
 type Pcs = WhirProver<E, F, Radix2DFTSmallBatch<F>, Mmcs, Challenger, Layout>;
 
 /// The derived parameters.
@@ -113,6 +113,13 @@ impl Scheme {
 
     pub(super) fn security(&self) -> Security {
         Security::of(self.config())
+    }
+
+    /// What the library says of its own configuration: bits of an opening, and `log2` of the candidates.
+    #[cfg(test)]
+    pub(super) fn reported_security(&self) -> Option<(f64, f64)> {
+        let report = self.pcs.prescribed_security(&self.protocol)?;
+        Some((report.error().bits(), report.log2_max_candidates))
     }
 
     pub(super) fn max_opening_bytes(&self) -> usize {
