@@ -89,8 +89,8 @@ pub(crate) fn verify_under(request: &Request<'_>, root: &[u8]) -> Result<Atteste
     let verified = intel::verify(&mut checks, request, &quote, root);
     let debug = report.debug();
     let how = "the enclave's host may read and change its memory";
-    let claims = match verified {
-        Ok(claims) => claims,
+    let intel::Verified { claims, until } = match verified {
+        Ok(verified) => verified,
         Err(intel::Stop(code, name, reason)) => {
             checks.fail(code, name, reason);
             checks.debug(request.policy, debug, how);
@@ -117,7 +117,7 @@ pub(crate) fn verify_under(request: &Request<'_>, root: &[u8]) -> Result<Atteste
     checks.platforms(request.policy, &platforms);
     let facts = Facts {
         platforms,
-        valid_until: Some(claims.earliest_expiration_date),
+        valid_until: Some(until),
         ..facts(&quote, &report, debug)
     };
     checks.conclude(facts, intel::still_trusted(&claims, debug))

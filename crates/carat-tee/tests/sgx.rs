@@ -55,7 +55,11 @@ fn row_13_status_must_be_named() {
         );
         assert_eq!(
             claims.get("ppid"),
-            Some(&hex::decode("d04ec06d4e6d92dc90d0ad3cf5ee2ddf").unwrap().into())
+            Some(
+                &hex::decode("d04ec06d4e6d92dc90d0ad3cf5ee2ddf")
+                    .unwrap()
+                    .into()
+            )
         );
         assert!(
             accepted
@@ -91,7 +95,8 @@ fn row_22_lists_of_platforms() {
         assert_eq!(rejected.reason, Reason::PlatformDenied);
     }
     let mut policy = named_status();
-    policy.deny_platforms = vec![PlatformId::new("tdx-ppid:d04ec06d4e6d92dc90d0ad3cf5ee2ddf").unwrap()];
+    policy.deny_platforms =
+        vec![PlatformId::new("tdx-ppid:d04ec06d4e6d92dc90d0ad3cf5ee2ddf").unwrap()];
     ask(&quote, &collateral, &policy, AT).unwrap();
 }
 

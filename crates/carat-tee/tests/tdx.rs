@@ -11,6 +11,8 @@ use carat_tee::{
 const QUOTE_AT: u64 = 1_750_372_347;
 const OUTDATED_AT: u64 = 1_771_455_531;
 const DEBUG_AT: u64 = 1_688_083_200;
+/// The last second of the platform CA's revocation list, some minutes before that of TCB information (1752920163).
+const CRL_UNTIL: u64 = 1_752_919_234;
 /// Inside the window of the collateral of 7 October to 6 November 2026.
 const EX_AT: u64 = 1_791_800_000;
 
@@ -79,7 +81,8 @@ impl Sample {
     }
 
     fn accepted(&self, policy: &Policy) -> Hardware {
-        self.ask(policy, None).unwrap_or_else(|rejected| panic!("{rejected}"))
+        self.ask(policy, None)
+            .unwrap_or_else(|rejected| panic!("{rejected}"))
     }
 
     fn reason(&self, policy: &Policy) -> Reason {
@@ -129,7 +132,7 @@ fn bytes(accepted: &Hardware, claim: &str) -> String {
 fn recorded_quotes_have_their_verdicts() {
     let (good, outdated) = (sample!(Sample::good()), sample!(Sample::outdated()));
     for policy in policies() {
-        for at in [1_750_329_147, QUOTE_AT, 1_752_920_163] {
+        for at in [1_750_329_147, QUOTE_AT, CRL_UNTIL] {
             let accepted = good.at(at).accepted(&policy);
             let claims = accepted.claims();
             assert_eq!(claims.get("tcb_status"), Some(&"UpToDate".into()));
@@ -137,12 +140,15 @@ fn recorded_quotes_have_their_verdicts() {
             assert_eq!(claims.get("tcb_evaluation_data_number"), Some(&17.into()));
             assert_eq!(bytes(&accepted, "fmspc"), "b0c06f000000");
             assert_eq!(bytes(&accepted, "ppid"), "811dca2a26b952e85bb6448b097ba4fd");
-            assert_eq!(accepted.facts().valid_until, Some(1_752_920_163));
+            assert_eq!(accepted.facts().valid_until, Some(CRL_UNTIL));
         }
         assert_eq!(outdated.reason(&policy), Reason::TcbOutOfDate);
         let extended = Sample::extended().accepted(&policy);
         assert_eq!(extended.claims().get("quote_version"), Some(&5.into()));
-        assert_eq!(extended.claims().get("tcb_status"), Some(&"UpToDate".into()));
+        assert_eq!(
+            extended.claims().get("tcb_status"),
+            Some(&"UpToDate".into())
+        );
     }
 }
 
@@ -157,7 +163,10 @@ fn row_02_tdx_debug_mode() {
     let accepted = debug.accepted(&Policy::dev());
     assert!(accepted.facts().debug);
     assert_eq!(accepted.claims().get("debug"), Some(&true.into()));
-    assert_eq!(accepted.claims().get("tcb_status"), Some(&"UpToDate".into()));
+    assert_eq!(
+        accepted.claims().get("tcb_status"),
+        Some(&"UpToDate".into())
+    );
 }
 
 #[test]
@@ -212,9 +221,18 @@ fn row_13_level_out_of_date() {
 fn row_14_collateral_expired_or_old() {
     let good = sample!(Sample::good());
     let strict = Policy::strict();
-    assert_eq!(good.at(1_752_920_163 + 3600).reason(&strict), Reason::CollateralExpired);
-    assert_eq!(good.at(1_752_920_164).reason(&strict), Reason::CollateralExpired);
-    assert_eq!(good.at(1_750_329_146).reason(&strict), Reason::CollateralNotYetValid);
+    assert_eq!(
+        good.at(1_752_920_163 + 3600).reason(&strict),
+        Reason::CollateralExpired
+    );
+    assert_eq!(
+        good.at(CRL_UNTIL + 1).reason(&strict),
+        Reason::CollateralExpired
+    );
+    assert_eq!(
+        good.at(1_750_329_146).reason(&strict),
+        Reason::CollateralNotYetValid
+    );
     assert_eq!(good.at(0).reason(&strict), Reason::CollateralNotYetValid);
     assert_eq!(good.at(u64::MAX).reason(&strict), Reason::CollateralExpired);
     let mut newer = Policy::strict();
@@ -242,13 +260,15 @@ fn row_14_collateral_expired_or_old() {
 fn row_15_every_part_of_the_collateral_is_verified() {
     let good = sample!(Sample::good());
     let strict = Policy::strict();
-    let swap = |from: &'static str, to: &'static str| move |old: &str| {
-        assert!(old.contains(from), "{from}");
-        old.replacen(from, to, 1)
+    let swap = |from: &'static str, to: &'static str| {
+        move |old: &str| {
+            assert!(old.contains(from), "{from}");
+            old.replacen(from, to, 1)
+        }
     };
     let changed: [(&str, &str, &str); 6] = [
         ("tcb_info", "UpToDate", "OutOfDate"),
-        ("tcb_info", "\"pcesvn\":13", "\"pcesvn\":11"),
+        ("tcb_info", "\"pcesvn\":11", "\"pcesvn\":1"),
         ("qe_identity", "UpToDate", "OutOfDate"),
         ("qe_identity", "\"isvprodid\":2", "\"isvprodid\":1"),
         ("qe_identity", "\"mrsigner\":\"D", "\"mrsigner\":\"C"),
@@ -259,7 +279,11 @@ fn row_15_every_part_of_the_collateral_is_verified() {
         let json: serde_json::Value = serde_json::from_slice(&good.collateral).unwrap();
         if json[field].as_str().unwrap().contains(from) {
             mutant = mutant.with(field, swap(from, to));
-            assert_eq!(mutant.reason(&strict), Reason::CollateralInvalid, "{field} {from}");
+            assert_eq!(
+                mutant.reason(&strict),
+                Reason::CollateralInvalid,
+                "{field} {from}"
+            );
         } else {
             panic!("{field} does not contain {from}: {}", json[field]);
         }
@@ -274,7 +298,11 @@ fn row_15_every_part_of_the_collateral_is_verified() {
             let byte = u8::from_str_radix(end, 16).unwrap() ^ 1;
             format!("{start}{byte:02x}")
         };
-        assert_eq!(good.with(field, last).reason(&strict), Reason::CollateralInvalid, "{field}");
+        assert_eq!(
+            good.with(field, last).reason(&strict),
+            Reason::CollateralInvalid,
+            "{field}"
+        );
     }
     // The collateral of another platform or another kind.
     let (outdated, extended) = (sample!(Sample::outdated()), Sample::extended());
@@ -290,12 +318,23 @@ fn row_15_every_part_of_the_collateral_is_verified() {
     };
     assert_eq!(sgx.reason(&strict), Reason::CollateralInvalid);
     assert_eq!(
-        Sample { quote: outdated.quote, ..extended }.reason(&strict),
+        Sample {
+            quote: outdated.quote,
+            ..extended
+        }
+        .reason(&strict),
         Reason::CollateralInvalid
     );
     for broken in ["", "{}", "null", "[", "{\"tcb_info\":1}"] {
-        let mutant = Sample { collateral: broken.as_bytes().to_vec(), ..good.clone() };
-        assert_eq!(mutant.reason(&strict), Reason::CollateralInvalid, "{broken}");
+        let mutant = Sample {
+            collateral: broken.as_bytes().to_vec(),
+            ..good.clone()
+        };
+        assert_eq!(
+            mutant.reason(&strict),
+            Reason::CollateralInvalid,
+            "{broken}"
+        );
     }
 }
 
@@ -346,12 +385,17 @@ fn other_forms_of_collateral() {
         let signature = text(&format!("{field}_signature"));
         move |object: &str| format!("{{\"{key}\":{object},\"signature\":\"{signature}\"}}")
     };
-    good.with("tcb_info", beside("tcb_info", "tcbInfo")).accepted(&strict);
-    good.with("qe_identity", beside("qe_identity", "enclaveIdentity")).accepted(&strict);
+    good.with("tcb_info", beside("tcb_info", "tcbInfo"))
+        .accepted(&strict);
+    good.with("qe_identity", beside("qe_identity", "enclaveIdentity"))
+        .accepted(&strict);
     good.with("pck_crl", str::to_uppercase).accepted(&strict);
-    good.with("root_ca_crl", |hex| format!("{hex}\0")).accepted(&strict);
+    good.with("root_ca_crl", |hex| format!("{hex}\0"))
+        .accepted(&strict);
     good.with("tcb_info_issuer_chain", |pem| {
-        pem.replace(' ', "%20").replace('\n', "%0A").replace('+', "%2B")
+        pem.replace(' ', "%20")
+            .replace('\n', "%0A")
+            .replace('+', "%2B")
     })
     .accepted(&strict);
 }
@@ -364,9 +408,15 @@ fn quotes_of_the_other_kind_and_no_quotes() {
         ..good.clone()
     };
     assert_eq!(sgx.reason(&Policy::strict()), Reason::Malformed);
-    let with = |quote: &[u8]| Sample { quote: quote.to_vec(), ..good.clone() };
+    let with = |quote: &[u8]| Sample {
+        quote: quote.to_vec(),
+        ..good.clone()
+    };
     assert_eq!(with(&[]).reason(&Policy::strict()), Reason::Malformed);
-    assert_eq!(with(&good.quote[..4000]).reason(&Policy::strict()), Reason::Malformed);
+    assert_eq!(
+        with(&good.quote[..4000]).reason(&Policy::strict()),
+        Reason::Malformed
+    );
     // Padding is no part of a quote: without it, and with more of it, the same is verified.
     let quote = Quote::parse(&good.quote).unwrap();
     assert_eq!((quote.whole.len(), good.quote.len()), (4936, 5006));
@@ -406,12 +456,21 @@ fn mutations_of_collateral() {
         let key = format!("\"{field}\"");
         let start = text.find(&key).unwrap();
         let value = start + key.len() + text[start + key.len()..].find('"').unwrap() + 1;
-        (start, value, value + text[value..].find("\",\n").unwrap_or(128))
+        (
+            start,
+            value,
+            value + text[value..].find("\",\n").unwrap_or(128),
+        )
     };
     let (unread, _, unread_end) = place("pck_crl_issuer_chain");
-    let hex: Vec<_> = ["root_ca_crl", "pck_crl", "tcb_info_signature", "qe_identity_signature"]
-        .map(|field| place(field))
-        .into();
+    let hex: Vec<_> = [
+        "root_ca_crl",
+        "pck_crl",
+        "tcb_info_signature",
+        "qe_identity_signature",
+    ]
+    .map(|field| place(field))
+    .into();
     // Bit 5 is the case of a letter; other bits of the rest.
     let survives = |at: usize, bit: usize| {
         let mut mutant = good.clone();
@@ -435,7 +494,12 @@ fn mutations_of_collateral() {
     }
     let letters: usize = hex
         .iter()
-        .map(|(_, from, to)| text[*from..*to].bytes().filter(u8::is_ascii_alphabetic).count())
+        .map(|(_, from, to)| {
+            text[*from..*to]
+                .bytes()
+                .filter(u8::is_ascii_alphabetic)
+                .count()
+        })
         .sum();
     assert_eq!(cases, letters);
 }

@@ -19,6 +19,11 @@ use crate::input;
 /// Largest collateral in bytes.
 pub const MAX_COLLATERAL_BYTES: usize = 256 * 1024;
 
+/// Certificates below the root that a signer of collateral has.
+const SIGNER_BELOW: usize = 1;
+/// Certificates below the root that a platform's key has.
+pub(super) const PLATFORM_BELOW: usize = 2;
+
 /// Collateral cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -32,8 +37,8 @@ pub enum CollateralError {
     /// A field cannot be read.
     #[error("the collateral's {0} cannot be read")]
     Field(&'static str),
-    /// A chain has another root than the pinned one.
-    #[error("the root of the collateral's {0} is not the pinned one")]
+    /// A chain has another root than the pinned one, or another length.
+    #[error("the chain in {0} is not the one expected: the signer's, up to the pinned root")]
     Root(&'static str),
 }
 
@@ -82,7 +87,7 @@ impl Collateral {
         }
         let fields: Fields = serde_json::from_slice(bytes)
             .map_err(|error| CollateralError::Json(error.to_string()))?;
-        let chain = |pem: &str, what| chain(pem, what, root).map(|ders| join(&ders));
+        let chain = |pem: &str, what| chain(pem, what, SIGNER_BELOW, root).map(|ders| join(&ders));
         let (tcb_info, tcb_info_signature) = signed(
             &fields.tcb_info,
             &fields.tcb_info_signature,
@@ -106,12 +111,12 @@ impl Collateral {
                 .ok_or(CollateralError::Field("pck_crl"))?,
         ];
         let pck_chain = match &fields.pck_certificate_chain {
-            Some(pem) => self::chain(pem, "pck_certificate_chain", root)?,
+            Some(pem) => self::chain(pem, "pck_certificate_chain", PLATFORM_BELOW, root)?,
             None => Vec::new(),
         };
         Ok(Self {
             inner: QuoteCollateralV3 {
-                pck_crl_issuer_chain: chain(&fields.pck_crl_issuer_chain, "pck_crl_issuer_chain")?,
+                pck_crl_issuer_chain: String::new(),
                 root_ca_crl,
                 pck_crl,
                 tcb_info_issuer_chain: chain(
@@ -139,11 +144,13 @@ pub(super) fn join(ders: &[Vec<u8>]) -> String {
     ders.iter().map(|der| encode(der)).collect()
 }
 
-/// The certificates of a chain. A self-signed one among them must be the pinned root: it is not part of the verified
-/// path, so nothing else would look at it.
+/// The certificates of a chain: as many as stand below the root, leaf first, and then possibly the root, which must be
+/// the pinned one. It is not part of the verified path, so nothing else would look at it; nor would anything look at
+/// more certificates than these.
 pub(super) fn chain(
     pem: &str,
     what: &'static str,
+    below: usize,
     root: &[u8],
 ) -> Result<Vec<Vec<u8>>, CollateralError> {
     // Some clients leave the chain percent-encoded, as it comes in a header of the service.
@@ -156,12 +163,16 @@ pub(super) fn chain(
     };
     let pem = pem.trim_end_matches('\0');
     let ders = input::certificates(pem.as_bytes()).map_err(|_| CollateralError::Field(what))?;
-    for der in &ders {
-        if self_issued(der).ok_or(CollateralError::Field(what))? && der != root {
-            return Err(CollateralError::Root(what));
-        }
+    let fits = match ders.get(below..) {
+        Some([]) => true,
+        Some([last]) => last == root,
+        _ => false,
+    };
+    if fits {
+        Ok(ders)
+    } else {
+        Err(CollateralError::Root(what))
     }
-    Ok(ders)
 }
 
 fn percent(text: &str) -> Option<String> {
@@ -179,17 +190,6 @@ fn percent(text: &str) -> Option<String> {
         });
     }
     String::from_utf8(bytes).ok()
-}
-
-/// Whether a certificate names itself as issuer.
-fn self_issued(der: &[u8]) -> Option<bool> {
-    let mut tbs = Reader::new(der).sequence().ok()?.sequence().ok()?;
-    tbs.optional(tag::context(0)).ok()?;
-    tbs.unsigned().ok()?;
-    tbs.expect(tag::SEQUENCE).ok()?;
-    let issuer = tbs.expect(tag::SEQUENCE).ok()?;
-    tbs.expect(tag::SEQUENCE).ok()?;
-    Some(tbs.expect(tag::SEQUENCE).ok()? == issuer)
 }
 
 fn bytes(text: &str, what: &'static str) -> Result<Vec<u8>, CollateralError> {
@@ -287,7 +287,8 @@ fn rfc3339(text: &str) -> Option<u64> {
     Reader::new(&der).time().ok()
 }
 
-/// `thisUpdate` and `nextUpdate`, RFC 5280 section 5.1.
+/// `thisUpdate` and `nextUpdate`, RFC 5280 section 5.1. The verifying crate no longer accepts a list in the very second
+/// of its next update.
 fn crl_window(what: &'static str, der: &[u8]) -> Option<Window> {
     let mut tbs = Reader::new(der).sequence().ok()?.sequence().ok()?;
     tbs.optional(tag::INTEGER).ok()?;
@@ -296,7 +297,7 @@ fn crl_window(what: &'static str, der: &[u8]) -> Option<Window> {
     Some(Window {
         what,
         from: tbs.time().ok()?,
-        until: tbs.time().ok()?,
+        until: tbs.time().ok()?.checked_sub(1)?,
     })
 }
 

@@ -57,13 +57,21 @@ pub(crate) fn parse<'a>(kind: Kind, evidence: &'a [u8]) -> Result<Quote<'a>, Sto
     }
 }
 
+/// What a verified quote says.
+pub(crate) struct Verified {
+    /// The verifying crate's findings.
+    pub(crate) claims: QuoteClaims,
+    /// The last second at which quote and collateral still verify.
+    pub(crate) until: u64,
+}
+
 /// Verifies a quote and its collateral under a root, and records what the policy says about the platform.
 pub(crate) fn verify(
     checks: &mut Checks,
     request: &Request<'_>,
     quote: &Quote<'_>,
     root: &[u8],
-) -> Result<QuoteClaims, Stop> {
+) -> Result<Verified, Stop> {
     let Some(bytes) = request.endorsements.collateral else {
         return Err(Stop(
             Reason::CollateralMissing,
@@ -80,6 +88,7 @@ pub(crate) fn verify(
         Stop(code, "collateral", error.to_string())
     })?;
     dates(checks, request, &collateral);
+    let window = collateral.windows.iter().map(|window| window.until).min();
     let mut inner = collateral.inner;
     inner.pck_certificate_chain = Some(platform_chain(request, quote, collateral.pck_chain, root)?);
     let claims = QuoteVerifier::<Backend>::new_with_config(root.to_vec())
@@ -100,7 +109,8 @@ pub(crate) fn verify(
     );
     claim(checks, &claims);
     status(checks, request, &claims);
-    Ok(claims)
+    let until = window.unwrap_or(0).min(claims.earliest_expiration_date);
+    Ok(Verified { claims, until })
 }
 
 /// Each dated piece of collateral says itself when it holds.
@@ -151,15 +161,20 @@ fn platform_chain(
                 .to_string(),
         ));
     }
-    collateral::chain(&collateral::join(&ders), "platform's chain", root)
-        .map(|ders| collateral::join(&ders))
-        .map_err(|error| {
-            let code = match error {
-                CollateralError::Root(_) => Reason::WrongRoot,
-                _ => Reason::Malformed,
-            };
-            Stop(code, "platform_chain", error.to_string())
-        })
+    collateral::chain(
+        &collateral::join(&ders),
+        "the quote",
+        collateral::PLATFORM_BELOW,
+        root,
+    )
+    .map(|ders| collateral::join(&ders))
+    .map_err(|error| {
+        let code = match error {
+            CollateralError::Root(_) => Reason::WrongRoot,
+            _ => Reason::Malformed,
+        };
+        Stop(code, "platform_chain", error.to_string())
+    })
 }
 
 /// The reason behind a message of the pinned version of `dcap-qvl`; its errors have no types. The first match counts. A

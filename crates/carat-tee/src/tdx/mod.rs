@@ -104,8 +104,8 @@ pub(crate) fn verify_under(request: &Request<'_>, root: &[u8]) -> Result<Atteste
     let verified = intel::verify(&mut checks, request, &quote, root);
     let debug = report.debug();
     let how = "the trust domain may be debugged or profiled by its host";
-    let claims = match verified {
-        Ok(claims) => claims,
+    let intel::Verified { claims, until } = match verified {
+        Ok(verified) => verified,
         Err(intel::Stop(code, name, reason)) => {
             checks.fail(code, name, reason);
             checks.debug(request.policy, debug, how);
@@ -126,7 +126,7 @@ pub(crate) fn verify_under(request: &Request<'_>, root: &[u8]) -> Result<Atteste
     checks.platforms(request.policy, &platforms);
     let facts = Facts {
         platforms,
-        valid_until: Some(claims.earliest_expiration_date),
+        valid_until: Some(until),
         ..facts(&quote, &report, debug)
     };
     let trusted: Vec<String> = intel::still_trusted(&claims, debug);

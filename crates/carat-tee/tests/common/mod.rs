@@ -4,7 +4,7 @@ pub(crate) mod evidence;
 
 /// The flips `(byte, bit)` that `survives` tells to verify, of `bits` flips of each of `len` bytes, in order.
 #[allow(dead_code, reason = "each test binary uses a part")]
-pub fn survivors(
+pub(crate) fn survivors(
     len: usize,
     bits: usize,
     survives: impl Fn(usize, usize) -> bool + Sync,
