@@ -15,6 +15,15 @@ use carat_program::{HALF, MODULUS, Op, PoolKind, Program, ValueId, Window, shift
 /// Largest table that is used in one piece.
 const TABLE: i64 = 1 << 16;
 
+/// Most values of a graph. Programs come from strangers: what a verifier derives from one must stay small.
+const MAX_NODES: usize = 1 << 17;
+
+/// Most different tables of a graph.
+const MAX_TABLES: usize = 1 << 10;
+
+/// Most taps of a window of which the maximum is taken, over all its axes one after the other.
+const MAX_TAPS: usize = 1 << 12;
+
 /// A shift result whose range nothing has bounded yet.
 struct Pending {
     lo: i64,
@@ -65,9 +74,11 @@ pub(crate) fn lower(program: &Program, lead: usize) -> Result<Graph, Error> {
         let value = program.node_value(i);
         n.value.get_or_insert(value);
         b.of.push(id);
+        b.limits()?;
     }
     for (id, p) in core::mem::take(&mut b.pending) {
         b.bound(id, &p)?;
+        b.limits()?;
     }
     b.graph.outputs = program
         .outputs
@@ -94,6 +105,22 @@ fn unsupported<T>(why: &str) -> Result<T, Error> {
 }
 
 impl Builder<'_> {
+    /// Refuses Programs whose graph is too large to derive again for each verification.
+    fn limits(&self) -> Result<(), Error> {
+        let over = |what: &str, found: usize, limit: usize| {
+            Err(Error::Unsupported(format!(
+                "it needs more than {limit} {what} ({found} so far)"
+            )))
+        };
+        if self.graph.nodes.len() > MAX_NODES {
+            return over("intermediate values", self.graph.nodes.len(), MAX_NODES);
+        }
+        if self.graph.tables.len() > MAX_TABLES {
+            return over("lookup tables", self.graph.tables.len(), MAX_TABLES);
+        }
+        Ok(())
+    }
+
     fn led(&self, dims: &[usize]) -> Vec<usize> {
         [&[self.lead], dims].concat()
     }
@@ -275,12 +302,14 @@ impl Builder<'_> {
         check_certificate((p.lo, p.hi), (lo, lo + highs * TABLE - 1), p.bits)
     }
 
-    /// A lookup of x over its whole static range settles a pending shift, if the table's domain is tight enough.
-    fn settle(&mut self, x: Id, domain: (i64, i64)) -> Result<(), Error> {
-        if let Some(p) = self.pending.remove(&x) {
-            check_certificate((p.lo, p.hi), domain, p.bits)?;
+    /// A lookup of x in a table settles a pending shift, if the table's domain leaves one quotient. If it is too long for
+    /// that, the quotient is bounded on its own later.
+    fn settle(&mut self, x: Id, domain: (i64, i64)) {
+        if let Some(p) = self.pending.get(&x)
+            && certified((p.lo, p.hi), domain, p.bits)
+        {
+            self.pending.remove(&x);
         }
-        Ok(())
     }
 
     /// `max(x, 0)`
@@ -336,7 +365,7 @@ impl Builder<'_> {
                 Fill::Table { x, table },
             );
             self.lookup(table, vec![x, y]);
-            self.settle(x, (a, b))?;
+            self.settle(x, (a, b));
             return Ok(y);
         }
         let mut terms = vec![(1, x)];
@@ -421,6 +450,13 @@ impl Builder<'_> {
             maps.extend((0..window.kernel.len()).map(|i| map(i, None)));
             // Tightened to the Program's own range by the caller.
             return Ok(self.axes(x, maps, out.to_vec(), -HALF, HALF));
+        }
+        let taps = window
+            .kernel
+            .iter()
+            .fold(0usize, |n, &k| n.saturating_add(k as usize));
+        if taps > MAX_TAPS {
+            return unsupported("takes the maximum of windows longer than 4096");
         }
         // Shifted to start at zero: positions in the padding then never win. One axis after the other.
         let mut y = self.linear(vec![(1, x)], -lo);
@@ -536,7 +572,8 @@ impl Builder<'_> {
             }
             Op::Clamp { lo, hi } => {
                 let x = self.operand(inputs[0]);
-                self.clamp(x, *lo, *hi)?
+                // Ends beyond what any value reaches are no ends, and would overflow below.
+                self.clamp(x, (*lo).max(-HALF), (*hi).min(HALF))?
             }
             Op::Lut { offset } => {
                 let x = self.operand(inputs[0]);
@@ -551,7 +588,7 @@ impl Builder<'_> {
                 let table = self.table(rows, n);
                 let y = self.column(full, lo, hi, Fill::Table { x, table });
                 self.lookup(table, vec![x, y]);
-                self.settle(x, (*offset, *offset + n - 1))?;
+                self.settle(x, (*offset, *offset + n - 1));
                 y
             }
             Op::Max => {

@@ -2,9 +2,10 @@
 
 use crate::{
     Error,
-    graph::Graph,
-    layout::{bits, vars},
+    graph::{Graph, Kind, Node},
+    layout::{AxisMap, bits, reshape_groups},
     lower::lower,
+    store::Store,
 };
 use alloc::{format, vec, vec::Vec};
 use carat_program::Program;
@@ -12,6 +13,15 @@ use p3_field::PrimeField32;
 
 /// Most variables of a commitment or of the lookup argument: the two-adicity of the field bounds the code.
 const MAX_VARS: usize = 26;
+
+/// Most statements of one proof.
+const MAX_STATEMENTS: usize = 1 << 16;
+
+/// Most entries of kernels that a verifier evaluates one by one, over a whole proof: about 50 ms of work.
+const MAX_KERNEL: usize = 1 << 20;
+
+/// Most variables of a value that is given out: the verifier evaluates it itself.
+const MAX_OUTPUT_VARS: usize = 24;
 
 /// A block of `2^vars` positions that starts at a multiple of its size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +45,7 @@ pub(crate) struct Packing {
 }
 
 impl Packing {
-    fn of(sizes: &[usize]) -> Result<Self, Error> {
+    pub(crate) fn of(sizes: &[usize]) -> Result<Self, Error> {
         let mut order: Vec<usize> = (0..sizes.len()).collect();
         order.sort_by_key(|&i| core::cmp::Reverse(sizes[i]));
         let mut blocks = vec![Block { offset: 0, vars: 0 }; sizes.len()];
@@ -49,6 +59,10 @@ impl Packing {
                 vars: sizes[i],
             };
             offset += 1 << sizes[i];
+            // Here, not after the loop: a `usize` may have 32 bits.
+            if offset > 1 << MAX_VARS {
+                return Err(too_large(MAX_VARS + 1));
+            }
         }
         let vars = bits(offset.max(1));
         if vars > MAX_VARS {
@@ -70,7 +84,7 @@ impl Packing {
 
 fn too_large(vars: usize) -> Error {
     Error::Unsupported(format!(
-        "it needs 2^{vars} committed or looked-up values; at most 2^{MAX_VARS} are possible in one proof"
+        "it needs 2^{vars} or more committed or looked-up values; at most 2^{MAX_VARS} are possible in one proof"
     ))
 }
 
@@ -79,9 +93,9 @@ fn too_large(vars: usize) -> Error {
 pub(crate) struct Plan {
     pub(crate) graph: Graph,
     /// Columns in the witness commitment.
-    pub(crate) witness: Packing,
-    /// Constants in the weights commitment.
-    pub(crate) weights: Packing,
+    pub(crate) witness: Store,
+    /// Constants in the weights commitment: one polynomial, or a large and a small one.
+    pub(crate) weights: Vec<Store>,
     /// Lookups, then tables, in the lookup argument.
     pub(crate) leaves: Packing,
 }
@@ -114,7 +128,7 @@ pub fn sizes(program: &Program, statements: usize) -> Result<Sizes, Error> {
     Ok(Sizes {
         committed: graph.columns.iter().map(|c| elements(&c.dims)).sum(),
         witness_vars: plan.witness.vars,
-        weights_vars: plan.weights.vars,
+        weights_vars: plan.weights[0].vars,
         looked_up: graph
             .lookups
             .iter()
@@ -127,20 +141,30 @@ pub fn sizes(program: &Program, statements: usize) -> Result<Sizes, Error> {
 
 impl Plan {
     pub(crate) fn new(program: &Program, lead: usize) -> Result<Self, Error> {
+        if !(1..=MAX_STATEMENTS).contains(&lead) {
+            return Err(Error::Unsupported(format!(
+                "a proof covers 1 to {MAX_STATEMENTS} statements, not {lead}"
+            )));
+        }
+        // What follows rests on the static rules, and a Program may have been built by hand.
+        program
+            .validate()
+            .map_err(|e| Error::Unsupported(format!("it breaks the rules of Programs: {e}")))?;
         let graph = lower(program, lead)?;
-        let columns: Vec<usize> = graph.columns.iter().map(|c| vars(&c.dims)).collect();
+        limits(&graph)?;
+        let columns: Vec<Vec<usize>> = graph.columns.iter().map(|c| c.dims.clone()).collect();
         let leaves: Vec<usize> = graph
             .lookups
             .iter()
             .map(|l| graph.nodes[l.tuple[0]].vars())
             .chain(graph.tables.iter().map(|t| bits(t.len)))
             .collect();
-        let witness = Packing::of(&columns)?;
+        let witness = Store::one(&columns)?;
         let leaves = Packing::of(&leaves)?;
         // A multiplicity must not wrap: fewer lookups than p.
         debug_assert!(1u64 << MAX_VARS < u64::from(<crate::field::F as PrimeField32>::ORDER_U32));
         Ok(Self {
-            weights: weights_packing(program)?,
+            weights: weights_stores(program)?,
             graph,
             witness,
             leaves,
@@ -148,14 +172,62 @@ impl Plan {
     }
 }
 
+/// Refuses what would cost a verifier too much. Every other part of its work is linear in what it is given: the Program,
+/// the values and the proof.
+fn limits(graph: &Graph) -> Result<(), Error> {
+    let kernel = graph.nodes.iter().fold(0usize, |n, node| {
+        n.saturating_add(kernel_entries(graph, node))
+    });
+    if kernel > MAX_KERNEL {
+        return Err(Error::Unsupported(format!(
+            "checking its moves and windows takes {kernel} steps; at most {MAX_KERNEL} are possible in one proof"
+        )));
+    }
+    match graph.outputs.iter().map(|&id| graph.nodes[id].vars()).max() {
+        Some(vars) if vars > MAX_OUTPUT_VARS => Err(Error::Unsupported(format!(
+            "it gives out a value in {vars} variables; at most {MAX_OUTPUT_VARS} are possible"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Entries of the tables that the verifier goes through to settle a claim on a value.
+fn kernel_entries(graph: &Graph, node: &Node) -> usize {
+    let sum = |parts: &mut dyn Iterator<Item = usize>| parts.fold(0, usize::saturating_add);
+    let axis = |map: &AxisMap, from: usize, to: usize| {
+        to.saturating_mul(map.taps)
+            .saturating_add(from)
+            .saturating_add(1 << bits(to))
+    };
+    match &node.kind {
+        Kind::Axes { x, maps } => {
+            let from = &graph.nodes[*x].dims;
+            sum(&mut (0..maps.len())
+                .filter(|&a| !maps[a].is_identity(from[a], node.dims[a]))
+                .map(|a| axis(&maps[a], from[a], node.dims[a])))
+        }
+        Kind::Conv { x, maps, .. } => {
+            let from = &graph.nodes[*x].dims;
+            sum(&mut (0..maps.len()).map(|a| axis(&maps[a], from[4 + a], node.dims[4 + a])))
+        }
+        Kind::Reshape(x) => {
+            let from = &graph.nodes[*x].dims;
+            sum(&mut reshape_groups(from, &node.dims)
+                .iter()
+                .filter(|g| !g.free)
+                .map(|g| {
+                    let of = |dims: &[usize]| dims.iter().fold(1usize, |n, &d| n.saturating_mul(d));
+                    of(&from[g.from.clone()]).saturating_add(of(&node.dims[g.to.clone()]))
+                }))
+        }
+        _ => 0,
+    }
+}
+
 /// Where the constants of a Program lie in its weights commitment. Does not depend on anything else.
-pub(crate) fn weights_packing(program: &Program) -> Result<Packing, Error> {
-    let sizes: Vec<usize> = program
-        .constants
-        .iter()
-        .map(|c| vars(&c.shape.dims()))
-        .collect();
-    Packing::of(&sizes)
+pub(crate) fn weights_stores(program: &Program) -> Result<Vec<Store>, Error> {
+    let dims: Vec<Vec<usize>> = program.constants.iter().map(|c| c.shape.dims()).collect();
+    Store::split(&dims)
 }
 
 /// Variables of the position within a row, when the claims on a polynomial in `vars` variables are joined over rows.

@@ -9,15 +9,17 @@ use crate::{
     key::ModelKey,
     layout::{
         self, AxisMap, below, dot_eq, eq, eq_index, eq_table, reshape_groups, reshape_kernel,
-        split, valid, valid_eq, vars, weighted_below,
+        split, valid, vars, weighted_below,
     },
     pcs::{Root, Use, Whir},
     plan::{Packing, Plan, row_vars},
+    store::Store,
     sumcheck,
     transcript::{Source, Transcript},
 };
 use alloc::{vec, vec::Vec};
 use carat_program::Program;
+use carat_receipt::Digest;
 use p3_field::{Field, PrimeCharacteristicRing};
 
 /// Checks that a proof shows: the model behind `key` gave, for each of the statements, the outputs from the inputs that
@@ -45,7 +47,6 @@ pub fn verify(
     }
     let plan = Plan::new(program, instances.len())?;
     let witness = Whir::new(profile, plan.witness.vars, Use::Witness)?;
-    let weights = Whir::new(profile, plan.weights.vars, Use::Weights)?;
     let transcript = statement(key, instances);
     let mut v = Verifier {
         source: Source::new(transcript, &proof.bytes),
@@ -53,21 +54,28 @@ pub fn verify(
         plan: &plan,
     };
 
-    let root = Root(
-        v.source
-            .receive_bytes("witness", 32)?
-            .try_into()
-            .map_err(|_| Error::Truncated)?,
-    );
+    let roots = v.weights_roots(key)?;
+    let root = v.root("witness")?;
     v.edges(instances)?;
     v.lookups()?;
     v.walk()?;
-    let (point, value) = v.open(&plan.witness, true)?;
+    let join = v.join(1, true)?;
+    let (point, value) = v.open(&plan.witness, &join, 0, true)?;
     witness.verify(&root, &point, value, &mut v.source)?;
     if !program.constants.is_empty() {
-        let (point, value) = v.open(&plan.weights, false)?;
-        weights.verify(&key.root, &point, value, &mut v.source)?;
+        let join = v.join(plan.weights.len(), false)?;
+        for (i, (store, root)) in plan.weights.iter().zip(&roots).enumerate() {
+            let (point, value) = v.open(store, &join, i, false)?;
+            Whir::new(profile, store.vars, Use::Weights)?.verify(
+                root,
+                &point,
+                value,
+                &mut v.source,
+            )?;
+        }
     }
+    // Each claim is settled once. One that is left over would be one that nobody has checked.
+    check(v.claims.is_empty(), "that every claim is settled")?;
     v.source.finish()
 }
 
@@ -420,38 +428,86 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    /// All claims on one commitment become one claim about its polynomial.
-    fn open(&mut self, packing: &Packing, witness: bool) -> Result<(Vec<E>, E), Error> {
+    fn root(&mut self, label: &str) -> Result<Root, Error> {
+        let bytes = self.source.receive_bytes(label, 32)?;
+        Ok(Root(bytes.try_into().map_err(|_| Error::Truncated)?))
+    }
+
+    /// The roots of the constants' polynomials: the key's own, or two that it is the digest of.
+    fn weights_roots(&mut self, key: &ModelKey) -> Result<Vec<Root>, Error> {
+        if self.plan.weights.len() == 1 {
+            return Ok(vec![key.root]);
+        }
+        let roots = (0..self.plan.weights.len())
+            .map(|_| self.root("weights root"))
+            .collect::<Result<Vec<_>, _>>()?;
+        check(joint_root(&roots) == key.root, "the roots of the constants")?;
+        Ok(roots)
+    }
+
+    /// Takes all claims on a commitment, and cuts their combination into one part per polynomial.
+    fn join(&mut self, polynomials: usize, witness: bool) -> Result<Join, Error> {
         let claims = self.claims.committed(&self.plan.graph, witness);
         let gamma = self.source.transcript.challenge();
         let powers = powers(gamma, claims.len());
-        let sum = claims
+        let sum: E = claims
             .iter()
             .zip(&powers)
             .map(|((_, _, c), &g)| c.value * g)
             .sum();
-        let (at, left) = sumcheck::verify(&mut self.source, packing.vars, 2, sum)?;
+        let mut parts = self.source.receive("parts", polynomials - 1)?;
+        parts.insert(0, sum - parts.iter().copied().sum::<E>());
+        Ok(Join {
+            claims,
+            powers,
+            parts,
+        })
+    }
+
+    /// The claims on one polynomial become one claim.
+    fn open(
+        &mut self,
+        store: &Store,
+        join: &Join,
+        part: usize,
+        witness: bool,
+    ) -> Result<(Vec<E>, E), Error> {
+        let (at, left) = sumcheck::verify(&mut self.source, store.vars, 2, join.parts[part])?;
         let value = self.source.receive("opened", 1)?[0];
         let at = if witness {
             at
         } else {
             // Positions within a row come first, then rows.
-            let (column, row) = at.split_at(row_vars(packing.vars));
+            let (column, row) = at.split_at(row_vars(store.vars));
             [row, column].concat()
         };
         let mut kernel = E::ZERO;
-        for ((index, id, c), &g) in claims.iter().zip(&powers) {
-            let block = packing.blocks[*index];
-            let (prefix, own) = packing.cut(block, &at);
-            let inner = if witness {
-                valid_eq(self.dims(*id), &c.point, own)
-            } else {
-                eq(&c.point, own)
-            };
-            kernel += g * eq_index(prefix, Packing::prefix(block)) * inner;
+        for ((index, id, c), &g) in join.claims.iter().zip(&join.powers) {
+            for piece in store.of_tensor(*index) {
+                kernel += g * piece.kernel(self.dims(*id), &c.point, store.vars, &at);
+            }
         }
         check(left == kernel * value, "the joining of openings")?;
         Ok((at, value))
+    }
+}
+
+/// The claims on one commitment, the powers of a challenge that combine them, and the combination's part in each of the
+/// commitment's polynomials.
+struct Join {
+    claims: Vec<(usize, Id, ValueClaim)>,
+    powers: Vec<E>,
+    parts: Vec<E>,
+}
+
+/// One root for several polynomials.
+pub(crate) fn joint_root(roots: &[Root]) -> Root {
+    match roots {
+        [one] => *one,
+        many => {
+            let parts: Vec<&[u8]> = many.iter().map(|r| &r.0[..]).collect();
+            Root(*Digest::of("carat/zk-weights/v1", &parts).as_bytes())
+        }
     }
 }
 

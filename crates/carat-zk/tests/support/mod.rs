@@ -1,0 +1,138 @@
+//! What the tests of whole proofs share. Programs come from the generator that tests the executor.
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
+
+#[path = "../../../carat-nn/tests/exec_support/mod.rs"]
+pub mod programs;
+
+use carat_nn::exec::reference;
+use carat_program::{Program, Tensor, Weights};
+use carat_zk::{
+    Error, Instance, ModelKey, Options, Profile, Proof, ProvingKey, Run, Values, prove, verify,
+};
+use programs::{Rng, inputs};
+
+pub const PROFILE: Profile = Profile::Proven100;
+
+/// A proof and all that its verifier needs.
+#[derive(Debug, Clone)]
+pub struct Proven {
+    pub program: Program,
+    pub weights: Weights,
+    pub key: ModelKey,
+    pub inputs: Vec<Vec<Tensor>>,
+    pub outputs: Vec<Vec<Tensor>>,
+    pub proof: Proof,
+}
+
+impl Proven {
+    pub fn instances(&self) -> Vec<Instance<'_>> {
+        self.inputs
+            .iter()
+            .zip(&self.outputs)
+            .map(|(x, y)| Instance::of_values(x, y))
+            .collect()
+    }
+
+    pub fn verify(&self, instances: &[Instance<'_>]) -> Result<(), Error> {
+        verify(&self.program, &self.key, PROFILE, instances, &self.proof)
+    }
+
+    /// Every statement is checked by a verifier that sees the values of that one only, and once by one that sees all.
+    /// A verifier that is told another output or another input refuses.
+    pub fn accept(&self, rng: &mut Rng) -> Result<(), Error> {
+        let all = self.instances();
+        self.verify(&all)?;
+        for slot in 0..all.len() {
+            let mut own = all.clone();
+            for (i, instance) in own.iter_mut().enumerate() {
+                if i != slot {
+                    instance.values = None;
+                }
+            }
+            self.verify(&own)?;
+            let outputs = altered(&self.outputs[slot], rng);
+            own[slot].values = Some(Values {
+                inputs: &self.inputs[slot],
+                outputs: &outputs,
+            });
+            assert!(self.verify(&own).is_err(), "another output is accepted");
+            if self.inputs[slot].is_empty() {
+                continue;
+            }
+            let inputs = altered(&self.inputs[slot], rng);
+            own[slot].values = Some(Values {
+                inputs: &inputs,
+                outputs: &self.outputs[slot],
+            });
+            assert!(self.verify(&own).is_err(), "another input is accepted");
+        }
+        Ok(())
+    }
+}
+
+/// One element of one tensor is another one.
+pub fn altered(tensors: &[Tensor], rng: &mut Rng) -> Vec<Tensor> {
+    let mut out = tensors.to_vec();
+    let which = rng.below(out.len());
+    let mut data = out[which].data().to_vec();
+    let at = rng.below(data.len());
+    data[at] += if data[at] > 0 { -1 } else { 1 };
+    out[which] = Tensor::new(out[which].shape().clone(), data).unwrap();
+    out
+}
+
+/// The trace of the plain executor.
+pub fn run(program: &Program, weights: &Weights, inputs: &[Tensor]) -> (Run, Vec<Tensor>) {
+    let nodes = reference::trace(program, weights, inputs).unwrap();
+    let outputs = reference::run(program, weights, inputs).unwrap();
+    (
+        Run {
+            inputs: inputs.to_vec(),
+            nodes,
+        },
+        outputs,
+    )
+}
+
+/// One proof of `count` statements.
+pub fn proven(
+    program: &Program,
+    weights: &Weights,
+    count: usize,
+    rng: &mut Rng,
+) -> Result<Proven, Error> {
+    let all: Vec<Vec<Tensor>> = (0..count).map(|_| inputs(program, rng)).collect();
+    proven_on(program, weights, all)
+}
+
+/// As [`proven`], on these inputs.
+pub fn proven_on(
+    program: &Program,
+    weights: &Weights,
+    all: Vec<Vec<Tensor>>,
+) -> Result<Proven, Error> {
+    let (runs, outputs): (Vec<Run>, Vec<Vec<Tensor>>) =
+        all.iter().map(|x| run(program, weights, x)).unzip();
+    let key = ProvingKey::new(program, weights, PROFILE)?;
+    let instances: Vec<Instance<'_>> = all
+        .iter()
+        .zip(&outputs)
+        .map(|(x, y)| Instance::of_values(x, y))
+        .collect();
+    let proof = prove(
+        program,
+        weights,
+        &key,
+        &instances,
+        &runs,
+        &Options::default(),
+    )?;
+    Ok(Proven {
+        program: program.clone(),
+        weights: weights.clone(),
+        key: *key.key(),
+        inputs: all,
+        outputs,
+        proof,
+    })
+}
