@@ -152,15 +152,6 @@ pub(crate) fn valid(dims: &[usize], point: &[E]) -> E {
         .product()
 }
 
-/// `eq` restricted to a tensor's elements.
-pub(crate) fn valid_eq(dims: &[usize], a: &[E], b: &[E]) -> E {
-    let (a, b) = (split(dims, a), split(dims, b));
-    dims.iter()
-        .enumerate()
-        .map(|(i, &d)| eq_below(a[i], b[i], d))
-        .product()
-}
-
 /// The value at a point of the tensor with these row-major elements.
 #[must_use]
 pub(crate) fn evaluate(dims: &[usize], data: &[i32], point: &[E]) -> E {

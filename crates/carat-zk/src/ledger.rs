@@ -9,7 +9,7 @@ use crate::{
     graph::{Graph, Kind},
     layout::{bits, reshape_groups, vars},
     pcs::{Security, Use, Whir},
-    plan::{Packing, Plan},
+    plan::Plan,
     verify::ContractShape,
 };
 use alloc::{string::String, vec::Vec};
@@ -72,9 +72,14 @@ impl Ledger {
     pub fn new(program: &Program, profile: Profile, statements: usize) -> Result<Self, Error> {
         let plan = Plan::new(program, statements)?;
         let witness = Whir::new(profile, plan.witness.vars, Use::Witness)?.security();
-        let weights = Whir::new(profile, plan.weights.vars, Use::Weights)?.security();
+        let weights = plan
+            .weights
+            .iter()
+            .map(|store| Ok(Whir::new(profile, store.vars, Use::Weights)?.security()))
+            .collect::<Result<Vec<_>, Error>>()?;
         let graph = &plan.graph;
-        let candidates = witness.candidates_bits + weights.candidates_bits;
+        let candidates =
+            witness.candidates_bits + weights.iter().map(|w| w.candidates_bits).sum::<f64>();
         let mut terms = Vec::new();
         let mut term = |name: &str, count: &Count| {
             terms.push(Term {
@@ -106,9 +111,9 @@ impl Ledger {
         term("merging of claims", &merges);
         let mut joins = Count(0.0);
         let claims = claims_bound(graph);
-        for packing in [&plan.witness, &plan.weights] {
+        for store in core::iter::once(&plan.witness).chain(&plan.weights) {
             joins.add(claims);
-            joins.sumcheck(Packing::clone(packing).vars, 2);
+            joins.sumcheck(store.vars, 2);
         }
         term("joining of openings", &joins);
         let mut opening = |what: &str, security: &Security| {
@@ -122,7 +127,9 @@ impl Ledger {
         };
         opening("witness", &witness);
         if !program.constants.is_empty() {
-            opening("weights", &weights);
+            for w in &weights {
+                opening("weights", w);
+            }
         }
         let total: f64 = terms
             .iter()

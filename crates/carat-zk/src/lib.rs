@@ -20,7 +20,10 @@ pub mod pcs;
 mod plan;
 #[cfg(feature = "prover")]
 mod prove;
+mod store;
 mod sumcheck;
+#[cfg(all(test, feature = "prover"))]
+mod tests;
 pub mod transcript;
 mod verify;
 

@@ -54,7 +54,10 @@ impl Transcript {
 
     /// Draws an element of [`E`], uniform.
     pub fn challenge(&mut self) -> E {
-        self.challenger.sample()
+        let drawn = self.challenger.sample();
+        #[cfg(all(test, feature = "prover"))]
+        crate::tests::hooks::drawn(drawn);
+        drawn
     }
 
     /// Draws `n` elements.
@@ -101,12 +104,16 @@ impl Sink {
 
     /// Sends field elements.
     pub fn send(&mut self, label: &str, elements: &[E]) {
+        #[cfg(all(test, feature = "prover"))]
+        let elements = &crate::tests::hooks::sent(label, elements)[..];
         self.transcript.elements(label, elements);
         write(elements, &mut self.proof);
     }
 
     /// Sends bytes, such as a root.
     pub fn send_bytes(&mut self, label: &str, data: &[u8]) {
+        #[cfg(all(test, feature = "prover"))]
+        let data = &crate::tests::hooks::sent_bytes(label, data)[..];
         self.transcript.bytes(label, data);
         self.proof.extend_from_slice(data);
     }

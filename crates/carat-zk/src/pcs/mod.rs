@@ -18,7 +18,10 @@ use crate::{
     field::{E, F},
     transcript::{Source, Transcript},
 };
-use alloc::format;
+use alloc::{
+    format,
+    string::{String, ToString},
+};
 
 pub use schedule::{MAX_VARIABLES, Profile, Schedule, Use};
 pub use security::{Security, Term};
@@ -129,6 +132,21 @@ impl Whir {
             Form::Direct => Security::exact(),
             Form::Whir(scheme) => scheme.security(),
         }
+    }
+
+    /// All integers that follow from the arguments of [`Whir::new`]: a row of the table in `docs/protocol-whir.md`.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let derived = match &self.form {
+            Form::Direct => "direct".to_string(),
+            Form::Whir(scheme) => scheme.describe(),
+        };
+        format!(
+            "| {} | {} | {} | {derived} |",
+            self.profile.name(),
+            self.purpose.name(),
+            self.n
+        )
     }
 
     /// The most bytes an opening takes.
@@ -245,7 +263,7 @@ enum Refused {
     /// The bytes do not hold an opening.
     Reading(Error),
     /// The opening is wrong.
-    Opening(alloc::string::String),
+    Opening(String),
 }
 
 impl From<Error> for Refused {

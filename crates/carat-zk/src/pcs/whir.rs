@@ -6,7 +6,12 @@ use crate::{
     field::{E, F},
     transcript::{Challenger, Source},
 };
-use alloc::{format, string::ToString, vec};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
 use p3_blake3::Blake3;
 use p3_dft::Radix2DFTSmallBatch;
 use p3_merkle_tree::MerkleTreeMmcs;
@@ -19,8 +24,6 @@ use p3_whir::{ProtocolParameters, WhirConfig, WhirProver};
 
 #[cfg(feature = "prover")]
 use crate::transcript::Sink;
-#[cfg(feature = "prover")]
-use alloc::vec::Vec;
 #[cfg(feature = "prover")]
 use p3_commit::MultilinearPcs;
 #[cfg(feature = "prover")]
@@ -113,6 +116,47 @@ impl Scheme {
 
     pub(super) fn security(&self) -> Security {
         Security::of(self.config())
+    }
+
+    /// The derived integers, as the columns of the table in `docs/protocol-whir.md` from "rate" on.
+    pub(super) fn describe(&self) -> String {
+        let config = self.config();
+        let rounds = config.round_parameters();
+        let last = config.terminal();
+        let list = |values: &mut dyn Iterator<Item = usize>| {
+            values.map(|v| v.to_string()).collect::<Vec<_>>().join(" ")
+        };
+        [
+            list(
+                &mut core::iter::once(config.starting_log_inv_rate)
+                    .chain(rounds.iter().map(|r| r.log_inv_rate)),
+            ),
+            list(&mut config.folding_schedule().iter().copied()),
+            list(
+                &mut core::iter::once(config.commitment_ood_samples())
+                    .chain(rounds.iter().map(|r| r.ood_samples)),
+            ),
+            list(
+                &mut core::iter::once(config.starting_folding_pow_bits())
+                    .chain(rounds.iter().map(|r| r.folding_pow_bits)),
+            ),
+            list(
+                &mut rounds
+                    .iter()
+                    .map(|r| r.num_queries)
+                    .chain(core::iter::once(last.num_queries)),
+            ),
+            list(
+                &mut rounds
+                    .iter()
+                    .map(|r| r.pow_bits)
+                    .chain(core::iter::once(last.pow_bits)),
+            ),
+            config.final_sumcheck_rounds().to_string(),
+            config.security_level.to_string(),
+            config.pow_bits.to_string(),
+        ]
+        .join(" | ")
     }
 
     /// What the library says of its own configuration: bits of an opening, and `log2` of the candidates.

@@ -1,103 +1,174 @@
-//! All claims on one commitment become one claim.
+//! All claims on one commitment become one claim per polynomial.
 
 use super::{
     Prover,
     kernels::{Vector, eq_vector, product, product_base, products},
-    positions,
     rows::{Blocks, combine_rows, dot_rows},
 };
 use crate::{
+    claims::ValueClaim,
     field::{E, F},
     graph::Id,
-    layout::{eq, eq_table},
-    plan::row_vars,
+    layout::{eq, eq_table, padded_positions},
+    plan::{Block, row_vars},
+    store::Store,
     verify::powers,
 };
 use p3_field::PrimeCharacteristicRing;
 use std::collections::BTreeMap;
 
-impl Prover<'_, '_> {
-    /// Joins all claims on the witness. Returns the point at which to open it.
-    pub(super) fn join_witness(&mut self, polynomial: &[F]) -> Vec<E> {
-        let packing = &self.plan.witness;
-        let claims = self.claims.committed(&self.plan.graph, true);
-        let gamma = self.sink.transcript.challenge();
-        let powers = powers(gamma, claims.len());
-        let values = claims.iter().map(|(_, _, c)| c.value);
-        let sum = values.zip(&powers).map(|(v, &g)| v * g).sum();
-        // Claims on one column at one point share their kernel.
+/// The claims on one commitment, the powers of a challenge that combine them, and the combination's part in each of the
+/// commitment's polynomials.
+pub(super) struct Join {
+    claims: Vec<(usize, Id, ValueClaim)>,
+    powers: Vec<E>,
+    parts: Vec<E>,
+}
+
+/// `scale * eq(point, .)` on one box.
+struct Term {
+    block: Block,
+    point: Vec<E>,
+    scale: E,
+    /// The slots that hold elements, where not all do.
+    mask: Option<Vec<usize>>,
+}
+
+impl Join {
+    /// The kernel of all claims on one polynomial, box by box.
+    fn terms(&self, prover: &Prover<'_, '_>, store: &Store) -> Vec<Term> {
+        // Claims on one tensor at one point share their kernel.
         let mut shared: Vec<(usize, Id, &[E], E)> = Vec::new();
-        for ((index, id, c), &g) in claims.iter().zip(&powers) {
+        for ((index, id, c), &g) in self.claims.iter().zip(&self.powers) {
             match shared.iter_mut().find(|s| s.0 == *index && s.2 == c.point) {
                 Some(s) => s.3 += g,
                 None => shared.push((*index, *id, &c.point, g)),
             }
         }
-        let mut kernel = Blocks::new(packing.vars);
+        let mut out = Vec::new();
         for (index, id, point, g) in shared {
-            let mask = positions(self.dims(id));
-            kernel.add(packing.blocks[index], point, g, mask.as_deref());
+            for piece in store.of_tensor(index) {
+                let (weight, own) = piece.restrict(prover.dims(id), point);
+                out.push(Term {
+                    block: piece.block,
+                    point: own,
+                    scale: g * weight,
+                    mask: (!piece.is_full()).then(|| padded_positions(&piece.dims())),
+                });
+            }
         }
-        let (at, value) = product_base(&mut self.sink, sum, polynomial, kernel.finish());
+        out
+    }
+}
+
+impl Prover<'_, '_> {
+    /// Takes all claims on a commitment, and sends how their combination divides among its polynomials.
+    pub(super) fn join(&mut self, witness: bool, polynomials: &[&[F]]) -> Join {
+        let claims = self.claims.committed(&self.plan.graph, witness);
+        let gamma = self.sink.transcript.challenge();
+        let powers = powers(gamma, claims.len());
+        let values = claims.iter().map(|(_, _, c)| c.value);
+        let sum: E = values.zip(&powers).map(|(v, &g)| v * g).sum();
+        let mut join = Join {
+            claims,
+            powers,
+            parts: Vec::new(),
+        };
+        let mut rest = Vec::new();
+        for (i, polynomial) in polynomials.iter().enumerate().skip(1) {
+            let terms = join.terms(self, &self.plan.weights[i]);
+            rest.push(terms.iter().map(|t| t.sum(polynomial)).sum::<E>());
+        }
+        self.sink.send("parts", &rest);
+        join.parts = vec![sum - rest.iter().copied().sum::<E>()];
+        join.parts.extend(rest);
+        join
+    }
+
+    /// Joins the claims on the witness. Returns the point at which to open it.
+    pub(super) fn open_witness(&mut self, join: &mut Join, polynomial: &[F]) -> Vec<E> {
+        let store = &self.plan.witness;
+        let mut kernel = Blocks::new(store.vars);
+        for t in join.terms(self, store) {
+            kernel.add(t.block, &t.point, t.scale, t.mask.as_deref());
+        }
+        let (at, value) = product_base(&mut self.sink, join.parts[0], polynomial, kernel.finish());
         self.sink.send("opened", &[value]);
         at
     }
 
-    /// Joins all claims on the constants: first over the positions within a row, then over rows. Both parts work on
-    /// sums of rows, so the large polynomial is read twice and never copied.
-    pub(super) fn join_weights(&mut self, polynomial: &[F]) -> Vec<E> {
-        let packing = &self.plan.weights;
-        let claims = self.claims.committed(&self.plan.graph, false);
-        let gamma = self.sink.transcript.challenge();
-        let powers = powers(gamma, claims.len());
-        let values = claims.iter().map(|(_, _, c)| c.value);
-        let sum = values.zip(&powers).map(|(v, &g)| v * g).sum();
-        let columns = row_vars(packing.vars);
+    /// Joins the claims on one polynomial of constants: first over the positions within a row, then over rows. Both
+    /// parts work on sums of rows, so the large polynomial is read twice and never copied.
+    pub(super) fn open_weights(
+        &mut self,
+        join: &mut Join,
+        part: usize,
+        polynomial: &[F],
+    ) -> Vec<E> {
+        let store = &self.plan.weights[part];
+        let columns = row_vars(store.vars);
         let width = 1usize << columns;
-        let mut pairs = Vec::new();
-        // Rows that several small blocks share, with their kernels.
-        let mut small: BTreeMap<usize, Vec<E>> = BTreeMap::new();
-        for ((index, _, c), &g) in claims.iter().zip(&powers) {
-            let block = packing.blocks[*index];
-            if block.vars >= columns {
-                let (row, column) = c.point.split_at(block.vars - columns);
-                let rows = combine_rows(&polynomial[block.range()], width, &eq_table(row));
-                pairs.push((rows, eq_vector(column, g)));
-            } else {
-                let kernel = small
-                    .entry(block.offset / width)
-                    .or_insert_with(|| vec![E::ZERO; width]);
-                let at = block.offset % width;
-                for (k, e) in kernel[at..].iter_mut().zip(eq_table(&c.point)) {
-                    *k += e * g;
-                }
+        let terms = join.terms(self, store);
+        let (large, small): (Vec<&Term>, Vec<&Term>) = terms
+            .iter()
+            .partition(|t| t.block.vars >= columns && t.mask.is_none());
+        // Kernels of boxes that are shorter than a row or hold padding, row by row.
+        let mut dense: BTreeMap<usize, Vec<E>> = BTreeMap::new();
+        for t in small {
+            let mut add = |i: usize, e: E| {
+                let at = t.block.offset + i;
+                dense
+                    .entry(at / width)
+                    .or_insert_with(|| vec![E::ZERO; width])[at % width] += e * t.scale;
+            };
+            let table = eq_table(&t.point);
+            match &t.mask {
+                Some(slots) => slots.iter().for_each(|&i| add(i, table[i])),
+                None => table.iter().enumerate().for_each(|(i, &e)| add(i, e)),
             }
         }
-        for (&row, kernel) in &small {
+        let mut pairs = Vec::new();
+        for t in &large {
+            let (row, column) = t.point.split_at(t.block.vars - columns);
+            let rows = combine_rows(&polynomial[t.block.range()], width, &eq_table(row));
+            pairs.push((rows, eq_vector(column, t.scale)));
+        }
+        for (&row, kernel) in &dense {
             let values = &polynomial[row * width..(row + 1) * width];
             let values = values.iter().map(|&v| v.into()).collect();
             pairs.push((Vector::new(values), Vector::new(kernel.clone())));
         }
-        let (column, left) = products(&mut self.sink, sum, pairs, columns);
+        let (column, left) = products(&mut self.sink, join.parts[part], pairs, columns);
         let weights = eq_table(&column);
         let rows = dot_rows(polynomial, &weights);
         let mut kernel = vec![E::ZERO; rows.len()];
-        for ((index, _, c), &g) in claims.iter().zip(&powers) {
-            let block = packing.blocks[*index];
-            if block.vars >= columns {
-                let (row, own) = c.point.split_at(block.vars - columns);
-                let g = g * eq(own, &column);
-                let first = block.offset / width;
-                for (k, e) in kernel[first..].iter_mut().zip(eq_table(row)) {
-                    *k += e * g;
-                }
+        for t in large {
+            let (row, own) = t.point.split_at(t.block.vars - columns);
+            let scale = t.scale * eq(own, &column);
+            let first = t.block.offset / width;
+            for (k, e) in kernel[first..].iter_mut().zip(eq_table(row)) {
+                *k += e * scale;
             }
         }
-        for (&row, small) in &small {
-            kernel[row] += small.iter().zip(&weights).map(|(&k, &w)| k * w).sum::<E>();
+        for (&row, dense) in &dense {
+            let sum: E = dense.iter().zip(&weights).map(|(&k, &w)| k * w).sum();
+            kernel[row] += sum;
         }
         let (row, value, _) = product(&mut self.sink, left, Vector::new(rows), Vector::new(kernel));
         self.sink.send("opened", &[value]);
         [row, column].concat()
+    }
+}
+
+impl Term {
+    /// The sum over the box of the kernel times the polynomial.
+    fn sum(&self, polynomial: &[F]) -> E {
+        let values = &polynomial[self.block.range()];
+        let table = eq_table(&self.point);
+        let sum: E = match &self.mask {
+            Some(slots) => slots.iter().map(|&i| table[i] * values[i]).sum(),
+            None => table.iter().zip(values).map(|(&e, &v)| e * v).sum(),
+        };
+        sum * self.scale
     }
 }

@@ -11,22 +11,23 @@ mod values;
 use crate::{
     Error, Instance, Profile, Proof,
     claims::{Claims, ValueClaim},
-    field::{E, F, int},
+    field::{E, F},
     graph::{Id, Kind, Rows, Table},
     key::ModelKey,
     layout::{
         self, AxisMap, bits, eq_table, flat_eq, padded_positions, reshape_groups, split, vars,
     },
-    pcs::{ProverData, Use, Whir},
-    plan::{Block, Plan, weights_packing},
+    pcs::{ProverData, Root, Use, Whir},
+    plan::{Plan, weights_stores},
+    store::Store,
     transcript::Sink,
-    verify::{ContractShape, permuted, powers, statement, summed},
+    verify::{ContractShape, joint_root, permuted, powers, statement, summed},
 };
 use carat_program::{Program, Weights};
 use fold::{Axis, evaluate, fold, pad};
 use kernels::{Vector, eq_products, eq_vector, product, triple};
 use p3_field::PrimeCharacteristicRing;
-use values::Values;
+pub(crate) use values::Values;
 
 pub use values::Run;
 
@@ -34,7 +35,7 @@ pub use values::Run;
 #[derive(Debug, Clone)]
 pub struct ProvingKey {
     key: ModelKey,
-    data: Option<ProverData>,
+    data: Vec<ProverData>,
 }
 
 impl ProvingKey {
@@ -43,24 +44,25 @@ impl ProvingKey {
     /// # Errors
     /// [`Error::Unsupported`] for a Program that has no proof.
     pub fn new(program: &Program, weights: &Weights, profile: Profile) -> Result<Self, Error> {
-        let packing = weights_packing(program)?;
         let dims: Vec<Vec<usize>> = program.constants.iter().map(|c| c.shape.dims()).collect();
-        let tensors: Vec<(Block, &[usize], &[i32])> = packing
-            .blocks
+        let tensors: Vec<(&[usize], &[i32])> = dims
             .iter()
-            .zip(&dims)
             .zip(&weights.data)
-            .map(|((&b, d), v)| (b, &d[..], &v[..]))
+            .map(|(d, v)| (&d[..], &v[..]))
             .collect();
-        let (root, data) = Whir::new(profile, packing.vars, Use::Weights)?
-            .commit(place(packing.vars, &tensors))?;
+        let mut data = Vec::new();
+        for store in &weights_stores(program)? {
+            let whir = Whir::new(profile, store.vars, Use::Weights)?;
+            data.push(whir.commit(place(store, &tensors))?.1);
+        }
+        let roots: Vec<Root> = data.iter().map(ProverData::root).collect();
         Ok(Self {
             key: ModelKey {
                 program: program.digest(),
                 profile,
-                root,
+                root: joint_root(&roots),
             },
-            data: Some(data),
+            data,
         })
     }
 
@@ -68,6 +70,13 @@ impl ProvingKey {
     #[must_use]
     pub fn key(&self) -> &ModelKey {
         &self.key
+    }
+
+    /// The commitment of this key under the name of another, as a dishonest prover of the tests has it.
+    #[cfg(test)]
+    pub(crate) fn named(mut self, key: ModelKey) -> Self {
+        self.key = key;
+        self
     }
 }
 
@@ -179,21 +188,42 @@ fn memory(plan: &Plan) -> u64 {
     values
         + 110 * size(plan.witness.vars)
         + 110 * size(plan.leaves.vars)
-        + 40 * size(plan.weights.vars)
+        + plan.weights.iter().map(|s| 40 * size(s.vars)).sum::<u64>()
 }
 
-/// Tensors at their blocks of one polynomial.
-fn place(vars: usize, tensors: &[(Block, &[usize], &[i32])]) -> Vec<F> {
-    let mut out = vec![F::ZERO; 1 << vars];
-    for (block, dims, data) in tensors {
-        let out = &mut out[block.range()];
-        if dims.iter().all(|d| d.is_power_of_two()) {
-            for (o, &v) in out.iter_mut().zip(*data) {
-                *o = int(v.into());
+/// The polynomial of a store: each tensor's elements in its boxes.
+fn place(store: &Store, tensors: &[(&[usize], &[i32])]) -> Vec<F> {
+    let mut out = vec![F::ZERO; 1 << store.vars];
+    for piece in &store.pieces {
+        let (dims, data) = tensors[piece.tensor];
+        let out = &mut out[piece.block.range()];
+        let lengths = piece.dims();
+        if lengths == dims && piece.is_full() {
+            for (o, &v) in out.iter_mut().zip(data) {
+                *o = F::from_i32(v);
             }
-        } else {
-            for (at, &v) in padded_positions(dims).into_iter().zip(*data) {
-                out[at] = int(v.into());
+            continue;
+        }
+        // Row-major over the box: where each row lies in the tensor, and in the box.
+        let (Some(&width), Some(&side)) = (lengths.last(), piece.sides.last()) else {
+            out[0] = F::from_i32(data[0]);
+            continue;
+        };
+        let outer = lengths.len() - 1;
+        let starts: Vec<usize> = piece.sides.iter().map(|s| s.start).collect();
+        let slots = padded_positions(&lengths[..outer]);
+        for (row, &slot) in slots.iter().enumerate() {
+            let at = layout::unflatten(&lengths[..outer], row);
+            let from = at
+                .iter()
+                .zip(&starts)
+                .zip(dims)
+                .fold(0, |f, ((i, s), d)| f * d + i + s)
+                * dims[outer]
+                + side.start;
+            let to = slot << side.vars;
+            for (o, &v) in out[to..to + width].iter_mut().zip(&data[from..]) {
+                *o = F::from_i32(v);
             }
         }
     }
@@ -234,7 +264,7 @@ pub fn prove(
     prove_with(&plan, key, instances, &values, options)
 }
 
-fn prove_with(
+pub(crate) fn prove_with(
     plan: &Plan,
     key: &ProvingKey,
     instances: &[Instance<'_>],
@@ -242,24 +272,26 @@ fn prove_with(
     options: &Options<'_>,
 ) -> Result<Proof, Error> {
     let witness = Whir::new(key.key.profile, plan.witness.vars, Use::Witness)?;
-    let weights = Whir::new(key.key.profile, plan.weights.vars, Use::Weights)?;
-    let columns: Vec<(Block, &[usize], &[i32])> = (plan.witness.blocks.iter().enumerate())
-        .map(|(c, &b)| {
-            (
-                b,
-                &plan.graph.columns[c].dims[..],
-                values.get(plan.graph.column_nodes[c]),
-            )
-        })
+    let columns: Vec<(&[usize], &[i32])> = (plan.graph.columns.iter())
+        .zip(&plan.graph.column_nodes)
+        .map(|(c, &id)| (&c.dims[..], values.get(id)))
         .collect();
     options.begin(Phase::Commit)?;
-    let (root, data) = witness.commit(place(plan.witness.vars, &columns))?;
+    let polynomial = place(&plan.witness, &columns);
+    #[cfg(test)]
+    let polynomial = crate::tests::hooks::committed(polynomial);
+    let (root, data) = witness.commit(polynomial)?;
     let mut p = Prover {
         sink: Sink::new(statement(&key.key, instances)),
         claims: Claims::new(plan.graph.nodes.len()),
         plan,
         values,
     };
+    if key.data.len() > 1 {
+        for data in &key.data {
+            p.sink.send_bytes("weights root", &data.root().0);
+        }
+    }
     p.sink.send_bytes("witness", &root.0);
     p.edges();
     options.begin(Phase::Lookups)?;
@@ -267,14 +299,18 @@ fn prove_with(
     options.begin(Phase::Steps)?;
     p.walk(options)?;
     options.begin(Phase::OpenWitness)?;
-    let point = p.join_witness(data.evaluations());
+    let mut join = p.join(true, &[data.evaluations()]);
+    let point = p.open_witness(&mut join, data.evaluations());
     let _ = witness.open(&data, &point, &mut p.sink)?;
-    if let Some(data) = &key.data
-        && !plan.weights.blocks.is_empty()
-    {
+    if plan.weights.iter().any(|s| !s.pieces.is_empty()) {
         options.begin(Phase::OpenWeights)?;
-        let point = p.join_weights(data.evaluations());
-        let _ = weights.open(data, &point, &mut p.sink)?;
+        let polynomials: Vec<&[F]> = key.data.iter().map(ProverData::evaluations).collect();
+        let mut join = p.join(false, &polynomials);
+        for (i, (store, data)) in plan.weights.iter().zip(&key.data).enumerate() {
+            let point = p.open_weights(&mut join, i, data.evaluations());
+            let whir = Whir::new(key.key.profile, store.vars, Use::Weights)?;
+            let _ = whir.open(data, &point, &mut p.sink)?;
+        }
     }
     debug_assert!(p.claims.is_empty());
     Ok(Proof {
