@@ -26,6 +26,8 @@ mod checks;
 pub mod claims;
 pub mod crypto;
 pub mod der;
+#[cfg(test)]
+mod forge;
 pub mod input;
 mod kind;
 pub mod package;

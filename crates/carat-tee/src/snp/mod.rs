@@ -622,3 +622,6 @@ fn still_trusted(endorsement: &Endorsement<'_>, debug: bool) -> Vec<String> {
     }
     trusted
 }
+
+#[cfg(test)]
+mod tests;
