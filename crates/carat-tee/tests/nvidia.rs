@@ -2,9 +2,8 @@
 
 mod common;
 
-use carat_receipt::{Digest, SigningKey};
+use carat_receipt::SigningKey;
 use carat_tee::nvidia::reference::{Bundle, Manifest, Part};
-use carat_tee::nvidia::spdm::Report;
 use carat_tee::nvidia::verify_all;
 use carat_tee::{Endorsements, Hardware, Kind, Policy, Reason, Rejected, Request, input, verify};
 
@@ -146,30 +145,25 @@ fn row_11_bad_signature_and_trailing_byte() {
     assert_eq!(shorter.reason(), Reason::Malformed);
 }
 
-/// The reference values that the offline tool took from NVIDIA's manifest of this VBIOS.
-fn manifest(report: &Report<'_>) -> Manifest {
-    // Twelve active measurements: those that the manifest of 96.00.5E.00.01 names and that are not zero in the report.
-    let active = report
-        .blocks
-        .iter()
-        .filter(|block| block.value.iter().any(|&byte| byte != 0));
-    Manifest {
-        id: "test".into(),
-        part: Part::Vbios,
-        version: "96.00.5E.00.01".into(),
-        source: Digest::sha256(b"xml"),
-        not_after: 1_750_584_633,
-        values: active
-            .take(12)
-            .map(|block| (block.index - 1, vec![block.value.to_vec()]))
-            .collect(),
-    }
+/// The reference values that `tools/python/nvidia_rim.py` took from NVIDIA's signed manifest of this VBIOS
+/// (`nvidia/nvtrust-1010_0200_882_96005E0001_PROD.swidtag` at 1717200000), signed by the key of `[5; 32]`.
+const BUNDLE: &[u8] = include_bytes!("fixtures/nvidia-96005E0001.cbor");
+
+fn manifest() -> Manifest {
+    let bundle = Bundle::decode(BUNDLE).unwrap();
+    assert_eq!((bundle.made_at, bundle.manifests.len()), (1_717_200_000, 1));
+    let manifest = bundle.manifests[0].clone();
+    assert_eq!((manifest.part, manifest.values.len()), (Part::Vbios, 12));
+    assert_eq!(
+        (manifest.version.as_str(), manifest.not_after),
+        ("96.00.5E.00.01", 1_750_584_633)
+    );
+    manifest
 }
 
 #[test]
 fn row_12_vbios_measurements() {
     let Some(sample) = valid() else { return };
-    let report = Report::parse(&sample.report).unwrap();
     let key = SigningKey::from_secret(&[5; 32]);
     let mut policy = Policy::strict();
     policy.nvidia.reference_keys = vec![
@@ -195,7 +189,9 @@ fn row_12_vbios_measurements() {
         )
         .map_err(|rejected| rejected.reason)
     };
-    let good = Bundle::sign(AT - 1000, &[manifest(&report)], &key);
+    // Python and Rust write the same bundle.
+    assert_eq!(Bundle::sign(1_717_200_000, &[manifest()], &key), BUNDLE);
+    let good = BUNDLE.to_vec();
     let accepted = run(&good, &policy, AT).unwrap();
     let line = &accepted
         .checks()
@@ -206,14 +202,14 @@ fn row_12_vbios_measurements() {
     assert!(line.contains("12 of 12"), "{line}");
 
     // One value changed: 11 of 12.
-    let mut wrong = manifest(&report);
+    let mut wrong = manifest();
     wrong.values[3].1[0][0] ^= 1;
     assert_eq!(
         run(&Bundle::sign(AT, &[wrong], &key), &policy, AT).unwrap_err(),
         Reason::Measurement
     );
     // Of another firmware; signed by a certificate that has run out; made tomorrow; by an unknown key; altered.
-    let mut other = manifest(&report);
+    let mut other = manifest();
     other.version = "96.00.5E.00.03".into();
     assert_eq!(
         run(&Bundle::sign(AT, &[other], &key), &policy, AT).unwrap_err(),
@@ -223,7 +219,7 @@ fn row_12_vbios_measurements() {
         run(&good, &policy, 1_750_584_634).unwrap_err(),
         Reason::ReferenceInvalid
     );
-    let future = Bundle::sign(AT + 1000, &[manifest(&report)], &key);
+    let future = Bundle::sign(AT + 1000, &[manifest()], &key);
     assert_eq!(
         run(&future, &policy, AT).unwrap_err(),
         Reason::ReferenceInvalid
