@@ -145,3 +145,6 @@ fn facts(quote: &Quote<'_>, report: &TdReport<'_>, debug: bool) -> Facts {
         valid_until: None,
     }
 }
+
+#[cfg(test)]
+mod tests;
