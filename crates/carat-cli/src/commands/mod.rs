@@ -1,6 +1,8 @@
 //! The commands. The definitions here give the parser, `--help` and the shell completions.
 
+mod audit;
 mod bench;
+mod certificate;
 mod conformance;
 mod help;
 mod keys;
@@ -8,6 +10,7 @@ mod log;
 mod models;
 mod replay;
 mod run;
+mod simulate;
 mod trust;
 mod verify;
 
@@ -49,6 +52,9 @@ enum Command {
     Trust(trust::Args),
     Log(log::Args),
     Keys(keys::Args),
+    Simulate(simulate::Args),
+    Audit(audit::Args),
+    Certificate(certificate::Args),
     Conformance(conformance::Args),
     Bench(bench::Args),
     Completions(help::CompletionArgs),
@@ -131,6 +137,9 @@ fn dispatch(command: Command, context: &Context) -> Outcome {
         Command::Trust(args) => trust::run(args, context),
         Command::Log(args) => log::run(args, context),
         Command::Keys(args) => keys::run(args, context),
+        Command::Audit(args) => audit::run(args, context),
+        Command::Certificate(args) => certificate::run(args, context),
+        Command::Simulate(args) => simulate::run(args, context),
         Command::Conformance(args) => conformance::run(args),
         Command::Bench(args) => bench::run(args, context),
         Command::Completions(args) => help::completions(args, &mut Cli::command()),

@@ -32,7 +32,7 @@ pub struct Point {
 
 /// Multiples of the 99.9th percentile that the curve goes through: 3 is where a uniform rule audits a quarter.
 pub const MULTIPLES: [f64; 13] = [
-    0.1, 0.3, 0.6, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 50.0, 100.0, 300.0,
+    0.1, 0.2, 0.4, 0.7, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 50.0, 100.0,
 ];
 
 /// The curve.

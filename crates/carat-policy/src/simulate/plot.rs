@@ -12,7 +12,7 @@ const HEIGHT: f64 = 480.0;
 const LEFT: f64 = 78.0;
 const RIGHT: f64 = 190.0;
 const TOP: f64 = 74.0;
-const BOTTOM: f64 = 64.0;
+const BOTTOM: f64 = 72.0;
 
 /// Name, colour, and what it shows of a point.
 type Curve = (&'static str, &'static str, fn(&Point) -> f64);
@@ -99,7 +99,7 @@ pub fn svg(title: &str, points: &[Point]) -> String {
         HEIGHT - 14.0,
         "middle",
         "",
-        "guarantee: most that is lost before detection, in multiples of the 99.9th percentile",
+        "guarantee: most that is lost on average before detection, in 99.9th percentiles",
     );
     let side = format!(
         " transform=\"rotate(-90 20 {:.1})\"",
@@ -184,36 +184,33 @@ pub fn svg(title: &str, points: &[Point]) -> String {
 
 /// Marks the point where a uniform rule audits a quarter.
 fn quarter(svg: &mut String, point: &Point, x: f64, py: impl Fn(f64) -> f64) {
-    let note = |svg: &mut String, y: f64, colour: &str, content: &str| {
+    // Above the upper curve on the right, below the lower one on the left: there nothing is in the way.
+    let note = |svg: &mut String, y: f64, colour: &str, side: f64, content: &str| {
+        let anchor = if side > 0.0 { "start" } else { "end" };
         let _ = writeln!(
             svg,
             "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4.5\" fill=\"{colour}\"/>\n\
-             <text x=\"{:.1}\" y=\"{:.1}\" font-size=\"12\" paint-order=\"stroke\" stroke=\"#fff\" stroke-width=\"4\">{content}</text>",
-            x + 9.0,
-            y - 7.0
+             <text x=\"{:.1}\" y=\"{:.1}\" font-size=\"12\" text-anchor=\"{anchor}\">{content}</text>",
+            x + 9.0 * side,
+            y - 2.0 - 8.0 * side
         );
     };
-    note(svg, py(point.uniform), "#b3402a", &share(point.uniform));
-    if point.matched > 0.0 && point.matched < point.uniform * 0.999 {
-        let times = point.uniform / point.matched;
-        let times = if times < 10.0 {
-            format!("{times:.1}")
+    let (uniform, gain) = (
+        share(point.uniform),
+        point.uniform / point.matched.max(1e-300),
+    );
+    if gain > 1.001 {
+        let times = if gain < 10.0 {
+            format!("{gain:.1}")
         } else {
-            format!("{times:.0}")
+            format!("{gain:.0}")
         };
-        note(
-            svg,
-            py(point.matched),
-            "#1c6e8c",
-            &format!("{}: {times} times fewer audits", share(point.matched)),
-        );
+        note(svg, py(point.uniform), "#b3402a", 1.0, &uniform);
+        let content = format!("{}: {times} times fewer", share(point.matched));
+        note(svg, py(point.matched), "#1c6e8c", -1.0, &content);
     } else {
-        let _ = writeln!(
-            svg,
-            "<text x=\"{:.1}\" y=\"{:.1}\" font-size=\"12\">no gain: every request is worth the same</text>",
-            x + 9.0,
-            py(point.uniform) + 20.0
-        );
+        let content = format!("{uniform}. No gain: every request is worth the same");
+        note(svg, py(point.uniform), "#b3402a", 1.0, &content);
     }
 }
 

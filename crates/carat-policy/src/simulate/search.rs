@@ -113,6 +113,19 @@ pub fn exhaustive(
         .fold(future, f64::max)
 }
 
+/// The exact best response over windows of at most 20 requests: dynamic programming backwards, every set of each window.
+pub fn dynamic(game: &Game<'_>) -> f64 {
+    let size = game.setting.window;
+    let windows = game
+        .values
+        .chunks(size)
+        .zip(game.hazards.chunks(size))
+        .rev();
+    windows.fold(0.0, |future, (values, hazards)| {
+        exhaustive(game.setting, game.facts.bond, values, hazards, future)
+    })
+}
+
 /// Dynamic programming for T4: the largest expected loss before the first detection, whatever is chosen.
 pub fn largest_loss(values: &[f64], hazards: &[f64]) -> f64 {
     let pairs = values.iter().zip(hazards).rev();
