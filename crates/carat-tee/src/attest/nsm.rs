@@ -13,6 +13,7 @@ use crate::Kind;
 use crate::nitro::{MAX_PUBLIC_KEY, MAX_USER_DATA};
 
 /// Largest answer of the module.
+#[cfg(all(feature = "nsm", target_os = "linux"))]
 const MAX_ANSWER: usize = 0x3000;
 
 /// Sends one request to the module; tests fake it.

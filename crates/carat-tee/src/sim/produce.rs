@@ -180,3 +180,72 @@ fn sign(key: &SigningKey, message: &[u8]) -> Option<[u8; 96]> {
     let signature: Signature = key.sign_prehash(&Sha384::digest(message)).ok()?;
     signature.to_bytes().as_slice().try_into().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::Simulator;
+    use crate::x509::{Certificate, check_links};
+    use crate::{
+        Checks, Endorsements, Kind, Outcome, Policy, Reason, Rejected, Request, verify,
+        verify_simulated,
+    };
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn failed(rejected: &Rejected) -> Vec<&'static str> {
+        let failed = rejected
+            .checks
+            .iter()
+            .filter(|check| check.outcome == Outcome::Fail);
+        failed.map(|check| check.name).collect()
+    }
+
+    /// A complete document under an attacker's own root, without any mark of the simulator: only the pinned root is in its
+    /// way, and it is enough under every policy.
+    #[test]
+    fn row_05_attackers_root() {
+        let attacker = Simulator::build(&[9; 32], NOW, false).unwrap();
+        let document = attacker.nitro(b"data", b"key", b"nonce", NOW).unwrap();
+        for policy in [Policy::strict(), Policy::production(), Policy::dev()] {
+            let endorsements = Endorsements::default();
+            let request = Request {
+                evidence: &document,
+                endorsements,
+                policy: &policy,
+                now: NOW,
+                nonce: None,
+                binding: None,
+            };
+            let rejected = verify(Kind::Nitro, &request).unwrap_err();
+            assert_eq!(rejected.reason, Reason::WrongRoot);
+            let expected: &[&str] = if policy.allow_debug {
+                &["root"]
+            } else {
+                &["root", "debug"]
+            };
+            assert_eq!(failed(&rejected), expected);
+            // It does not pass for a simulation either.
+            verify_simulated(Kind::Nitro, &request).unwrap_err();
+        }
+    }
+
+    /// Had somebody pinned a simulator's root by mistake, its certificates would still be refused.
+    #[test]
+    fn row_29_a_pinned_simulated_root_is_refused() {
+        let simulator = Simulator::build(&[9; 32], NOW, true).unwrap();
+        let chain: Vec<_> = simulator
+            .certificates
+            .iter()
+            .rev()
+            .map(|der| Certificate::parse(der).unwrap())
+            .collect();
+        let mut checks = Checks::new(Kind::Nitro);
+        check_links(&mut checks, &chain, &[simulator.root_digest()], &[]);
+        let rejected = checks.stop(Reason::Malformed, "end", "");
+        assert_eq!(rejected.reason, Reason::Chain);
+        assert_eq!(failed(&rejected), ["chain", "end"]);
+        assert!(rejected.message.contains("simulator"));
+    }
+}

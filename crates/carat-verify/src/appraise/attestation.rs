@@ -1,0 +1,227 @@
+//! Attestation evidence: what trusted hardware says of the key that signed the Statement.
+//!
+//! The evidence is bound to the Statement's key through `B0` and `B` (`docs/binding.md`), and that key signs D. It is verified
+//! at a time at which the receipt is known to have existed: when enough witnesses cosigned the log, otherwise now. The
+//! issuer's own clock is not taken: whoever gets hold of an old key could date a receipt back to when its evidence was good.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use carat_receipt::evidence::{Attestation, Body};
+use carat_receipt::{Amount, Label};
+use carat_tee::package::{PackageError, Verdict};
+use carat_tee::{Hardware, Package, Rejected};
+
+use super::Work;
+use crate::appraisal::{AssumptionSet, Outcome};
+use crate::time;
+use crate::trust::{DeniedPlatform, Platform, PolicyName, Trust};
+
+/// Evidence of hardware whose code the Trust file names.
+pub(super) struct Accepted<'a> {
+    platform: &'a Platform,
+    vendors: Vec<String>,
+}
+
+/// Evidence that adds nothing, and why.
+const SIMULATED: &str = "simulated hardware: worth nothing";
+
+impl<'a> Work<'a> {
+    pub(super) fn attestation(&mut self, name: String, attestation: &Attestation) {
+        let package = match Package::read(attestation) {
+            Ok(package) => package,
+            Err(PackageError::MediaType(_)) => {
+                return self.not_made(name, "not appraised by this version: it adds nothing");
+            }
+            Err(error) => return self.fail(name, format!("it adds nothing: {error}")),
+        };
+        let trust = self.trust;
+        let listed = trust.map_or(&[][..], |trust| &trust.content().platforms);
+        let of_kind = || {
+            listed
+                .iter()
+                .filter(|platform| platform.kind == package.kind)
+        };
+        let key = self.file.signed.statement().issuer_key;
+        let (at, when) = self.attested_at(package.simulated);
+        // Entries may ask for different policies; each distinct one is tried, the laxest last.
+        let mut names: Vec<PolicyName> = of_kind().map(|platform| platform.policy).collect();
+        names.sort_by_key(|name| *name == PolicyName::Strict);
+        names.dedup();
+        if names.is_empty() {
+            names.push(PolicyName::default());
+        }
+        let mut refused: Option<Rejected> = None;
+        for policy in names {
+            match package.verify(&key, &policy.policy(), at) {
+                Ok(Verdict::Simulated(_)) => {
+                    self.simulated = true;
+                    return self.fail(
+                        name,
+                        format!("{SIMULATED}; everything else about it verifies, {when}"),
+                    );
+                }
+                Ok(Verdict::Hardware { cpu, gpus }) => {
+                    let entries: Vec<&Platform> = of_kind()
+                        .filter(|platform| platform.policy == policy)
+                        .collect();
+                    return self.hardware(name, &when, &cpu, &gpus, &entries);
+                }
+                Err(rejected) => refused = Some(refused.unwrap_or(rejected)),
+            }
+        }
+        if let Some(rejected) = refused {
+            self.fail(
+                name,
+                format!(
+                    "it adds nothing: {} ({}), {when}",
+                    rejected.message, rejected.reason
+                ),
+            );
+        }
+    }
+
+    /// The time to verify at, and how it is known.
+    fn attested_at(&self, simulated: bool) -> (u64, String) {
+        let issued_at = self.file.signed.statement().issued_at;
+        match self.witnessed_at {
+            _ if simulated => (issued_at, "at the time that the issuer states".into()),
+            Some(at) if at <= self.question.now => (
+                at,
+                format!("at {}, when witnesses saw the receipt", time::to_text(at)),
+            ),
+            _ => (
+                self.question.now,
+                "now; no witness says when the receipt was made".into(),
+            ),
+        }
+    }
+
+    fn hardware(
+        &mut self,
+        name: String,
+        when: &str,
+        cpu: &Hardware,
+        gpus: &[Hardware],
+        entries: &[&'a Platform],
+    ) {
+        let parts = core::iter::once(cpu).chain(gpus);
+        let denied = self
+            .trust
+            .map_or(&[][..], |trust: &Trust| &trust.content().denied_platforms);
+        let refusal = parts
+            .clone()
+            .find_map(|part| denied.iter().find(|entry| entry.covers(part)));
+        if let Some(DeniedPlatform { vendor, id, reason }) = refusal {
+            return self.fail(
+                name,
+                format!("the Trust file refuses {vendor} {id}: {reason}"),
+            );
+        }
+        let mut vendors: Vec<String> = parts
+            .flat_map(|part| part.kind().vendor().split('+'))
+            .map(|vendor| format!("vendor:{vendor}"))
+            .collect();
+        vendors.dedup();
+        let (kind, measurement) = (cpu.kind(), cpu.facts().measurement);
+        match entries.iter().find(|platform| platform.covers(cpu)) {
+            Some(platform) => {
+                self.pass(name, format!("{kind} evidence of the Statement's key, code {}, {when}", platform.name));
+                self.attested.push(Accepted { platform, vendors });
+            }
+            None => self.pass(
+                name,
+                format!("{kind} evidence of the Statement's key, {when}; its code {measurement} is not in a usable Trust file"),
+            ),
+        }
+    }
+
+    /// Sets for the evidence that counts; a set of nothing for evidence that does not.
+    pub(super) fn attestation_sets(&self, zero: Option<Amount>) -> Vec<AssumptionSet> {
+        let set = |amount, under: Vec<String>, reason: String| AssumptionSet {
+            rung: "attestation".into(),
+            amount,
+            under,
+            reason,
+        };
+        if self.attested.is_empty() {
+            let names = || {
+                self.checks
+                    .iter()
+                    .filter(|check| is_attestation(&check.name))
+            };
+            let reason = match names().next() {
+                None => return Vec::new(),
+                Some(_) if self.simulated => SIMULATED.into(),
+                Some(_) if names().all(|check| check.outcome == Outcome::NotMade) => {
+                    "not appraised by this version".into()
+                }
+                Some(check) => check.reason.clone(),
+            };
+            return alloc::vec![set(zero, Vec::new(), reason)];
+        }
+        // The key is what hardware vouches for: one that was revoked or had run out is nobody's.
+        let key_fault = ["issuer_key", "issuer_revocation"].iter().find_map(|name| {
+            self.checks
+                .iter()
+                .find(|check| check.name == *name && check.outcome == Outcome::Fail)
+        });
+        let block = self
+            .block()
+            .or_else(|| self.blocks_others.first().cloned())
+            .or_else(|| {
+                self.simulated
+                    .then(|| "simulated evidence is attached too".into())
+            })
+            .or_else(|| key_fault.map(|check| check.reason.clone()));
+        let mut sets: Vec<AssumptionSet> = Vec::new();
+        for Accepted { platform, vendors } in &self.attested {
+            let mut under = vendors.clone();
+            under.push(format!("measured-code:{}", platform.name));
+            under.push("no-physical-attack".into());
+            under.push(format!("input:{}", self.input_from));
+            let made = match &block {
+                Some(block) => set(zero, under, block.clone()),
+                None => set(
+                    Some(platform.cap),
+                    under,
+                    format!("the Trust file's cap for the platform {}", platform.name),
+                ),
+            };
+            if !sets.contains(&made) {
+                sets.push(made);
+            }
+        }
+        sets
+    }
+
+    /// What it costs to break the machine that attested, for rules about rational operators: once per receipt, the least
+    /// over its evidence, and nothing where the evidence does not count.
+    #[allow(dead_code, reason = "the rule for audits asks for it")]
+    pub(super) fn break_cost(&self) -> Option<(&'a Label, Amount)> {
+        if self.simulated {
+            return None;
+        }
+        let costs = self.attested.iter().filter_map(|accepted| {
+            let platform: &'a Platform = accepted.platform;
+            Some((&platform.name, platform.break_cost?))
+        });
+        costs.min_by_key(|(_, cost)| cost.micros())
+    }
+}
+
+/// How a summary names a kind of evidence: a simulation is never shown as the real thing.
+pub(super) fn shown(body: &Body) -> &'static str {
+    match body {
+        Body::Attestation(attestation) if Package::is_simulated(attestation) => "attestation (simulated)",
+        other => other.kind().as_str(),
+    }
+}
+
+fn is_attestation(name: &str) -> bool {
+    name.starts_with("evidence.") && name.ends_with(".attestation")
+}
+
+#[cfg(test)]
+mod tests;
