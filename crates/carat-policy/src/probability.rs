@@ -210,6 +210,65 @@ impl fmt::Debug for Fraction {
     }
 }
 
+/// Decimals in files: written as text, read from a text or a number. A float is read as the shortest decimal that is it,
+/// which is what its author wrote.
+#[cfg(feature = "serde")]
+pub(crate) mod decimal {
+    use alloc::string::ToString as _;
+    use core::fmt;
+    use core::marker::PhantomData;
+    use core::str::FromStr;
+
+    use serde::de::{Deserializer, Error, Visitor};
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(
+        deserializer: D,
+    ) -> Result<T, D::Error> {
+        struct Decimal<T>(PhantomData<T>);
+        impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Decimal<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a decimal number")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+                text.parse().map_err(E::custom)
+            }
+
+            fn visit_i64<E: Error>(self, value: i64) -> Result<T, E> {
+                self.visit_str(&value.to_string())
+            }
+
+            fn visit_u64<E: Error>(self, value: u64) -> Result<T, E> {
+                self.visit_str(&value.to_string())
+            }
+
+            fn visit_f64<E: Error>(self, value: f64) -> Result<T, E> {
+                self.visit_str(&value.to_string())
+            }
+        }
+        deserializer.deserialize_any(Decimal(PhantomData))
+    }
+
+    macro_rules! as_decimal {
+        ($($type:ty),*) => {$(
+            impl serde::Serialize for $type {
+                fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                    serializer.collect_str(self)
+                }
+            }
+
+            impl<'de> serde::Deserialize<'de> for $type {
+                fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                    deserialize(deserializer)
+                }
+            }
+        )*};
+    }
+    as_decimal!(crate::Fraction, crate::Factor, crate::Price);
+}
+
 #[cfg(test)]
 mod tests {
     use alloc::string::ToString;

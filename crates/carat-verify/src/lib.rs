@@ -17,6 +17,7 @@
 
 extern crate alloc;
 
+mod amounts;
 mod appraisal;
 mod appraise;
 mod question;
@@ -25,5 +26,5 @@ pub mod trust;
 
 pub use appraisal::{Appraisal, AssumptionSet, Check, Outcome, Summary, TrustUsed, Verdict};
 pub use appraise::{appraise, appraise_bytes};
-pub use question::{OwnReplay, Question, QuestionError, Remembered};
+pub use question::{OwnReplay, Question, QuestionError, Remembered, Upstream, UseAt};
 pub use trust::{Trust, TrustError};

@@ -1,7 +1,7 @@
 //! What the relying party asks of a receipt.
 
 use carat_log::{Checkpoint, ConsistencyProof};
-use carat_receipt::{Amount, Digest, Label, Opening, PublicKey};
+use carat_receipt::{Amount, Digest, Label, Opening, PublicKey, ReceiptFile};
 
 use crate::Trust;
 
@@ -31,6 +31,37 @@ pub struct Question<'a> {
     pub own_replay: Option<OwnReplay<'a>>,
     /// What the relying party remembers from earlier.
     pub remembered: Remembered<'a>,
+    /// When the relying party itself acts on the answer. Its own timing selects the formula, never the Plan.
+    pub use_at: UseAt,
+    /// What rides on this Statement already: the amount asked comes on top of it.
+    pub relied: Option<Amount>,
+    /// What the relying party has open on *other* Statements of the same issuer, whose audits are not resolved yet.
+    pub open_exposure: Option<Amount>,
+    /// The receipts that this one rests on, and further ones that those rest on.
+    pub upstream: &'a [Upstream<'a>],
+}
+
+/// When a relying party acts on an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UseAt {
+    /// At once: what a cheat gains stays with it.
+    #[default]
+    AfterUse,
+    /// It waits: nothing is final before the audits are resolved, and gains are taken back.
+    BeforeSettle,
+}
+
+/// A receipt that another one rests on.
+#[derive(Debug, Clone, Copy)]
+pub struct Upstream<'a> {
+    /// The receipt.
+    pub file: &'a ReceiptFile,
+    /// Its opening, where the relying party may see it.
+    pub opening: Option<&'a Opening>,
+    /// What the relying party's own machine computed for it.
+    pub own_replay: Option<OwnReplay<'a>>,
+    /// Stakes of open edges on it in composites that are not given here.
+    pub open_edges: Option<Amount>,
 }
 
 /// The result of running the Program on the relying party's own machine.

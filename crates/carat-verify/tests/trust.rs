@@ -3,8 +3,9 @@
 mod common;
 
 use carat_receipt::Label;
+use carat_policy::Detection;
 use carat_verify::trust::{
-    Bond, Content, DeniedPlatform, Freshness, IssuerKey, Model, Revocation, Standing,
+    Audits, Bond, Content, DeniedPlatform, Freshness, IssuerKey, Model, Replication, Revocation, Standing,
 };
 use carat_verify::{Trust, TrustError};
 use common::*;
@@ -19,8 +20,25 @@ fn full() -> Content {
     content.bonds.push(Bond {
         issuer: label("Example Issuer"),
         amount: amount("2000.50 USD"),
+        withheld: Some(amount("12 USD")),
         as_of: ISSUED_AT,
         expiry: ISSUED_AT + 86_400,
+    });
+    content.audits = Some(Audits {
+        detection: Detection {
+            power: "1".parse().unwrap(),
+            colluding: "0.05".parse().unwrap(),
+            predictable: "0.01".parse().unwrap(),
+        },
+        gamma: "1.5".parse().unwrap(),
+        kappa: "0.8".parse().unwrap(),
+        clawback: false,
+        joint_forfeiture: true,
+    });
+    content.replication = Some(Replication {
+        corrupt: "0.2".parse().unwrap(),
+        shared_fault: "0.0001".parse().unwrap(),
+        epsilon: amount("0.10 USD"),
     });
     content.denied_platforms.push(DeniedPlatform {
         vendor: label("amd"),

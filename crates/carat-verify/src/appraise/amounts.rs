@@ -16,7 +16,8 @@ impl Work<'_> {
     pub(super) fn conclude(self) -> Appraisal {
         let currency = self.trust.map(|trust| trust.content().currency);
         let zero = currency.map(Amount::zero);
-        let good_for = self.sets(zero);
+        let mut good_for = self.sets(zero);
+        self.settle(&mut good_for);
         // All amounts are in the Trust file's currency: the file is refused otherwise.
         let best = good_for
             .iter()
@@ -84,7 +85,9 @@ impl Work<'_> {
             ];
             sets.push(set("replay", amount, under, reason));
         }
-        for kind in [Kind::Attestation, Kind::Proof] {
+        sets.extend(self.sets_by_rule(zero));
+        sets.extend(self.attestation_sets(zero));
+        for kind in [Kind::Proof] {
             if self
                 .file
                 .evidence()
@@ -99,7 +102,7 @@ impl Work<'_> {
     }
 
     /// What stands in the way of every amount.
-    fn block(&self) -> Option<String> {
+    pub(crate) fn block(&self) -> Option<String> {
         if !self.invalid.is_empty() {
             return Some("the receipt is invalid".into());
         }
@@ -155,6 +158,10 @@ impl Work<'_> {
         if let Some(reason) = self.invalid.first() {
             return (Verdict::Invalid, reason.clone());
         }
+        if self.simulated {
+            let reason = "valid, but attested by simulated hardware: use it for tests only";
+            return (Verdict::Simulated, reason.into());
+        }
         let statement = self.file.signed.statement();
         let Some(best) = best else {
             let reason = format!(
@@ -182,6 +189,9 @@ impl Work<'_> {
 
     fn weakest_step(&self, sets: &[AssumptionSet], best: Option<Amount>) -> String {
         let statement = self.file.signed.statement();
+        if let Some(edge) = self.weakest_edge() {
+            return edge;
+        }
         if let Some(edge) = statement.optional.relies_on.first() {
             return format!(
                 "the receipt {} that this one rests on, which was not appraised",

@@ -22,6 +22,7 @@ impl<'a> Work<'a> {
             match &item.body {
                 Body::Signature(signed) => self.cosignature(name, signed),
                 Body::Replay(signed) => self.replay(name, signed),
+                Body::Attestation(attestation) => self.attestation(name, attestation),
                 _ => self.not_made(name, "not appraised by this version: it adds nothing"),
             }
         }

@@ -168,12 +168,18 @@ impl Work<'_> {
                 false
             }
             Ok(found) => {
+                let times = found.iter().map(|cosignature| cosignature.time);
+                let last = times.max();
                 let quorum = content.witness_quorum;
                 let count = controllers(content, &found);
                 let reason = format!(
                     "{count} independent witnesses cosigned; the Trust file asks for {quorum}"
                 );
                 let enough = count >= quorum;
+                if enough && quorum > 0 {
+                    // The last of them is the safe one: by then the receipt existed.
+                    self.witnessed_at = self.witnessed_at.min(last).or(last);
+                }
                 self.note(
                     NAME,
                     if enough { Outcome::Pass } else { Outcome::Fail },

@@ -5,6 +5,7 @@
 //! something that an amount needs is missing; the amount is zero and its reason names what is missing.
 
 mod amounts;
+mod attestation;
 mod evidence;
 mod log;
 mod origin;
@@ -12,9 +13,11 @@ mod origin;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::cell::Cell;
 
 use carat_receipt::{Amount, Digest, Execution, ReceiptFile};
 
+use crate::amounts::{Edge, Place};
 use crate::appraisal::{Appraisal, Check, Outcome, Summary, TrustUsed};
 use crate::question::{Question, QuestionError};
 use crate::{Trust, time};
@@ -38,43 +41,76 @@ pub fn appraise(file: &ReceiptFile, question: &Question<'_>) -> Result<Appraisal
             return Err(QuestionError::Currency { asked, trust });
         }
     }
-    let mut work = Work::new(file, question);
+    if let Some(trust) = question.trust {
+        let trust = trust.content().currency;
+        let amounts = [question.relied, question.open_exposure];
+        if let Some(other) = amounts.iter().flatten().find(|amount| amount.currency() != trust) {
+            return Err(QuestionError::Currency { asked: other.currency(), trust });
+        }
+    }
+    let spent = Cell::new(0);
+    Ok(appraise_within(file, question, Place::root(file, &spent)))
+}
+
+/// Appraises a receipt at its place among those that a question is about. Currencies were checked.
+pub(crate) fn appraise_within(
+    file: &ReceiptFile,
+    question: &Question<'_>,
+    place: Place<'_>,
+) -> Appraisal {
+    let mut work = Work::new(file, question, place);
     work.form();
     work.trust_file();
     work.issuer_and_log();
+    work.relies_on();
     work.question();
     work.evidence();
     work.own_replay();
-    Ok(work.conclude())
+    work.conclude()
 }
 
 /// The state of one appraisal.
-struct Work<'a> {
-    file: &'a ReceiptFile,
-    question: &'a Question<'a>,
-    receipt_id: Digest,
+pub(crate) struct Work<'a> {
+    pub(crate) file: &'a ReceiptFile,
+    pub(crate) question: &'a Question<'a>,
+    /// Where this appraisal stands among those of one question.
+    pub(crate) place: Place<'a>,
+    /// The receipts that this one rests on, appraised.
+    pub(crate) edges: Vec<Edge>,
+    /// It is in a checkpoint that enough witnesses cosigned.
+    pub(crate) included: bool,
+    pub(crate) receipt_id: Digest,
     checks: Vec<Check>,
     /// Reasons why the receipt is invalid.
     invalid: Vec<String>,
     /// Reasons why every amount is zero.
-    blocks_all: Vec<String>,
+    pub(crate) blocks_all: Vec<String>,
     /// Reasons why amounts that rest on others than the relying party are zero.
-    blocks_others: Vec<String>,
+    pub(crate) blocks_others: Vec<String>,
     /// The Trust file, if it may be used at all.
-    trust: Option<&'a Trust>,
+    pub(crate) trust: Option<&'a Trust>,
     /// Own replay that matched.
     replayed: bool,
     /// Auditors whose replay counts: name, cap.
-    audited: Vec<(&'a carat_receipt::Label, Amount)>,
+    pub(crate) audited: Vec<(&'a carat_receipt::Label, Amount)>,
+    /// Hardware that vouches for the Statement's key.
+    attested: Vec<attestation::Accepted<'a>>,
+    /// A simulator's evidence is attached.
+    simulated: bool,
+    /// By when enough witnesses had seen the receipt, if they say so.
+    witnessed_at: Option<u64>,
     /// Where the input came from: `own` or `issuer`.
-    input_from: &'static str,
+    pub(crate) input_from: &'static str,
 }
 
 impl<'a> Work<'a> {
-    fn new(file: &'a ReceiptFile, question: &'a Question<'a>) -> Self {
+    fn new(file: &'a ReceiptFile, question: &'a Question<'a>, place: Place<'a>) -> Self {
         Self {
             file,
             question,
+            place,
+            edges: Vec::new(),
+            included: false,
             receipt_id: file.receipt_id(),
             checks: Vec::with_capacity(32),
             invalid: Vec::new(),
@@ -83,6 +119,9 @@ impl<'a> Work<'a> {
             trust: None,
             replayed: false,
             audited: Vec::new(),
+            attested: Vec::new(),
+            simulated: false,
+            witnessed_at: None,
             input_from: "issuer",
         }
     }
@@ -95,15 +134,15 @@ impl<'a> Work<'a> {
         });
     }
 
-    fn pass(&mut self, name: impl Into<String>, reason: impl Into<String>) {
+    pub(crate) fn pass(&mut self, name: impl Into<String>, reason: impl Into<String>) {
         self.note(name, Outcome::Pass, reason);
     }
 
-    fn not_made(&mut self, name: impl Into<String>, reason: impl Into<String>) {
+    pub(crate) fn not_made(&mut self, name: impl Into<String>, reason: impl Into<String>) {
         self.note(name, Outcome::NotMade, reason);
     }
 
-    fn fail(&mut self, name: impl Into<String>, reason: impl Into<String>) {
+    pub(crate) fn fail(&mut self, name: impl Into<String>, reason: impl Into<String>) {
         self.note(name, Outcome::Fail, reason);
     }
 
@@ -155,16 +194,6 @@ impl<'a> Work<'a> {
                 self.fail("execution", reason);
             }
         }
-        let upstream = statement.optional.relies_on.len();
-        if upstream == 0 {
-            self.pass("relies_on", "the receipt rests on no other receipt");
-        } else {
-            let reason = format!(
-                "rests on {upstream} other receipts, which this version does not appraise together"
-            );
-            self.blocks_all.push(reason.clone());
-            self.not_made("relies_on", reason);
-        }
         let transparency = signed.transparency_receipts().len();
         if transparency > 0 {
             self.not_made(
@@ -213,6 +242,12 @@ impl<'a> Work<'a> {
         if input {
             self.input_from = "own";
             self.pass("question_matched", "the input is the one that you gave");
+        } else if self.place.composer.is_some() {
+            self.input_from = "named";
+            self.pass(
+                "question_matched",
+                "the receipt that rests on this one names it",
+            );
         } else if nonce && audience {
             self.pass(
                 "question_matched",
@@ -252,6 +287,21 @@ impl<'a> Work<'a> {
 
     fn audience(&mut self) -> bool {
         let claimed = self.file.signed.statement().optional.audience.as_ref();
+        if let Some(composer) = self.composer() {
+            // A receipt that another rests on was made for whoever composed that one, and it sums its own reliance.
+            return match claimed {
+                Some(claimed) if composer.as_ref() == Ok(claimed) => {
+                    self.pass("audience", format!("the receipt is for {claimed}, which rests on it"));
+                    true
+                }
+                _ => {
+                    let reason = "the receipt that rests on this one is by somebody whom it was not made for";
+                    self.blocks_others.push(reason.into());
+                    self.fail("audience", reason);
+                    false
+                }
+            };
+        }
         let from_trust = self
             .trust
             .and_then(|trust| trust.content().audience.as_ref());
@@ -434,7 +484,7 @@ impl<'a> Work<'a> {
                     self.file
                         .evidence()
                         .iter()
-                        .map(|item| item.body.kind().as_str()),
+                        .map(|item| attestation::shown(&item.body)),
                 )
                 .collect(),
         }

@@ -121,6 +121,7 @@ impl<'a> Work<'a> {
             .trust
             .map(|trust| trust.issuer_of(&statement.issuer_key));
         let inclusion = self.log();
+        self.included = !inclusion.is_empty();
         match known {
             None => {
                 for name in ["issuer", "issuer_key", "issuer_revocation"] {

@@ -66,6 +66,15 @@ pub(super) fn content(content: &Content) -> Result<(), TrustError> {
     unique_names(content)?;
     amounts(content)?;
     times(content)?;
+    super::platform::check(content)?;
+    if let Some(audits) = &content.audits
+        && carat_policy::rules::eta(audits.kappa).is_none()
+    {
+        return Err(TrustError::value(
+            "audits.kappa",
+            "kappa lies between 0 and 1, without them; 0.8 is usual",
+        ));
+    }
     for log in &content.logs {
         if log.key.kind() != KeyKind::Ed25519 {
             return Err(TrustError::value(
@@ -117,6 +126,7 @@ fn counts(content: &Content) -> Result<(), TrustError> {
         ("witness", content.witnesses.len()),
         ("auditor", content.auditors.len()),
         ("bond", content.bonds.len()),
+        ("platform", content.platforms.len()),
         ("denied_platform", content.denied_platforms.len()),
         (
             "issuer.key",
@@ -262,6 +272,19 @@ fn amounts(content: &Content) -> Result<(), TrustError> {
                 .bonds
                 .iter()
                 .map(|bond| ("bond.amount", &bond.amount)),
+        );
+    let amounts = amounts
+        .chain(
+            content
+                .bonds
+                .iter()
+                .filter_map(|bond| Some(("bond.withheld", bond.withheld.as_ref()?))),
+        )
+        .chain(
+            content
+                .replication
+                .iter()
+                .map(|replication| ("replication.epsilon", &replication.epsilon)),
         );
     for (place, amount) in amounts {
         Amount::zero(content.currency)

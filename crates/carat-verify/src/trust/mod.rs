@@ -3,6 +3,8 @@
 //! Roots, keys and caps enter an appraisal only from here. The schema is in `docs/trust.md`.
 
 mod check;
+mod deterrence;
+mod platform;
 mod read;
 mod write;
 
@@ -14,6 +16,8 @@ use carat_receipt::{Amount, Currency, Digest, Label, PublicKey, Signature, Signi
 
 pub(crate) use check::CLOCK_SKEW;
 pub use check::{Freshness, Standing};
+pub use platform::{Platform, PolicyName};
+pub use deterrence::{Audits, Replication};
 
 /// Largest Trust file in bytes.
 pub const MAX_TRUST_BYTES: usize = 1024 * 1024;
@@ -51,6 +55,10 @@ pub struct Content {
     pub max_age_days: u64,
     /// Cap under the assumption `implementation`: that this software is right. Absent: such sets are good for nothing.
     pub implementation_cap: Option<Amount>,
+    /// On what terms sampled audits count. Absent: for nothing.
+    pub audits: Option<Audits>,
+    /// What several replays are worth together. Absent: nothing more than each.
+    pub replication: Option<Replication>,
     /// How many witnesses must have cosigned a checkpoint.
     pub witness_quorum: u64,
     /// Organisations whose receipts are known.
@@ -63,9 +71,11 @@ pub struct Content {
     pub witnesses: Vec<WitnessKey>,
     /// Replayers whose word is accepted.
     pub auditors: Vec<Auditor>,
-    /// Bond allocations. Read and shown; no rule uses them yet.
+    /// Bond allocations: what an issuer loses when it is convicted.
     pub bonds: Vec<Bond>,
-    /// Platforms that are refused. Read and shown; no rule uses them yet.
+    /// Trusted execution environments that are accepted.
+    pub platforms: Vec<Platform>,
+    /// Platforms that are refused, also for receipts that were issued before.
     pub denied_platforms: Vec<DeniedPlatform>,
 }
 
@@ -146,8 +156,10 @@ pub struct Auditor {
 pub struct Bond {
     /// The issuer that posted it.
     pub issuer: Label,
-    /// How much of it stands for this relying party.
+    /// How much of it stands for this relying party and for nobody else.
     pub amount: Amount,
+    /// Earnings of the issuer that this relying party withholds until audits are resolved.
+    pub withheld: Option<Amount>,
     /// When that was confirmed, Unix seconds.
     pub as_of: u64,
     /// Until when it stands, Unix seconds.
@@ -220,6 +232,8 @@ impl Content {
             as_of: now,
             max_age_days: 90,
             implementation_cap: Some(Amount::from_micros(1000 * Amount::MICROS, currency)),
+            audits: None,
+            replication: None,
             witness_quorum: 0,
             issuers: Vec::new(),
             models: Vec::new(),
@@ -227,6 +241,7 @@ impl Content {
             witnesses: Vec::new(),
             auditors: Vec::new(),
             bonds: Vec::new(),
+            platforms: Vec::new(),
             denied_platforms: Vec::new(),
         }
     }

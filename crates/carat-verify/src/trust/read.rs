@@ -5,13 +5,14 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use carat_log::VerifierKey;
+use carat_policy::{Detection, Factor, Fraction};
 use carat_receipt::{Amount, Currency, Digest, Label, PublicKey, Signature};
 use serde::Deserialize;
 use toml::value::Datetime;
 
 use super::{
-    Auditor, Bond, Content, DeniedPlatform, Issuer, IssuerKey, LogKey, MAX_TRUST_BYTES, Model,
-    Revocation, TrustError, WitnessKey,
+    Auditor, Audits, Bond, Content, DeniedPlatform, Issuer, IssuerKey, LogKey, MAX_TRUST_BYTES, Model,
+    Replication, Revocation, TrustError, WitnessKey,
 };
 use crate::time;
 
@@ -32,6 +33,8 @@ struct File {
     witness_quorum: Option<u64>,
     #[serde(default)]
     caps: Caps,
+    audits: Option<FileAudits>,
+    replication: Option<FileReplication>,
     #[serde(default)]
     issuer: Vec<FileIssuer>,
     #[serde(default)]
@@ -45,6 +48,8 @@ struct File {
     #[serde(default)]
     bond: Vec<FileBond>,
     #[serde(default)]
+    platform: Vec<super::platform::FilePlatform>,
+    #[serde(default)]
     denied_platform: Vec<FileDenied>,
     signature: Option<FileSignature>,
 }
@@ -53,6 +58,26 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct Caps {
     implementation: Option<Amount>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileAudits {
+    power: Fraction,
+    colluding: Fraction,
+    predictable: Fraction,
+    gamma: Factor,
+    kappa: Fraction,
+    clawback: bool,
+    joint_forfeiture: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileReplication {
+    corrupt: Fraction,
+    shared_fault: Fraction,
+    epsilon: Amount,
 }
 
 #[derive(Deserialize)]
@@ -101,6 +126,7 @@ struct FileAuditor {
 struct FileBond {
     issuer: Label,
     amount: Amount,
+    withheld: Option<Amount>,
     as_of: Datetime,
     expiry: Datetime,
 }
@@ -153,6 +179,22 @@ pub(super) fn parse(text: &str) -> Result<(Content, Option<Signature>), TrustErr
         as_of: seconds("as_of", &file.as_of)?,
         max_age_days: file.max_age_days,
         implementation_cap: file.caps.implementation,
+        audits: file.audits.map(|audits| Audits {
+            detection: Detection {
+                power: audits.power,
+                colluding: audits.colluding,
+                predictable: audits.predictable,
+            },
+            gamma: audits.gamma,
+            kappa: audits.kappa,
+            clawback: audits.clawback,
+            joint_forfeiture: audits.joint_forfeiture,
+        }),
+        replication: file.replication.map(|replication| Replication {
+            corrupt: replication.corrupt,
+            shared_fault: replication.shared_fault,
+            epsilon: replication.epsilon,
+        }),
         witness_quorum: file.witness_quorum.unwrap_or(0),
         issuers: collect(file.issuer, issuer)?,
         models: collect(file.model, |model| {
@@ -191,10 +233,12 @@ pub(super) fn parse(text: &str) -> Result<(Content, Option<Signature>), TrustErr
             Ok(Bond {
                 issuer: bond.issuer,
                 amount: bond.amount,
+                withheld: bond.withheld,
                 as_of: seconds("bond.as_of", &bond.as_of)?,
                 expiry: seconds("bond.expiry", &bond.expiry)?,
             })
         })?,
+        platforms: collect(file.platform, super::platform::read)?,
         denied_platforms: collect(file.denied_platform, |denied| {
             let FileDenied { vendor, id, reason } = denied;
             Ok(DeniedPlatform { vendor, id, reason })

@@ -11,10 +11,10 @@ use super::read::SCHEMA;
 use super::{Content, IssuerKey};
 use crate::time;
 
-struct Text(String);
+pub(super) struct Text(String);
 
 impl Text {
-    fn table(&mut self, head: &str) {
+    pub(super) fn table(&mut self, head: &str) {
         // Writing to a String cannot fail.
         let _ = write!(self.0, "\n{head}\n");
     }
@@ -25,7 +25,7 @@ impl Text {
 
     /// A basic string (TOML 1.0). Names hold no control characters, so two escapes are enough for them; everything
     /// else that is written is plain ASCII.
-    fn text(&mut self, key: &str, value: impl ToString) {
+    pub(super) fn text(&mut self, key: &str, value: impl ToString) {
         let escaped = value.to_string().replace('\\', "\\\\").replace('"', "\\\"");
         self.raw(key, format!("\"{escaped}\""));
     }
@@ -52,6 +52,22 @@ pub(super) fn canonical(content: &Content) -> String {
     if let Some(cap) = content.implementation_cap {
         t.table("[caps]");
         t.text("implementation", cap);
+    }
+    if let Some(audits) = &content.audits {
+        t.table("[audits]");
+        t.text("power", audits.detection.power);
+        t.text("colluding", audits.detection.colluding);
+        t.text("predictable", audits.detection.predictable);
+        t.text("gamma", audits.gamma);
+        t.text("kappa", audits.kappa);
+        t.raw("clawback", audits.clawback);
+        t.raw("joint_forfeiture", audits.joint_forfeiture);
+    }
+    if let Some(replication) = &content.replication {
+        t.table("[replication]");
+        t.text("corrupt", replication.corrupt);
+        t.text("shared_fault", replication.shared_fault);
+        t.text("epsilon", replication.epsilon);
     }
     for issuer in &content.issuers {
         t.table("[[issuer]]");
@@ -91,9 +107,13 @@ pub(super) fn canonical(content: &Content) -> String {
         t.table("[[bond]]");
         t.text("issuer", &bond.issuer);
         t.text("amount", bond.amount);
+        if let Some(withheld) = bond.withheld {
+            t.text("withheld", withheld);
+        }
         t.time("as_of", bond.as_of);
         t.time("expiry", bond.expiry);
     }
+    super::platform::write(&mut t, &content.platforms);
     for denied in &content.denied_platforms {
         t.table("[[denied_platform]]");
         t.text("vendor", &denied.vendor);
