@@ -10,7 +10,7 @@ use crate::{
     layout::{bits, eq_below, eq_index, split, vars},
     plan::{Block, Packing},
 };
-use alloc::{vec, vec::Vec};
+use alloc::{collections::BTreeMap, vec, vec::Vec};
 use p3_field::PrimeCharacteristicRing;
 
 /// Most boxes of one tensor.
@@ -77,6 +77,8 @@ impl Piece {
 pub(crate) struct Store {
     pub(crate) pieces: Vec<Piece>,
     pub(crate) vars: usize,
+    /// The boxes of each tensor. There may be many tensors, with many claims on each.
+    of_tensor: BTreeMap<usize, Vec<usize>>,
 }
 
 impl Store {
@@ -90,9 +92,17 @@ impl Store {
     /// over then lies in a small second one.
     pub(crate) fn split(tensors: &[Vec<usize>]) -> Result<Vec<Self>, Error> {
         let mut pieces = cut(tensors);
-        let total: usize = pieces.iter().map(|p| 1usize << p.block.vars).sum();
-        let floor = total.max(1).ilog2();
-        let over = total - (1 << floor.min(usize::BITS - 1));
+        // In 64 bits whatever a `usize` has, and at least one: there may be no tensors at all, or far too many.
+        let total: u64 = pieces
+            .iter()
+            .map(|p| 1u64 << p.block.vars.min(40))
+            .fold(0, u64::saturating_add)
+            .max(1);
+        let floor = total.ilog2();
+        let over = total - (1 << floor);
+        if floor >= usize::BITS - 1 {
+            return Ok(vec![Self::of(pieces)?]);
+        }
         if floor < 13 || over == 0 || over > 1 << (floor - 3) {
             return Ok(vec![Self::of(pieces)?]);
         }
@@ -109,18 +119,22 @@ impl Store {
     fn of(mut pieces: Vec<Piece>) -> Result<Self, Error> {
         let sizes: Vec<usize> = pieces.iter().map(|p| p.block.vars).collect();
         let packing = Packing::of(&sizes)?;
-        for (piece, block) in pieces.iter_mut().zip(packing.blocks) {
+        let mut of_tensor: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (i, (piece, block)) in pieces.iter_mut().zip(packing.blocks).enumerate() {
             piece.block = block;
+            of_tensor.entry(piece.tensor).or_default().push(i);
         }
         Ok(Self {
             pieces,
             vars: packing.vars,
+            of_tensor,
         })
     }
 
     /// The boxes of a tensor.
     pub(crate) fn of_tensor(&self, tensor: usize) -> impl Iterator<Item = &Piece> {
-        self.pieces.iter().filter(move |p| p.tensor == tensor)
+        let boxes = self.of_tensor.get(&tensor).into_iter().flatten();
+        boxes.map(|&i| &self.pieces[i])
     }
 }
 

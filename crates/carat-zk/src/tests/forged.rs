@@ -1,0 +1,427 @@
+//! Forged witnesses, for every primitive that commits to something. The prover follows the protocol on them, with
+//! multiplicities that match wherever they can, and claims the outputs that follow.
+
+use super::*;
+use carat_program::MODULUS;
+
+/// Every committed element of small programs, off by one, by a unit of the shift, by what wraps around, and at the ends.
+fn off_by_anything(case: &Case, what: &str) {
+    let columns = &case.plan.graph.columns;
+    let mut tried = 0;
+    for (index, column) in columns.iter().enumerate() {
+        if matches!(column.fill, Fill::Input(_) | Fill::Multiplicity(_)) {
+            continue;
+        }
+        let n: usize = column.dims.iter().product();
+        let bits = match column.fill {
+            Fill::Shift { bits, .. } | Fill::High { bits, .. } => bits,
+            Fill::Table { .. } => 16,
+            Fill::Input(_) | Fill::Multiplicity(_) => unreachable!("skipped"),
+        };
+        let wrap = (MODULUS >> bits) as i32;
+        for at in [0, n / 2, n - 1] {
+            for by in [
+                1,
+                -1,
+                2,
+                1 << 16,
+                -(1 << 16),
+                wrap,
+                -wrap,
+                wrap + 1,
+                128,
+                -256,
+            ] {
+                let result = case.forge(&|c, honest| {
+                    (c == index).then(|| {
+                        let mut v = honest.to_vec();
+                        let moved = i64::from(v[at]) + i64::from(by);
+                        v[at] = crate::field::signed(crate::field::int(moved)) as i32;
+                        v
+                    })
+                });
+                assert!(
+                    matches!(result, Err(Error::Check(_) | Error::Opening(..))),
+                    "{what}: {:?} at {at} by {by}: {result:?}",
+                    column.fill
+                );
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 0, "{what} commits to nothing");
+}
+
+#[test]
+fn every_committed_element_has_one_value() {
+    for bits in [1u8, 2, 7, 8, 15, 16, 17, 20, 24, 25, 30] {
+        for reach in [100, 40_000, 3_000_000, 400_000_000] {
+            let case = Case::new(step(Op::Shift { bits }, &[3], -reach, reach - 1), 1);
+            off_by_anything(&case, "shift");
+        }
+    }
+    for (lo, hi, reach) in [
+        (-128, 127, 300),
+        (0, 1_000_000, 100_000),
+        (-70_000, 70_000, 100_000),
+        (0, 127, 400_000_000),
+    ] {
+        let case = Case::new(step(Op::Clamp { lo, hi }, &[3], -reach, reach), 1);
+        off_by_anything(&case, "clamp");
+    }
+    for reach in [100, 100_000, 500_000_000] {
+        let case = Case::new(
+            step(Op::ReduceMax { axes: vec![0] }, &[5], -reach, reach),
+            1,
+        );
+        off_by_anything(&case, "reduce-max");
+        let op = Op::Pool {
+            kind: PoolKind::Max,
+            window: window(&[2, 3], 1),
+        };
+        let case = Case::new(step(op, &[1, 1, 3, 3], -reach, reach), 1);
+        off_by_anything(&case, "pool");
+    }
+    off_by_anything(&Case::new(network(1), 2), "network");
+}
+
+#[test]
+fn an_off_by_one_remainder() {
+    // The remainder at either end of its range: the next quotient has it just outside.
+    let (program, weights) = step(Op::Shift { bits: 4 }, &[2], -1000, 1000);
+    let x = tensors(&program, &[&[7, 8]]);
+    let case = Case::on((program, weights), vec![x]);
+    assert_eq!(case.outputs[0][0].data(), [0, 1]);
+    case.forge(&|_, _| None).unwrap();
+    for (at, by) in [(0, 1), (1, -1)] {
+        refused(case.forge_fill(|f| matches!(f, Fill::Shift { .. }), |q| q[at] += by));
+    }
+}
+
+#[test]
+fn a_tie_broken_the_other_way() {
+    // 2.5 rounds to 3, -2.5 to -2.
+    let (program, weights) = step(Op::Shift { bits: 1 }, &[2], -9, 9);
+    let x = tensors(&program, &[&[5, -5]]);
+    let case = Case::on((program, weights), vec![x]);
+    assert_eq!(case.outputs[0][0].data(), [3, -2]);
+    for at in 0..2 {
+        refused(case.forge_fill(|f| matches!(f, Fill::Shift { .. }), |q| q[at] -= 1));
+    }
+}
+
+#[test]
+fn a_wrapped_quotient() {
+    // p = 127 * 2^24 + 1, so q - floor(p / 2^s) leaves a remainder that is one less: only the bound on q refuses it.
+    for bits in [1u8, 4, 8, 14, 15, 16, 17, 20, 24] {
+        let wrap = (MODULUS >> bits) as i32;
+        for reach in [200i64, 100_000, 30_000_000, 500_000_000] {
+            let (program, weights) = step(Op::Shift { bits }, &[3], -reach, reach);
+            let x = tensors(&program, &[&[reach as i32, -(reach as i32), 77]]);
+            let case = Case::on((program, weights), vec![x]);
+            for wrap in [wrap, -wrap] {
+                for at in 0..3 {
+                    refused(
+                        case.forge_fill(|f| matches!(f, Fill::Shift { .. }), |q| q[at] += wrap),
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_wrapped_quotient_into_a_table() {
+    // A table of 2^16 entries behind a shift by 16 has room for both quotients.
+    let mut b = Builder::new(1);
+    let x = b.input(&[3], -100_000_000, 100_000_000);
+    let q = b.push(Op::Shift { bits: 16 }, &[x]);
+    let table = b.random(&[65_536], -128, 127);
+    let y = b.push(Op::Lut { offset: -32_768 }, &[q, table]);
+    let case = Case::new(b.finish(&[y]), 1);
+    for wrap in [32_512, -32_512, 32_513, -32_511] {
+        for at in 0..3 {
+            refused(case.forge_fill(|f| matches!(f, Fill::Shift { .. }), |q| q[at] += wrap));
+        }
+    }
+}
+
+#[test]
+fn the_wrong_side_of_a_saturation() {
+    for reach in [1000i64, 300_000] {
+        let (program, weights) = step(Op::Clamp { lo: -128, hi: 127 }, &[4], -reach, reach);
+        let x = tensors(&program, &[&[900, -900, 127, -128]]);
+        let case = Case::on((program, weights), vec![x]);
+        assert_eq!(case.outputs[0][0].data(), [127, -128, 127, -128]);
+        let last = case
+            .plan
+            .graph
+            .columns
+            .iter()
+            .filter(|c| matches!(c.fill, Fill::Table { .. }))
+            .count();
+        for nth in 0..last {
+            for at in 0..4 {
+                for to in [-128, 127, 0, 1, 900, -900] {
+                    let index = case
+                        .plan
+                        .graph
+                        .columns
+                        .iter()
+                        .enumerate()
+                        .filter(|(_, c)| matches!(c.fill, Fill::Table { .. }))
+                        .nth(nth)
+                        .unwrap()
+                        .0;
+                    let changed = std::cell::Cell::new(false);
+                    let result = case.forge(&|c, honest| {
+                        (c == index).then(|| {
+                            let mut v = honest.to_vec();
+                            changed.set(v[at] != to);
+                            v[at] = to;
+                            v
+                        })
+                    });
+                    if changed.get() {
+                        refused(result);
+                    } else {
+                        result.unwrap();
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Sign and high limb of a wide comparison, changed together so that the table of signs is content.
+#[test]
+fn a_wrong_sign_with_a_limb_to_match() {
+    let (program, weights) = step(
+        Op::Clamp {
+            lo: 0,
+            hi: i64::MAX,
+        },
+        &[3],
+        -400_000,
+        400_000,
+    );
+    let x = tensors(&program, &[&[-5, 5, -300_000]]);
+    let case = Case::on((program, weights), vec![x]);
+    for at in 0..3 {
+        for high in [-1i32, 0, 1, -4, 4] {
+            let result = case.forge(&|c, honest| {
+                let mut v = honest.to_vec();
+                match case.plan.graph.columns[c].fill {
+                    Fill::High { .. } if v[at] != high => v[at] = high,
+                    // The table then gives the sign that matches the forged limb by itself.
+                    _ => return None,
+                }
+                Some(v)
+            });
+            let honest = [-1, 0, -5][at];
+            if honest == high {
+                result.unwrap();
+            } else {
+                refused(result);
+            }
+        }
+    }
+}
+
+#[test]
+fn swapped_rows() {
+    // The multiset of every column stays as it is, so a lookup that does not tie rows together would be content.
+    let case = Case::new(network(3), 2);
+    for (index, column) in case.plan.graph.columns.iter().enumerate() {
+        if matches!(column.fill, Fill::Input(_)) {
+            continue;
+        }
+        let swapped = std::cell::Cell::new(false);
+        let result = case.forge(&|c, honest| {
+            (c == index).then(|| {
+                let mut v = honest.to_vec();
+                if let Some(other) = v.iter().position(|&x| x != v[0]) {
+                    v.swap(0, other);
+                    swapped.set(true);
+                }
+                v
+            })
+        });
+        if swapped.get() {
+            refused(result);
+        } else {
+            result.unwrap();
+        }
+    }
+}
+
+#[test]
+fn statements_of_one_proof_do_not_mix() {
+    // The two halves of a column exchanged: each statement would get the other's values.
+    let case = Case::new(network(3), 2);
+    for (index, column) in case.plan.graph.columns.iter().enumerate() {
+        if matches!(column.fill, Fill::Multiplicity(_)) {
+            continue;
+        }
+        let same = std::cell::Cell::new(false);
+        let result = case.forge(&|c, honest| {
+            (c == index).then(|| {
+                let (a, b) = honest.split_at(honest.len() / 2);
+                same.set(a == b);
+                [b, a].concat()
+            })
+        });
+        if !same.get() {
+            refused(result);
+        }
+    }
+}
+
+#[test]
+fn wrong_multiplicities() {
+    let case = Case::new(network(4), 1);
+    for (index, column) in case.plan.graph.columns.iter().enumerate() {
+        if !matches!(column.fill, Fill::Multiplicity(_)) {
+            continue;
+        }
+        let n = column.dims[0];
+        for at in [0, n / 2, n - 1] {
+            for by in [1, -1] {
+                refused(case.forge(&|c, honest| {
+                    (c == index).then(|| {
+                        let mut v = honest.to_vec();
+                        v[at] += by;
+                        v
+                    })
+                }));
+            }
+        }
+        // The right number of looked-up entries, but others.
+        refused(case.forge(&|c, honest| {
+            (c == index).then(|| {
+                let mut v = honest.to_vec();
+                let from = v.iter().position(|&m| m > 0).unwrap_or(0);
+                v[from] -= 1;
+                v[(from + 1) % n] += 1;
+                v
+            })
+        }));
+    }
+}
+
+#[test]
+fn a_wrong_value_of_a_table() {
+    let mut b = Builder::new(1);
+    let x = b.input(&[5], 0, 9);
+    let table = b.constant(&[10], vec![3, 1, 4, 1, 5, 9, 2, 6, 5, 3]);
+    let y = b.push(Op::Lut { offset: 0 }, &[x, table]);
+    let (program, weights) = b.finish(&[y]);
+    let x = tensors(&program, &[&[0, 5, 5, 9, 2]]);
+    let case = Case::on((program, weights), vec![x]);
+    let table = |f: &Fill| matches!(f, Fill::Table { .. });
+    // Any other entry of the table, and values that it does not hold.
+    for at in 0..5 {
+        for to in [0, 1, 2, 6, 7, 100, -3] {
+            refused(case.forge_fill(table, |y| y[at] = to));
+        }
+    }
+    // An index outside the table, with the input to match, is refused before any proof: the range of the input is the
+    // verifier's to check.
+    let mut outside = case.instances(&case.outputs);
+    let (proof, _) = case.honest();
+    let ten =
+        vec![Tensor::new(case.program.inputs[0].shape.clone(), vec![10, 5, 5, 9, 2]).unwrap()];
+    outside[0].values = Some(Edges {
+        inputs: &ten,
+        outputs: &case.outputs[0],
+    });
+    assert!(matches!(
+        case.verify(&outside, &proof),
+        Err(Error::Values(_))
+    ));
+}
+
+/// An input of another statement may be anything at all, since this verifier does not see it: its own statement stays
+/// what it is.
+#[test]
+fn another_statement_out_of_range_changes_nothing_here() {
+    let case = Case::new(network(6), 2);
+    let input = |f: &Fill| matches!(f, Fill::Input(0));
+    // Its slot is the second: the first slot is honest, and the whole is refused, because the lookups of the second fail.
+    refused(case.forge_fill(input, |x| {
+        let n = x.len();
+        x[n - 1] = 1_000_000_000;
+    }));
+}
+
+/// Whatever lies in the padding of a committed polynomial: it is no part of any tensor, so the statement that is shown
+/// stays the true one, and no other can be shown with its help.
+#[test]
+fn tampered_padding() {
+    let case = Case::new(network(5), 3);
+    let used: Vec<bool> = {
+        let mut used = vec![false; 1 << case.plan.witness.vars];
+        hooks::start(None, None);
+        // Where elements lie, is where the polynomial changes when all columns are set to one value.
+        let mark = |value: i32| {
+            let seen = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+            let keep = seen.clone();
+            hooks::start(
+                None,
+                Some(Box::new(move |p| *keep.borrow_mut() = p.to_vec())),
+            );
+            let _ = case.forge(&|_, honest| Some(vec![value; honest.len()]));
+            hooks::finish();
+            seen.take()
+        };
+        for (u, (a, b)) in used.iter_mut().zip(mark(1).into_iter().zip(mark(2))) {
+            *u = a != b;
+        }
+        used
+    };
+    assert!(used.iter().any(|u| *u) && used.iter().any(|u| !*u));
+    let garbage = move |p: &mut [crate::field::F]| {
+        for (i, (v, &u)) in p.iter_mut().zip(&used).enumerate() {
+            if !u {
+                *v = crate::field::int(1 + i as i64 * 7919);
+            }
+        }
+    };
+    let spoil =
+        || -> Option<Box<dyn Fn(&mut [crate::field::F])>> { Some(Box::new(garbage.clone())) };
+    // The true statement: a proof with garbage in the padding says nothing false, accepted or not.
+    hooks::start(None, spoil());
+    let honest = case.forge(&|_, _| None);
+    hooks::finish();
+    assert!(!matches!(
+        honest,
+        Err(Error::Unsupported(_) | Error::Values(_))
+    ));
+    // A false one is refused with it as without it.
+    for (index, column) in case.plan.graph.columns.iter().enumerate() {
+        if matches!(column.fill, Fill::Input(_)) {
+            continue;
+        }
+        hooks::start(None, spoil());
+        let result = case.forge(&|c, honest| {
+            (c == index).then(|| {
+                let mut v = honest.to_vec();
+                v[0] += 1;
+                v
+            })
+        });
+        hooks::finish();
+        refused(result);
+    }
+}
+
+/// The committed input is not the one of the statement.
+#[test]
+fn another_input() {
+    let case = Case::new(network(7), 1);
+    let (_, _) = case.honest();
+    refused(case.forge_fill(
+        |f| matches!(f, Fill::Input(0)),
+        |x| x[0] = if x[0] > 0 { x[0] - 1 } else { x[0] + 1 },
+    ));
+}
