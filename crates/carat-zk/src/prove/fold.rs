@@ -47,7 +47,7 @@ fn combine_int(x: &[i32], n: usize, inner: usize, weights: &[Vec<E>]) -> Vec<E> 
                     let mut sums = [0i64; DEGREE];
                     for (&v, l) in xs.iter().zip(ws) {
                         for d in 0..DEGREE {
-                            sums[d] += i64::from(v) * i64::from(l[d]);
+                            sums[d] = sums[d].wrapping_add(i64::from(v).wrapping_mul(i64::from(l[d])));
                         }
                     }
                     total += join(sums);
@@ -108,7 +108,8 @@ fn accumulate<const T: usize>(sums: &mut [[i64; T]; DEGREE], row: &[i32], l: &[i
     for d in 0..DEGREE {
         let factor = i64::from(l[d]);
         for (s, &v) in sums[d].iter_mut().zip(row) {
-            *s += factor * i64::from(v);
+            // Cannot overflow (see `rows` in the caller); checked arithmetic would not become vector instructions.
+            *s = s.wrapping_add(factor.wrapping_mul(i64::from(v)));
         }
     }
 }
