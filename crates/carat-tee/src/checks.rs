@@ -85,7 +85,10 @@ impl Checks {
     /// Records a check that did not hold, and lets the verifier go on to name further reasons. The evidence is rejected.
     pub fn fail(&mut self, code: Reason, name: &'static str, reason: impl Into<String>) {
         let reason = reason.into();
-        if self.first.is_none() {
+        // Debug mode says more about evidence than that its product is not wanted: it is named first.
+        let outranks =
+            |first: &(Reason, String)| code == Reason::Debug && first.0 == Reason::ProductDenied;
+        if self.first.as_ref().is_none_or(outranks) {
             self.first = Some((code, reason.clone()));
         }
         self.push(name, Outcome::Fail, reason);

@@ -196,7 +196,7 @@ pub(crate) fn verify_with(
     let valid_until = x509::dates(&mut checks, &chain, request.now);
     let debug = token.text("dbgstat") != Some(NOT_DEBUGGABLE);
     checks.debug(request.policy, debug, "dbgstat is not disabled-since-boot");
-    software(&mut checks, &token, request);
+    software(&mut checks, &token, request, debug);
     audience(&mut checks, &token, request);
     nonce(&mut checks, &token, request);
     let image = token
@@ -254,7 +254,7 @@ fn lifetime(checks: &mut Checks, token: &Token<'_>, request: &Request<'_>) -> u6
         .min(iat.saturating_add(request.policy.max_age))
 }
 
-fn software(checks: &mut Checks, token: &Token<'_>, request: &Request<'_>) {
+fn software(checks: &mut Checks, token: &Token<'_>, request: &Request<'_>, debug: bool) {
     let policy = &request.policy.gcp;
     checks.require(
         token.text("iss") == Some(ISSUER),
@@ -286,7 +286,9 @@ fn software(checks: &mut Checks, token: &Token<'_>, request: &Request<'_>) {
         "booted securely",
         || "secboot is not true".into(),
     );
-    if policy.support_attribute.is_empty() {
+    if debug && request.policy.allow_debug {
+        checks.not_made("support", "images for debugging have no support attribute");
+    } else if policy.support_attribute.is_empty() {
         checks.not_made("support", "the policy demands no support attribute");
     } else {
         let attributes = texts(token.at(&["submods", "confidential_space", "support_attributes"]));

@@ -11,6 +11,7 @@ mod models;
 mod replay;
 mod run;
 mod simulate;
+mod tee;
 mod trust;
 mod verify;
 
@@ -51,6 +52,7 @@ enum Command {
     Model(models::Args),
     Trust(trust::Args),
     Log(log::Args),
+    Tee(tee::Args),
     Keys(keys::Args),
     Simulate(simulate::Args),
     Audit(audit::Args),
@@ -136,6 +138,7 @@ fn dispatch(command: Command, context: &Context) -> Outcome {
         Command::Model(args) => models::run(args, context),
         Command::Trust(args) => trust::run(args, context),
         Command::Log(args) => log::run(args, context),
+        Command::Tee(args) => tee::run(args, context),
         Command::Keys(args) => keys::run(args, context),
         Command::Audit(args) => audit::run(args, context),
         Command::Certificate(args) => certificate::run(args, context),

@@ -1,5 +1,7 @@
 //! `carat run`: the main job.
 
+mod tee;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -51,6 +53,9 @@ pub(super) struct Args {
     /// Prove the answer. Needs the prover, which this version lacks.
     #[arg(long)]
     prove: bool,
+    /// Attach evidence of a trusted execution environment about the key that signs.
+    #[arg(long, value_enum)]
+    tee: Option<tee::Tee>,
     /// Where to write the receipt; an existing file is replaced [default: receipt.carat, or the first free
     /// receipt-N.carat].
     #[arg(short, long, value_name = "OUT.carat")]
@@ -234,6 +239,9 @@ fn issue(
     };
     let mut file = ReceiptFile::new(signed);
     file.program = Some(model.program().encode());
+    if let Some(tee) = args.tee {
+        tee::attach(tee, &mut file, key)?;
+    }
 
     let blind = salt()?;
     let leaf = leaf(&blind, &receipt_id, None);
@@ -295,13 +303,10 @@ impl Shown<'_> {
     fn answer(&self) -> Answer {
         let receipt_id = self.issued.file.receipt_id();
         let rungs: Vec<&str> = std::iter::once(Kind::Signature.as_str())
-            .chain(
-                self.issued
-                    .file
-                    .evidence()
-                    .iter()
-                    .map(|item| item.body.kind().as_str()),
-            )
+            .chain(self.issued.file.evidence().iter().map(|item| match self.args.tee {
+                Some(tee::Tee::Simulated) => "attestation-simulated",
+                _ => item.body.kind().as_str(),
+            }))
             .collect();
         let json = json!({
             "output": self.answer,
@@ -311,6 +316,7 @@ impl Shown<'_> {
             "program_digest": self.model.digest,
             "model": { "name": self.model.name, "version": self.model.version, "path": self.model.path },
             "rungs": rungs,
+            "simulated": self.args.tee == Some(tee::Tee::Simulated),
             "good_for": self.appraisal.good_for,
             "not_proven": self.appraisal.not_proven,
             "enough": self.appraisal.enough,
@@ -348,7 +354,7 @@ impl Shown<'_> {
         } else {
             String::new()
         };
-        rows.row(["Evidence", &format!("signature by {key}{made}")]);
+        rows.row(["Evidence", &format!("signature by {key}{made}{}", tee::shown(self.args.tee))]);
         rows.row([
             "Log",
             &format!(

@@ -127,6 +127,7 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
             checkpoint: seen.checkpoint(),
             consistency: None,
         },
+        ..Question::default()
     };
     let appraisal =
         carat_verify::appraise_bytes(&bytes, &question).map_err(Failure::of(Exit::Usage))?;
