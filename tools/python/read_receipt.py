@@ -208,7 +208,7 @@ EVIDENCE = {
     1: fixed(sized(1, 4096), sized(64)),
     2: fixed(sized(1, 4096), sized(64)),
     3: fixed(label, BYTES64K, many(fixed(label, BYTES64K), 0, 16)),
-    4: fixed(label, DIGEST, sized(0, 65536), sized(1, 32 * 1024 * 1024)),
+    4: fixed(label, label, label, DIGEST, many(DIGEST, 1, 1024), uint, sized(1, 32 * 1024 * 1024)),
 }
 LOG_PART = fixed(sized(32), many(fixed(lambda v: v in LOG_TYPES, BYTES64K), 0, 16))
 OPENED = fixed(sized(32), lambda v: isinstance(v, bytes))
@@ -342,6 +342,8 @@ class Reader:
         need(type(kind) is int and kind in EVIDENCE and EVIDENCE[kind](content), "evidence of an unknown kind or shape")
         need(about == receipt_id, "evidence is about another receipt")
         name = f"evidence.{number}." + {1: "signature", 2: "replay", 3: "attestation", 4: "proof"}[kind]
+        if kind == 4:
+            need(content[4].count(receipt_id) == 1 and len(set(content[4])) == len(content[4]), "the proof's Statements")
         if kind in (3, 4):
             self.check(name, None, "not checked by this reader")
             return

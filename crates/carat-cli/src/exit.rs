@@ -39,6 +39,8 @@ pub(crate) enum Exit {
     CheckFailed,
     /// An opening does not fit, or a replay contradicts a receipt.
     Mismatch,
+    /// A proof would need more memory than allowed.
+    Memory,
     /// A fault of Carat itself.
     Internal,
     /// Ctrl-C, or a request to terminate.
@@ -89,11 +91,12 @@ pub(crate) const TABLE: &[Row] = &[
     row(Exit::DiskFull, 13, "disk-full", "No space is left. Nothing was left under the final name; what was acknowledged before is safe.", "Free space, then run the command again."),
     row(Exit::TooLarge, 14, "too-large", "A file is larger than the limit for its kind. It was not read.", "Check that it is the file you mean; the message names the limit."),
     row(Exit::Store, 15, "damaged-store", "A key, the log or another file of the data directory is damaged or does not belong together.", "Change nothing; restore the directory from a copy. `carat log audit` says what is wrong with a log."),
-    row(Exit::NotAvailable, 16, "not-available", "The command line asks for something that this version does not have yet, such as a proof.", "Leave the option away; the message says what works today."),
+    row(Exit::NotAvailable, 16, "not-available", "The command line asks for something that this version does not have yet.", "Leave the option away; the message says what works today."),
     row(Exit::Trust, 17, "trust-refused", "A Trust file does not parse, breaks a rule, is unsigned, was changed after signing, is out of date or belongs to another key.", "`carat trust check FILE` says which; edit the file and `carat trust sign FILE`."),
     row(Exit::Busy, 18, "busy", "Another process holds the log of the data directory.", "Wait for it to end, or use another `--data-dir`."),
     row(Exit::CheckFailed, 19, "check-failed", "A measurement, a conformance run or an audit ended and found a fault, or a bar was missed.", "The output lists each finding."),
     row(Exit::Mismatch, 20, "mismatch", "Files that must belong together do not: an opening of another receipt, a model of another program, or a replay that gives another answer than the receipt says.", "Give the files that belong to this receipt. If they are the right ones, the receipt is wrong: keep both."),
+    row(Exit::Memory, 22, "needs-memory", "A proof would need more memory than `--memory-limit` allows. It was not started.", "Allow more, or prove fewer receipts at once; the message gives the estimate."),
     row(Exit::Internal, 70, "internal", "A fault of Carat itself.", "Please report it with the message and, if you can, the file."),
     row(Exit::Interrupted, 130, "interrupted", "Ctrl-C or a request to terminate. No partial file was left.", "Run the command again."),
 ];
@@ -217,6 +220,7 @@ mod tests {
             Busy,
             CheckFailed,
             Mismatch,
+            Memory,
             Internal,
             Interrupted,
         ];

@@ -10,6 +10,7 @@ mod files;
 mod home;
 mod model;
 mod output;
+mod prover;
 mod render;
 mod seen;
 

@@ -495,10 +495,7 @@ fn a_trusted_log_shows_its_proof() {
 fn what_does_not_exist_yet_is_refused_not_ignored() {
     let sandbox = Sandbox::with_model();
     let run = ["run", "tumor.carat-model", "--input", "tumor.json"];
-    for (more, word) in [
-        (&["--prove"][..], "prover"),
-        (&["--at-stake", "20USD"][..], "planner"),
-    ] {
+    for (more, word) in [(&["--at-stake", "20USD"][..], "planner")] {
         let ran = sandbox.ends(&[&run[..], more].concat(), 16);
         assert!(ran.err.contains(word), "{}", ran.err);
         let json = sandbox.json(&[&run[..], more].concat(), 16);

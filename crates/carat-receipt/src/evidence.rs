@@ -15,8 +15,8 @@ pub const MAX_ATTESTATION_BYTES: usize = 64 * 1024;
 pub const MAX_ENDORSEMENTS: usize = 16;
 /// Largest proof in bytes.
 pub const MAX_PROOF_BYTES: usize = 32 * 1024 * 1024;
-/// Largest security ledger of a proof, in bytes.
-pub const MAX_LEDGER_BYTES: usize = 64 * 1024;
+/// Most Statements that one proof covers.
+pub const MAX_PROOF_STATEMENTS: usize = 1024;
 
 const WHAT: &str = "evidence";
 
@@ -53,7 +53,7 @@ pub enum Body {
     Replay(Signed<Replay>),
     /// Typed attestation evidence, opaque here.
     Attestation(Attestation),
-    /// A proof, opaque here.
+    /// A proof, whose bytes are opaque here.
     Proof(Proof),
 }
 
@@ -109,17 +109,78 @@ pub struct Attestation {
     pub endorsements: Vec<(Label, Vec<u8>)>,
 }
 
-/// A proof that a Program gave an output.
+/// A proof that a Program gave an output, for this Statement and perhaps for others in one go.
+///
+/// Everything but `proof` is a claim that lets a reader see what it would take to check the proof. The verifier derives
+/// shapes and security from the Program and the profile, and takes keys from the relying party.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proof {
-    /// The proof protocol and its version.
+    /// The proof protocol and its version, such as `carat/zk/v1`.
     pub protocol: Label,
-    /// Commitment root of the ModelKey that the proof is checked against. A claim: the verifier has its own.
-    pub commitment_root: Digest,
-    /// The security ledger that the prover states.
-    pub ledger: Vec<u8>,
+    /// What the proof hides: `succinct` (nothing beyond its size) or another mode of the protocol.
+    pub mode: Label,
+    /// The named security profile, such as `proven-100`.
+    pub profile: Label,
+    /// Commitment root of the ModelKey that the proof was made under.
+    pub weights_root: Digest,
+    /// Every Statement that the proof covers, in the proof's order: 1 to [`MAX_PROOF_STATEMENTS`], each once, the one
+    /// that this evidence is about among them.
+    pub statements: Vec<Digest>,
+    /// Bits of soundness of the whole argument that the prover states, rounded down.
+    pub bits: u64,
     /// The proof.
     pub proof: Vec<u8>,
+}
+
+impl Proof {
+    /// The place of a Statement in the proof.
+    pub fn slot(&self, statement: &Digest) -> Option<usize> {
+        self.statements.iter().position(|d| d == statement)
+    }
+
+    fn write(&self, w: &mut Writer) {
+        w.array(7)
+            .text(self.protocol.as_str())
+            .text(self.mode.as_str())
+            .text(self.profile.as_str())
+            .bytes(self.weights_root.as_bytes())
+            .array(self.statements.len());
+        for statement in &self.statements {
+            w.bytes(statement.as_bytes());
+        }
+        w.uint(self.bits).bytes(&self.proof);
+    }
+
+    fn read(r: &mut Reader<'_>, about: &Digest) -> Result<Self, DecodeError> {
+        const WHAT: &str = "proof evidence";
+        let refuse = |reason| Err(DecodeError::Value { what: WHAT, reason });
+        r.array(WHAT, 7, 7)?;
+        let protocol = Label::read(r, WHAT)?;
+        let mode = Label::read(r, WHAT)?;
+        let profile = Label::read(r, WHAT)?;
+        let weights_root = r.digest(WHAT)?;
+        let mut statements = Vec::new();
+        for _ in 0..r.array(WHAT, 1, MAX_PROOF_STATEMENTS)? {
+            statements.push(r.digest(WHAT)?);
+        }
+        let mut sorted = statements.clone();
+        sorted.sort_unstable();
+        if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
+            return refuse("a Statement is listed twice");
+        }
+        if sorted.binary_search(about).is_err() {
+            return refuse("the Statement that it is about is not listed");
+        }
+        Ok(Self {
+            protocol,
+            mode,
+            profile,
+            weights_root,
+            statements,
+            bits: r.uint(WHAT)?,
+            proof: r.bytes(WHAT, 1, MAX_PROOF_BYTES)?.to_vec(),
+        })
+    }
 }
 
 /// A body that is signed by the key that it names.
@@ -385,12 +446,7 @@ impl Evidence {
                     w.array(2).text(media_type.as_str()).bytes(bytes);
                 }
             }
-            Body::Proof(proof) => {
-                w.array(4)
-                    .text(proof.protocol.as_str())
-                    .bytes(proof.commitment_root.as_bytes());
-                w.bytes(&proof.ledger).bytes(&proof.proof);
-            }
+            Body::Proof(proof) => proof.write(w),
         }
     }
 
@@ -402,16 +458,7 @@ impl Evidence {
             1 => Body::Signature(Signed::read(r)?),
             2 => Body::Replay(Signed::read(r)?),
             3 => Body::Attestation(read_attestation(r)?),
-            4 => {
-                const WHAT: &str = "proof evidence";
-                r.array(WHAT, 4, 4)?;
-                Body::Proof(Proof {
-                    protocol: Label::read(r, WHAT)?,
-                    commitment_root: r.digest(WHAT)?,
-                    ledger: r.bytes(WHAT, 0, MAX_LEDGER_BYTES)?.to_vec(),
-                    proof: r.bytes(WHAT, 1, MAX_PROOF_BYTES)?.to_vec(),
-                })
-            }
+            4 => Body::Proof(Proof::read(r, &statement)?),
             _ => {
                 return Err(DecodeError::Value {
                     what: WHAT,

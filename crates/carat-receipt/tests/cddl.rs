@@ -87,8 +87,11 @@ fn evidence_and_openings_conform() {
     };
     let proof = Proof {
         protocol: label("example/v1"),
-        commitment_root: id,
-        ledger: vec![],
+        mode: label("succinct"),
+        profile: label("example"),
+        weights_root: id,
+        statements: vec![Digest::sha256(b"another"), id],
+        bits: 100,
         proof: vec![3],
     };
     for body in [Body::Attestation(attestation), Body::Proof(proof)] {

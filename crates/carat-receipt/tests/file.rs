@@ -54,8 +54,11 @@ fn everything() -> ReceiptFile {
             statement: id,
             body: Body::Proof(Proof {
                 protocol: label("example/v1"),
-                commitment_root: Digest::sha256(b"root"),
-                ledger: vec![],
+                mode: label("succinct"),
+                profile: label("example"),
+                weights_root: Digest::sha256(b"root"),
+                statements: vec![Digest::sha256(b"another"), id],
+                bits: 100,
                 proof: vec![3; 1000],
             }),
         },

@@ -26,5 +26,6 @@ pub mod trust;
 
 pub use appraisal::{Appraisal, AssumptionSet, Check, Outcome, Summary, TrustUsed, Verdict};
 pub use appraise::{appraise, appraise_bytes};
+pub use carat_zk::ModelKey;
 pub use question::{OwnReplay, Question, QuestionError, Remembered, Upstream, UseAt};
 pub use trust::{Trust, TrustError};

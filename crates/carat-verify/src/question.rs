@@ -3,6 +3,8 @@
 use carat_log::{Checkpoint, ConsistencyProof};
 use carat_receipt::{Amount, Digest, Label, Opening, PublicKey, ReceiptFile};
 
+use carat_zk::ModelKey;
+
 use crate::Trust;
 
 /// A question about a receipt: who asks, when, and what for. Everything optional that is given must match; what is not
@@ -27,6 +29,8 @@ pub struct Question<'a> {
     pub input: Option<&'a [u8]>,
     /// Digest of the Program that the relying party means, where it names one itself.
     pub model: Option<Digest>,
+    /// Keys for proofs that the relying party computed itself from the weights of that model, one for each profile.
+    pub model_keys: &'a [ModelKey],
     /// What the relying party's own machine computed.
     pub own_replay: Option<OwnReplay<'a>>,
     /// What the relying party remembers from earlier.

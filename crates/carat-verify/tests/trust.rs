@@ -178,6 +178,7 @@ fn contradictions() {
         })
         .contains("twice")
     );
+    assert!(refused(|c| c.models[0].proof_keys = vec![c.models[0].program; 2]).contains("proof key"));
     assert!(refused(|c| c.auditors[0].cap = amount("5EUR")).contains("currencies"));
     assert!(refused(|c| c.implementation_cap = Some(amount("5EUR"))).contains("currencies"));
     assert!(refused(|c| c.witness_quorum = 2).contains("more witnesses"));
@@ -202,6 +203,7 @@ fn contradictions() {
             .map(|i| Model {
                 name: label("m"),
                 program: carat_receipt::Digest::sha256(&i.to_be_bytes()),
+                proof_keys: vec![],
             })
             .collect())
         .contains("limit")

@@ -12,6 +12,7 @@ mod error;
 pub mod field;
 mod gkr;
 mod graph;
+pub mod io;
 mod key;
 mod layout;
 mod ledger;

@@ -1,5 +1,7 @@
 //! `carat bench`: measurements on this machine.
 
+mod prove;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,6 +31,7 @@ pub(super) struct Args {
 enum Bench {
     Run(RunArgs),
     Log(LogArgs),
+    Prove(prove::Args),
 }
 
 /// Time a model's runs, and ONNX Runtime's float runs of its source for comparison where that is installed.
@@ -93,6 +96,7 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
     match args.bench {
         Bench::Run(args) => bench_run(&args, context),
         Bench::Log(args) => bench_log(args, context),
+        Bench::Prove(args) => prove::run(args, context),
     }
 }
 

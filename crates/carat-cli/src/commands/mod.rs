@@ -8,6 +8,7 @@ mod help;
 mod keys;
 mod log;
 mod models;
+mod prove;
 mod replay;
 mod run;
 mod simulate;
@@ -48,6 +49,7 @@ struct Cli {
 enum Command {
     Run(run::Args),
     Verify(verify::Args),
+    Prove(prove::Args),
     Replay(replay::Args),
     Model(models::Args),
     Trust(trust::Args),
@@ -134,6 +136,7 @@ fn dispatch(command: Command, context: &Context) -> Outcome {
     match command {
         Command::Run(args) => run::run(args, context),
         Command::Verify(args) => verify::run(args, context),
+        Command::Prove(args) => prove::run(args, context),
         Command::Replay(args) => replay::run(args, context),
         Command::Model(args) => models::run(args, context),
         Command::Trust(args) => trust::run(args, context),

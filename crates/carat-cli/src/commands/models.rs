@@ -2,6 +2,7 @@
 
 mod compile;
 mod inspect;
+mod key;
 
 use std::path::PathBuf;
 
@@ -25,6 +26,7 @@ pub(super) struct Args {
 enum Command {
     Compile(compile::Args),
     Inspect(inspect::Args),
+    Key(key::Args),
     Fidelity(FidelityArgs),
 }
 
@@ -49,6 +51,7 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
     match args.command {
         Command::Compile(args) => compile::run(args),
         Command::Inspect(args) => inspect::run(args, context),
+        Command::Key(args) => key::run(args, context),
         Command::Fidelity(args) => fidelity(args, context),
     }
 }

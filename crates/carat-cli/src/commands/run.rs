@@ -26,6 +26,7 @@ use crate::files::{self, Mode};
 use crate::home::{self, Home};
 use crate::model::{self, Model};
 use crate::output::{Answer, Progress};
+use crate::prover;
 use crate::render;
 
 /// The numerics that the executor follows, as Statements name them.
@@ -39,7 +40,7 @@ pub(super) const SEMANTICS: u64 = 1;
 /// is in the local log and both files are on disk before anything is printed.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  carat run models/digits --input examples/seven.png\n  carat run models/tumor --input examples/tumor.json -o tumor.carat --json\n  carat run digits.carat-model --input seven.npy --nonce 00112233445566778899aabbccddeeff --audience example.org"
+    after_help = "Examples:\n  carat run models/digits --input examples/seven.png\n  carat run models/tumor --input examples/tumor.json -o tumor.carat --json\n  carat run models/digits --input examples/seven.png --prove\n  carat run digits.carat-model --input seven.npy --nonce 00112233445566778899aabbccddeeff --audience example.org"
 )]
 pub(super) struct Args {
     /// A compiled model, or a folder with one, or a folder with model.toml, ONNX file and calibration inputs.
@@ -50,9 +51,8 @@ pub(super) struct Args {
     /// What a wrong answer could cost, such as 20USD. A positive amount needs the planner, which this version lacks.
     #[arg(long, value_name = "AMOUNT", value_parser = parse::<Amount>)]
     at_stake: Option<Amount>,
-    /// Prove the answer. Needs the prover, which this version lacks.
-    #[arg(long)]
-    prove: bool,
+    #[command(flatten)]
+    proving: prover::RunArgs,
     /// Attach evidence of a trusted execution environment about the key that signs.
     #[arg(long, value_enum)]
     tee: Option<tee::Tee>,
@@ -83,6 +83,7 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
     files::check_writable(&path)?;
     let home = context.home()?;
     let model = Model::load(&args.model, context)?;
+    args.proving.check(&model)?;
     let inputs = model::read_input(model.program(), &args.input)?;
     let progress = Progress::start(format!("running {}", model.name));
     let started = Instant::now();
@@ -91,7 +92,9 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
     let (key, new_key) = home.key_or_new()?;
 
     progress.say("writing the receipt");
-    let issued = issue(&args, &home, &model, &key, &inputs, &outputs, wall_micros)?;
+    let mut issued = issue(&args, &home, &model, &key, &inputs, &outputs, wall_micros)?;
+    let values = (inputs.as_slice(), outputs.as_slice());
+    let proved = args.proving.prove(&model, &mut issued.file, values, &progress)?;
     let staged_open = files::stage(&open_path, &issued.opening.encode(), Mode::Private)?;
     let staged = files::stage(&path, &issued.file.encode(), Mode::Shared)?;
     // The opening first: a receipt whose opening is lost could never be replayed.
@@ -108,6 +111,7 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         opening: Some(&issued.opening),
         input: Some(&input),
         model: Some(model.digest),
+        model_keys: proved.as_ref().map_or(&[], |proved| std::slice::from_ref(&proved.key)),
         ..Question::default()
     };
     let appraisal =
@@ -123,6 +127,7 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         path: &path,
         open_path: &open_path,
         new_key,
+        proved: proved.as_ref(),
     };
     Ok((shown.answer(), Exit::Good))
 }
@@ -130,13 +135,6 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
 /// Refuses what this version does not have, instead of ignoring it.
 fn not_available(args: &Args) -> Result<(), Failure> {
     let refuse = |message: String| Err(Failure::new(Exit::NotAvailable, message));
-    if args.prove {
-        return refuse(
-            "--prove needs the prover, which this version does not have; without it the receipt carries a signature, and \
-             anyone with the opening and the model can replay it: carat verify FILE --replay MODEL --input FILE"
-                .to_string(),
-        );
-    }
     match args.at_stake.filter(|amount| !amount.is_zero()) {
         Some(amount) => refuse(format!(
             "--at-stake {amount} needs the planner, which this version does not have: nobody would choose evidence that \
@@ -217,6 +215,7 @@ fn issue(
         optional: Optional {
             audience: args.audience.clone(),
             nonce,
+            io_commitment: args.proving.io(model, &input.salt, &output.salt, inputs, outputs)?,
             model_card: model.card_digest(),
             usage: Some(Usage {
                 input_elements: Some(elements(inputs)),
@@ -297,6 +296,7 @@ struct Shown<'a> {
     path: &'a Path,
     open_path: &'a Path,
     new_key: bool,
+    proved: Option<&'a prover::Proved>,
 }
 
 impl Shown<'_> {
@@ -317,6 +317,7 @@ impl Shown<'_> {
             "model": { "name": self.model.name, "version": self.model.version, "path": self.model.path },
             "rungs": rungs,
             "simulated": self.args.tee == Some(tee::Tee::Simulated),
+            "proof": self.proved.map(prover::Proved::json),
             "good_for": self.appraisal.good_for,
             "not_proven": self.appraisal.not_proven,
             "enough": self.appraisal.enough,
@@ -355,6 +356,9 @@ impl Shown<'_> {
             String::new()
         };
         rows.row(["Evidence", &format!("signature by {key}{made}{}", tee::shown(self.args.tee))]);
+        if let Some(proved) = self.proved {
+            rows.row(["Proof", &proved.line()]);
+        }
         rows.row([
             "Log",
             &format!(

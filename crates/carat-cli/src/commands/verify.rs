@@ -17,6 +17,7 @@ use crate::files;
 use crate::home;
 use crate::model::{self, Model};
 use crate::output::{Answer, Progress};
+use crate::prover;
 use crate::render;
 use crate::seen::Seen;
 
@@ -26,7 +27,7 @@ use crate::seen::Seen;
 /// but simulated hardware, 4 valid but not enough or nothing vouches for it.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  carat verify receipt.carat\n  carat verify receipt.carat --trust trust.toml --amount 500USD\n  carat verify receipt.carat --trust trust.toml --replay models/digits --input examples/seven.png\n  carat verify receipt.carat --nonce 00112233445566778899aabbccddeeff --audience example.org --json"
+    after_help = "Examples:\n  carat verify receipt.carat\n  carat verify receipt.carat --trust trust.toml --amount 500USD\n  carat verify receipt.carat --trust trust.toml --replay models/digits --input examples/seven.png\n  carat verify receipt.carat --model models/digits --input examples/seven.png\n  carat verify receipt.carat --nonce 00112233445566778899aabbccddeeff --audience example.org --json"
 )]
 pub(super) struct Args {
     /// The receipt.
@@ -55,6 +56,9 @@ pub(super) struct Args {
     /// Run this model on the input, on this machine, and compare.
     #[arg(long, value_name = "MODEL", requires = "input")]
     replay: Option<PathBuf>,
+    /// The model that you mean. It is not run: its digest, and the key that proofs are checked under, are computed here.
+    #[arg(long, value_name = "MODEL", conflicts_with = "replay")]
+    model: Option<PathBuf>,
     /// Take this as the current time (Unix seconds) instead of the machine's clock.
     #[arg(long, value_name = "UNIXTIME")]
     now: Option<u64>,
@@ -76,21 +80,27 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
             }
         }
     };
-    let model = match &args.replay {
+    let model = match args.replay.as_ref().or(args.model.as_ref()) {
         Some(path) => Some(Model::load(path, context)?),
         None => None,
     };
     let (input, output) = match (&args.input, &receipt) {
-        (Some(path), Some(receipt)) => first_hand(path, receipt, model.as_ref())?,
+        (Some(path), Some(receipt)) => {
+            first_hand(path, receipt, model.as_ref(), args.replay.is_some())?
+        }
         _ => (None, None),
+    };
+    let model_keys = match (&model, &receipt) {
+        (Some(model), Some(receipt)) => prover::keys_for(model, receipt)?,
+        _ => Vec::new(),
     };
     let now = match args.now {
         Some(now) => now,
         None => home::clock()?,
     };
     let seen = Seen::of(context, trust.as_ref(), receipt.as_ref())?;
-    // Your own machine is a reason to rely on an answer even where nobody is trusted: then the built-in default gives the
-    // cap, and nothing else.
+    // Your own machine is a reason to rely on an answer even where nobody is trusted, whether it runs the model again or
+    // checks a proof under a key that it computed: then the built-in default gives the cap, and nothing else.
     let default = match (&trust, &model) {
         (None, Some(_)) => {
             let currency = match &args.amount {
@@ -121,6 +131,7 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         opening: opening.as_ref(),
         input: input.as_deref(),
         model: model.as_ref().map(|model| model.digest),
+        model_keys: &model_keys,
         own_replay,
         remembered: Remembered {
             trust_version: seen.trust_version(),
@@ -173,9 +184,13 @@ fn first_hand(
     path: &Path,
     receipt: &ReceiptFile,
     model: Option<&Model>,
+    replay: bool,
 ) -> Result<(Bytes, Bytes), Failure> {
     if let Some(model) = model {
         let tensors = model::read_input(model.program(), path)?;
+        if !replay {
+            return Ok((Some(model::canonical(&tensors)), None));
+        }
         let _progress = Progress::start("running the model on this machine");
         let output = model.answer(&tensors)?;
         return Ok((

@@ -87,12 +87,14 @@ impl Work<'_> {
         }
         sets.extend(self.sets_by_rule(zero));
         sets.extend(self.attestation_sets(zero));
+        sets.extend(self.proof_sets(zero));
         for kind in [Kind::Proof] {
             if self
                 .file
                 .evidence()
                 .iter()
                 .any(|item| item.body.kind() == kind)
+                && !sets.iter().any(|set| set.rung == kind.as_str())
             {
                 let reason = "not appraised by this version".into();
                 sets.push(set(kind.as_str(), zero, vec![], reason));
@@ -109,7 +111,7 @@ impl Work<'_> {
         self.blocks_all.first().cloned()
     }
 
-    fn implementation_cap(&self) -> Option<Amount> {
+    pub(super) fn implementation_cap(&self) -> Option<Amount> {
         self.trust
             .map(Trust::content)
             .and_then(|content| content.implementation_cap)
@@ -210,7 +212,7 @@ impl Work<'_> {
     fn not_proven(&self) -> Vec<String> {
         let statement = self.file.signed.statement();
         let mut list: Vec<String> = Vec::new();
-        if !self.replayed {
+        if !self.replayed && !self.is_proven() {
             list.push("that the program was run at all: this rests on what others say".into());
         }
         if let Execution::Courier { upstream } = &statement.execution {

@@ -12,6 +12,7 @@ impl<'a> Work<'a> {
     /// Checks every item. An item whose signature does not hold makes the file invalid: nobody adds one by accident.
     pub(super) fn evidence(&mut self) {
         let file = self.file;
+        self.io_commitment();
         for (i, item) in file.evidence().iter().enumerate() {
             let name = format!("evidence.{i}.{}", item.body.kind().as_str());
             // Decoding and `add_evidence` refuse this; the verdict does not rest on that.
@@ -23,6 +24,7 @@ impl<'a> Work<'a> {
                 Body::Signature(signed) => self.cosignature(name, signed),
                 Body::Replay(signed) => self.replay(name, signed),
                 Body::Attestation(attestation) => self.attestation(name, attestation),
+                Body::Proof(proof) => self.proof(name, proof),
                 _ => self.not_made(name, "not appraised by this version: it adds nothing"),
             }
         }

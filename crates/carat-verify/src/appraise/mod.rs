@@ -9,6 +9,7 @@ mod attestation;
 mod evidence;
 mod log;
 mod origin;
+mod proof;
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -99,6 +100,8 @@ pub(crate) struct Work<'a> {
     simulated: bool,
     /// By when enough witnesses had seen the receipt, if they say so.
     witnessed_at: Option<u64>,
+    /// Proofs that verified.
+    proofs: Vec<proof::Proven>,
     /// Where the input came from: `own` or `issuer`.
     pub(crate) input_from: &'static str,
 }
@@ -122,6 +125,7 @@ impl<'a> Work<'a> {
             attested: Vec::new(),
             simulated: false,
             witnessed_at: None,
+            proofs: Vec::new(),
             input_from: "issuer",
         }
     }

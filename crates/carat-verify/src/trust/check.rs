@@ -121,6 +121,10 @@ pub(super) fn content(content: &Content) -> Result<(), TrustError> {
 fn counts(content: &Content) -> Result<(), TrustError> {
     let lists = [
         ("issuer", content.issuers.len()),
+        (
+            "model.proof_keys",
+            (content.models.iter().map(|model| model.proof_keys.len())).sum(),
+        ),
         ("model", content.models.len()),
         ("log", content.logs.len()),
         ("witness", content.witnesses.len()),
@@ -252,6 +256,16 @@ fn unique_names(content: &Content) -> Result<(), TrustError> {
             "model",
             format!("the program {} stands there twice", pair[0]),
         ));
+    }
+    for model in &content.models {
+        let mut keys = model.proof_keys.clone();
+        keys.sort_unstable();
+        if let Some(pair) = keys.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(TrustError::value(
+                format!("model {}", model.name),
+                format!("the proof key {} stands there twice", pair[0]),
+            ));
+        }
     }
     Ok(())
 }

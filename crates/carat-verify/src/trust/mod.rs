@@ -118,6 +118,8 @@ pub struct Model {
     pub name: Label,
     /// The Program's digest.
     pub program: Digest,
+    /// Digests of the keys under which proofs about it count: whoever signs the file says that they hold its weights.
+    pub proof_keys: Vec<Digest>,
 }
 
 /// A log.

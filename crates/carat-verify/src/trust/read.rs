@@ -103,6 +103,8 @@ struct FileIssuerKey {
 struct FileModel {
     name: Label,
     program: Digest,
+    #[serde(default)]
+    proof_keys: Vec<Digest>,
 }
 
 #[derive(Deserialize)]
@@ -201,6 +203,7 @@ pub(super) fn parse(text: &str) -> Result<(Content, Option<Signature>), TrustErr
             Ok(Model {
                 name: model.name,
                 program: model.program,
+                proof_keys: model.proof_keys,
             })
         })?,
         logs: collect(file.log, |log| {

@@ -3,6 +3,7 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use core::fmt::Write as _;
 
 use carat_receipt::Signature;
@@ -81,6 +82,10 @@ pub(super) fn canonical(content: &Content) -> String {
         t.table("[[model]]");
         t.text("name", &model.name);
         t.text("program", model.program);
+        if !model.proof_keys.is_empty() {
+            let keys: Vec<String> = model.proof_keys.iter().map(|k| format!("\"{k}\"")).collect();
+            t.raw("proof_keys", format!("[{}]", keys.join(", ")));
+        }
     }
     let logs = content
         .logs

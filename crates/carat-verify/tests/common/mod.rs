@@ -274,8 +274,11 @@ pub(crate) fn everything() -> ReceiptFile {
             statement: id,
             body: Body::Proof(Proof {
                 protocol: label("example/v1"),
-                commitment_root: Digest::sha256(b"root"),
-                ledger: vec![0xa3; 4],
+                mode: label("succinct"),
+                profile: label("example"),
+                weights_root: Digest::sha256(b"root"),
+                statements: vec![id],
+                bits: 100,
                 proof: vec![0xa4; 24],
             }),
         },
@@ -307,6 +310,7 @@ pub(crate) fn content() -> Content {
     content.models.push(Model {
         name: label("double"),
         program: program().digest(),
+        proof_keys: vec![],
     });
     content.logs.push(LogKey {
         key: log_signer().verifier(),

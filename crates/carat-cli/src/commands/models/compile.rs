@@ -62,7 +62,7 @@ fn shape(text: &str) -> Result<(String, Vec<usize>), String> {
     }
 }
 
-fn purpose(name: String) -> Purpose {
+pub(super) fn purpose(name: String) -> Purpose {
     match name.as_str() {
         "proof" => Purpose::Proof,
         _ => Purpose::Run,
@@ -179,7 +179,7 @@ fn sources(args: &Args) -> Result<Sources, Failure> {
 }
 
 /// The `model.toml` beside an ONNX file, if it is about that file.
-fn beside(onnx: &Path) -> Result<Option<String>, Failure> {
+pub(super) fn beside(onnx: &Path) -> Result<Option<String>, Failure> {
     let folder = onnx.parent().filter(|parent| *parent != Path::new(""));
     let folder = folder.unwrap_or(Path::new("."));
     if !folder.join("model.toml").is_file() {

@@ -46,6 +46,10 @@ enum Entry {
         name: Label,
         /// Its program digest, or the model itself, whose digest is computed here.
         model: String,
+        /// A model key (`carat model key`) that proofs about it may be checked under: you computed it from the weights, or
+        /// you take somebody's word for it. For a program that is there already the keys are added.
+        #[arg(long, value_name = "DIGEST", value_parser = parse::<Digest>)]
+        proof_key: Vec<Digest>,
     },
     /// A log.
     #[command(
@@ -98,9 +102,13 @@ fn vkey(text: &str) -> Result<VerifierKey, String> {
 pub(super) fn run(args: Args, context: &Context) -> Outcome {
     let edit: Box<dyn FnOnce(&mut Content)> = match args.entry {
         Entry::Issuer { name, key } => Box::new(move |content| add_issuer(content, name, key)),
-        Entry::Model { name, model } => {
+        Entry::Model {
+            name,
+            model,
+            proof_key,
+        } => {
             let program = program_digest(&model, context)?;
-            Box::new(move |content| content.models.push(Model { name, program }))
+            Box::new(move |content| add_model(content, name, program, proof_key))
         }
         Entry::Log { key, controller } => {
             Box::new(move |content| content.logs.push(LogKey { key, controller }))
@@ -141,6 +149,21 @@ fn add_issuer(content: &mut Content, name: Label, key: PublicKey) {
         None => content.issuers.push(Issuer {
             name,
             keys: vec![key],
+        }),
+    }
+}
+
+fn add_model(content: &mut Content, name: Label, program: Digest, mut proof_keys: Vec<Digest>) {
+    let there = content
+        .models
+        .iter_mut()
+        .find(|model| model.name == name && model.program == program);
+    match there {
+        Some(model) if !proof_keys.is_empty() => model.proof_keys.append(&mut proof_keys),
+        _ => content.models.push(Model {
+            name,
+            program,
+            proof_keys,
         }),
     }
 }

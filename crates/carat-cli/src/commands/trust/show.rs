@@ -66,7 +66,12 @@ pub(super) fn show(trust: &Trust, now: u64) -> Answer {
     let models: Vec<String> = content
         .models
         .iter()
-        .map(|model| format!("{}: program {}", model.name, model.program))
+        .map(|model| {
+            let keys: String = (model.proof_keys.iter())
+                .map(|key| format!(", proofs under key {key}"))
+                .collect();
+            format!("{}: program {}{keys}", model.name, model.program)
+        })
         .collect();
     let keys = |name: &str, controller: &str| format!("{name}, operated by {controller}");
     let logs: Vec<String> = content
