@@ -14,8 +14,9 @@ Every step of EZKL, and Carat, runs in a child process of its own with bounds on
 
 Set-up is what makes the keys: EZKL's `setup`, Carat's commitment to the weights. The universal reference string that EZKL
 needs besides is generated on this machine, so no network is used; whoever generates it this way can forge proofs,
-so this serves measurements only, and its time is listed apart. Times are of the call inside the process, with the files that it reads
-and writes and without the interpreter's start. Exit status 1 if Carat's side fails, 0 otherwise.
+so this serves measurements only, and its time is listed apart. EZKL's times are of the call inside the process, with the files that it
+reads and writes and without the interpreter's start; its witness is apart. Carat's are those of `carat bench prove`: proving
+includes running the model, and files are read before. Exit status 1 if Carat's side fails, 0 otherwise.
 """
 
 import argparse
@@ -293,33 +294,16 @@ def carat_row(name, folder, work, args, reference):
             raise StepFailed(f"fidelity: looked at {close['samples']} samples of {len(reference)}")
         bench = carat("prove", "bench", "prove", "--model", compiled, "--threads", args.threads, "--json")
         row["bench"] = bench
-        measured = the_row(bench)
+        (measured,) = bench["rows"]
         for key in ("prove_ms", "verify_ms"):
-            row[key] = spread(measured[key])
-        for key in ("setup_ms", "infer_ms"):
-            row[key] = spread(measured[key])["median"]
-        for key in ("proof_bytes", "peak_rss_bytes", "bits", "mode", "weights_hidden"):
+            low, high = measured[f"{key}_range"]
+            row[key] = {"median": measured[key], "min": low, "max": high, "runs": measured["runs"]}
+        for key in ("prove_cold_ms", "setup_ms", "infer_ms", "proof_bytes", "peak_rss_bytes", "bits", "mode", "weights_hidden"):
             row[key] = measured[key]
+        row["simd"] = bench["simd"]
     except (StepFailed, KeyError) as failure:
         row["failed"] = str(failure) if isinstance(failure, StepFailed) else f"bench prove: no {failure} in its answer"
     return row
-
-
-def the_row(answer):
-    """The one row of `carat bench prove --json`, whatever it is wrapped in."""
-    if isinstance(answer, dict) and "prove_ms" in answer:
-        return answer
-    for part in answer.values() if isinstance(answer, dict) else answer:
-        if isinstance(part, (dict, list)):
-            found = the_row(part)
-            if found:
-                return found
-    return {}
-
-
-def spread(value):
-    """A median with its minimum and maximum, or a plain number."""
-    return value if isinstance(value, dict) else {"median": value, "min": value, "max": value}
 
 
 def machine():
@@ -385,9 +369,10 @@ def notes(name, row):
     elif "compile_ms" in row:
         text = f"{name}, {row['version'].replace('carat', 'Carat')}: besides, compile {duration(row['compile_ms'])}"
         if "bits" in row:
-            text += f"; {row['bits']:.1f} bits of proven soundness, mode {row['mode']}, weights {'hidden' if row['weights_hidden'] else 'not hidden'}"
-        if "infer_ms" in row:
-            text += f"; plain inference {duration(row['infer_ms'])}"
+            text += f"; {row['bits']} bits of proven soundness, mode {row['mode']}, weights {'hidden' if row['weights_hidden'] else 'not hidden'}"
+        if "simd" in row:
+            text += f"; first proof of a process {duration(row['prove_cold_ms'])}, plain inference {duration(row['infer_ms'])}"
+            text += f"; this build uses {row['simd']}"
         yield text
 
 
