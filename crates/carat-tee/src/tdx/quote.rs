@@ -218,7 +218,7 @@ fn qe_report(mut cursor: Cursor<'_>) -> Result<Vec<Vec<u8>>, QuoteError> {
 }
 
 /// PEM that says nothing but its certificates: other bytes would survive every change.
-fn pem(data: &[u8]) -> Result<Vec<Vec<u8>>, QuoteError> {
+pub(super) fn pem(data: &[u8]) -> Result<Vec<Vec<u8>>, QuoteError> {
     let text = data.iter().rposition(|&byte| byte != 0);
     let text = &data[..text.map_or(0, |last| last + 1)];
     let certificates = input::certificates(text).map_err(QuoteError::Certificates)?;
