@@ -39,6 +39,8 @@ pub(crate) enum Exit {
     CheckFailed,
     /// An opening does not fit, or a replay contradicts a receipt.
     Mismatch,
+    /// Nothing that is supplied covers what is at stake.
+    Refused,
     /// A proof would need more memory than allowed.
     Memory,
     /// A fault of Carat itself.
@@ -81,9 +83,9 @@ const fn row(
 #[rustfmt::skip] // one row, one line
 pub(crate) const TABLE: &[Row] = &[
     row(Exit::Good, 0, "good", "The command did what was asked. `verify`: the receipt is good for the amount asked, or, without an amount, for something.", "Nothing."),
-    row(Exit::Invalid, 1, "invalid", "`verify`: the receipt is malformed, altered, contradicted by your own replay, or the answer to another question.", "Do not rely on it. Ask its issuer for an undamaged receipt that carries your nonce and names you."),
+    row(Exit::Invalid, 1, "invalid", "`verify`: the receipt is malformed, altered, contradicted by your own replay, or the answer to another question. `tee verify`: the evidence is rejected; the reason code says why. `policy check`: the policy has an error.", "Do not rely on it. Ask its issuer for an undamaged receipt that carries your nonce and names you."),
     row(Exit::Usage, 2, "usage", "The command line makes no sense: an unknown option, a missing argument, a malformed amount, an amount in another currency than the Trust file's.", "Read the message and `carat help COMMAND`."),
-    row(Exit::Simulated, 3, "simulated", "`verify`: valid, but its attestation comes from simulated hardware.", "Use it for tests only."),
+    row(Exit::Simulated, 3, "simulated", "`verify`: valid, but its attestation comes from simulated hardware. `tee verify`: the evidence was made by a simulator.", "Use it for tests only."),
     row(Exit::Insufficient, 4, "insufficient", "`verify`: valid, but not enough for the amount, or nothing vouches for it.", "The output says what would be enough: a Trust file, your own replay, an auditor's replay, a higher cap."),
     row(Exit::Model, 10, "model-refused", "A model cannot be imported or compiled, or a compiled model is damaged.", "The message names the node, the operator or the section. Change the model, or compile it again from its source."),
     row(Exit::Input, 11, "bad-input", "An input file does not fit the model: wrong shape, type, size or format, or a value that has no number (NaN).", "`carat model inspect MODEL` prints what the model takes."),
@@ -96,6 +98,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Exit::Busy, 18, "busy", "Another process holds the log of the data directory.", "Wait for it to end, or use another `--data-dir`."),
     row(Exit::CheckFailed, 19, "check-failed", "A measurement, a conformance run or an audit ended and found a fault, or a bar was missed.", "The output lists each finding."),
     row(Exit::Mismatch, 20, "mismatch", "Files that must belong together do not: an opening of another receipt, a model of another program, or a replay that gives another answer than the receipt says.", "Give the files that belong to this receipt. If they are the right ones, the receipt is wrong: keep both."),
+    row(Exit::Refused, 21, "refused", "`run`, `plan`: nothing that is supplied here covers what is at stake, or the policy does not say what is. Nothing was run.", "The message says what would be sufficient and what is covered: state less, supply auditors and a bond in environment.toml, or change the policy."),
     row(Exit::Memory, 22, "needs-memory", "A proof would need more memory than `--memory-limit` allows. It was not started.", "Allow more, or prove fewer receipts at once; the message gives the estimate."),
     row(Exit::Internal, 70, "internal", "A fault of Carat itself.", "Please report it with the message and, if you can, the file."),
     row(Exit::Interrupted, 130, "interrupted", "Ctrl-C or a request to terminate. No partial file was left.", "Run the command again."),
@@ -220,6 +223,7 @@ mod tests {
             Busy,
             CheckFailed,
             Mismatch,
+            Refused,
             Memory,
             Internal,
             Interrupted,

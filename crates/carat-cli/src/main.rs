@@ -10,9 +10,11 @@ mod files;
 mod home;
 mod model;
 mod output;
+mod planning;
 mod prover;
 mod render;
 mod seen;
+mod supply;
 
 use std::panic;
 use std::process::ExitCode;

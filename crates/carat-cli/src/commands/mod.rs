@@ -2,12 +2,16 @@
 
 mod audit;
 mod bench;
+mod calibrate;
 mod certificate;
 mod conformance;
+mod explain;
 mod help;
 mod keys;
 mod log;
 mod models;
+mod plan;
+mod policy;
 mod prove;
 mod replay;
 mod run;
@@ -51,6 +55,10 @@ enum Command {
     Verify(verify::Args),
     Prove(prove::Args),
     Replay(replay::Args),
+    Explain(explain::Args),
+    Plan(plan::Args),
+    Policy(policy::Args),
+    Calibrate(calibrate::Args),
     Model(models::Args),
     Trust(trust::Args),
     Log(log::Args),
@@ -138,6 +146,10 @@ fn dispatch(command: Command, context: &Context) -> Outcome {
         Command::Verify(args) => verify::run(args, context),
         Command::Prove(args) => prove::run(args, context),
         Command::Replay(args) => replay::run(args, context),
+        Command::Explain(args) => explain::run(args, context),
+        Command::Plan(args) => plan::run(args, context),
+        Command::Policy(args) => policy::run(args, context),
+        Command::Calibrate(args) => calibrate::run(args, context),
         Command::Model(args) => models::run(args, context),
         Command::Trust(args) => trust::run(args, context),
         Command::Log(args) => log::run(args, context),

@@ -1,5 +1,6 @@
 //! `carat run`: the main job.
 
+mod planned;
 mod tee;
 
 use std::fmt::Write as _;
@@ -40,7 +41,7 @@ pub(super) const SEMANTICS: u64 = 1;
 /// is in the local log and both files are on disk before anything is printed.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  carat run models/digits --input examples/seven.png\n  carat run models/tumor --input examples/tumor.json -o tumor.carat --json\n  carat run models/digits --input examples/seven.png --prove\n  carat run digits.carat-model --input seven.npy --nonce 00112233445566778899aabbccddeeff --audience example.org"
+    after_help = "Examples:\n  carat run models/digits --input examples/seven.png\n  carat run models/digits --input examples/seven.png --at-stake 30USD\n  carat run models/tumor --input examples/tumor.json -o tumor.carat --json\n  carat run models/digits --input examples/seven.png --prove\n  carat run digits.carat-model --input seven.npy --nonce 00112233445566778899aabbccddeeff --audience example.org"
 )]
 pub(super) struct Args {
     /// A compiled model, or a folder with one, or a folder with model.toml, ONNX file and calibration inputs.
@@ -48,9 +49,22 @@ pub(super) struct Args {
     /// The input: .npy, .json, or .png where the model says how an image becomes numbers.
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
-    /// What a wrong answer could cost, such as 20USD. A positive amount needs the planner, which this version lacks.
+    /// What a wrong answer could cost, such as 20USD. It overrides the values of the policy's rules; where nothing that is
+    /// supplied here covers it, the run is refused.
     #[arg(long, value_name = "AMOUNT", value_parser = parse::<Amount>)]
     at_stake: Option<Amount>,
+    /// What a wrong answer could cost, for people who cannot name a number.
+    #[arg(long, value_enum, value_name = "LEVEL", conflicts_with = "at_stake")]
+    impact: Option<Impact>,
+    /// The policy [default: policy.toml in the data directory; with --at-stake, --impact or --facts else the one that ships].
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// The facts of the request for the policy, as JSON.
+    #[arg(long, value_name = "FILE")]
+    facts: Option<PathBuf>,
+    /// What is supplied here, instead of environment.toml in the data directory.
+    #[arg(long, value_name = "FILE")]
+    environment: Option<PathBuf>,
     #[command(flatten)]
     proving: prover::RunArgs,
     /// Attach evidence of a trusted execution environment about the key that signs.
@@ -71,8 +85,28 @@ pub(super) struct Args {
     trust: Option<PathBuf>,
 }
 
+/// How bad a wrong answer would be.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(super) enum Impact {
+    /// Annoying.
+    Low,
+    /// Costs somebody an hour or a purchase.
+    Moderate,
+    /// A contract, a payout, a decision about a person.
+    High,
+}
+
+impl Impact {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Moderate => "moderate",
+            Self::High => "high",
+        }
+    }
+}
+
 pub(super) fn run(args: Args, context: &Context) -> Outcome {
-    not_available(&args)?;
     let (path, open_path) = output_paths(args.output.as_deref())?;
     let trust = args
         .trust
@@ -85,6 +119,8 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
     let model = Model::load(&args.model, context)?;
     args.proving.check(&model)?;
     let inputs = model::read_input(model.program(), &args.input)?;
+    // What is bought is decided before the answer is known.
+    let planned = planned::decide(&args, &home, &model, &inputs)?;
     let progress = Progress::start(format!("running {}", model.name));
     let started = Instant::now();
     let outputs = model.answer(&inputs)?;
@@ -92,15 +128,27 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
     let (key, new_key) = home.key_or_new()?;
 
     progress.say("writing the receipt");
-    let mut issued = issue(&args, &home, &model, &key, &inputs, &outputs, wall_micros)?;
+    let run = Run {
+        inputs: &inputs,
+        outputs: &outputs,
+        wall_micros,
+        planned: planned.as_ref(),
+    };
+    let mut issued = issue(&args, &home, &model, &key, &run)?;
     let values = (inputs.as_slice(), outputs.as_slice());
     let proved = args.proving.prove(&model, &mut issued.file, values, &progress)?;
+    if issued.tau.is_some_and(|tau| tau > 0) {
+        super::audit::served::keep(&home, &issued.file, &issued.opening, &model.path)?;
+    }
     let staged_open = files::stage(&open_path, &issued.opening.encode(), Mode::Private)?;
     let staged = files::stage(&path, &issued.file.encode(), Mode::Shared)?;
     // The opening first: a receipt whose opening is lost could never be replayed.
     files::place(vec![staged_open, staged])?;
     super::audit::served::keep(&home, &issued.file, &issued.opening, &model.path)?;
     drop(progress);
+    if let Some(planned) = &planned {
+        planned.remember(&home, Some(&issued.file.receipt_id()))?;
+    }
 
     let input = model::canonical(&inputs);
     let question = Question {
@@ -127,21 +175,10 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         path: &path,
         open_path: &open_path,
         new_key,
+        planned: planned.as_ref(),
         proved: proved.as_ref(),
     };
     Ok((shown.answer(), Exit::Good))
-}
-
-/// Refuses what this version does not have, instead of ignoring it.
-fn not_available(args: &Args) -> Result<(), Failure> {
-    let refuse = |message: String| Err(Failure::new(Exit::NotAvailable, message));
-    match args.at_stake.filter(|amount| !amount.is_zero()) {
-        Some(amount) => refuse(format!(
-            "--at-stake {amount} needs the planner, which this version does not have: nobody would choose evidence that \
-             is good for that amount; run without --at-stake and see what the receipt is good for"
-        )),
-        None => Ok(()),
-    }
 }
 
 /// Where the receipt and its opening go.
@@ -170,7 +207,17 @@ fn output_paths(given: Option<&Path>) -> Result<(PathBuf, PathBuf), Failure> {
         .ok_or_else(|| Failure::new(Exit::Usage, "no free name is left here; give one with -o"))
 }
 
+/// What a run gave, and under which plan.
+struct Run<'a> {
+    inputs: &'a [Tensor],
+    outputs: &'a [Tensor],
+    wall_micros: u64,
+    planned: Option<&'a planned::Planned>,
+}
+
 struct Issued {
+    /// The audit threshold, where there is a plan.
+    tau: Option<u64>,
     file: ReceiptFile,
     opening: Opening,
     log_index: u64,
@@ -183,10 +230,14 @@ fn issue(
     home: &Home,
     model: &Model,
     key: &SigningKey,
-    inputs: &[Tensor],
-    outputs: &[Tensor],
-    wall_micros: u64,
+    run: &Run<'_>,
 ) -> Result<Issued, Failure> {
+    let Run {
+        inputs,
+        outputs,
+        wall_micros,
+        planned,
+    } = *run;
     let random = Failure::of::<carat_receipt::commit::NoRandomness>;
     let salt = || Salt::generate().map_err(random(Exit::Io));
     let input = Opened::new(salt()?, model::canonical(inputs));
@@ -197,7 +248,7 @@ fn issue(
         .map(|nonce| Nonce::new(nonce.0.clone()))
         .transpose()
         .map_err(Failure::of(Exit::Usage))?;
-    let statement = Statement {
+    let mut statement = Statement {
         issuer: home.issuer_name(key)?,
         issuer_key: key.public(),
         issued_at: home::clock()?,
@@ -215,7 +266,7 @@ fn issue(
         optional: Optional {
             audience: args.audience.clone(),
             nonce,
-            io_commitment: args.proving.io(model, &input.salt, &output.salt, inputs, outputs)?,
+            io_commitment: args.proving.io(model, &input.salt, &output.salt, run.inputs, run.outputs)?,
             model_card: model.card_digest(),
             usage: Some(Usage {
                 input_elements: Some(elements(inputs)),
@@ -226,6 +277,11 @@ fn issue(
             ..Optional::default()
         },
     };
+    let facts = match planned {
+        Some(planned) => planned.state(&mut statement.optional, statement.issued_at, salt()?)?,
+        None => None,
+    };
+    let tau = statement.optional.plan.as_ref().map(|plan| plan.tau);
     let signed = SignedStatement::sign(statement, key).map_err(Failure::of(Exit::Usage))?;
     let receipt_id = signed.receipt_id();
     let opening = Opening {
@@ -233,7 +289,7 @@ fn issue(
         program: model.digest,
         input,
         output,
-        facts: None,
+        facts,
         trace_salt: None,
     };
     let mut file = ReceiptFile::new(signed);
@@ -243,7 +299,7 @@ fn issue(
     }
 
     let blind = salt()?;
-    let leaf = leaf(&blind, &receipt_id, None);
+    let leaf = leaf(&blind, &receipt_id, tau);
     let log = home.log()?;
     let log_index = log.append(&leaf).map_err(home::log_failure)?;
     log.publish().map_err(home::log_failure)?;
@@ -262,6 +318,7 @@ fn issue(
         }],
     });
     Ok(Issued {
+        tau,
         file,
         opening,
         log_index,
@@ -296,6 +353,7 @@ struct Shown<'a> {
     path: &'a Path,
     open_path: &'a Path,
     new_key: bool,
+    planned: Option<&'a planned::Planned>,
     proved: Option<&'a prover::Proved>,
 }
 
@@ -322,6 +380,7 @@ impl Shown<'_> {
             "not_proven": self.appraisal.not_proven,
             "enough": self.appraisal.enough,
             "log": { "origin": self.issued.log_origin, "index": self.issued.log_index },
+            "decision": self.planned.map(planned::Planned::json),
         });
         Answer {
             text: self.text(),
@@ -367,6 +426,9 @@ impl Shown<'_> {
             ),
         ]);
         let _ = write!(text, "\n{}", rows.render(""));
+        if let Some(planned) = self.planned {
+            render::list(&mut text, "Plan", &planned.text());
+        }
         let _ = write!(
             text,
             "\nGood for (to whoever holds the receipt and the opening)\n{}",

@@ -8,7 +8,7 @@ use carat_receipt::commit::MAX_OPENING_BYTES;
 use carat_receipt::file::MAX_FILE_BYTES;
 use carat_receipt::{Amount, AmountError, Label, Opening, PublicKey, ReceiptFile};
 use carat_verify::trust::MAX_TRUST_BYTES;
-use carat_verify::{Appraisal, OwnReplay, Question, Remembered, Trust};
+use carat_verify::{Appraisal, OwnReplay, Question, Remembered, Trust, Upstream, UseAt};
 
 use super::run::answer_line;
 use super::{Context, Outcome, parse};
@@ -56,12 +56,43 @@ pub(super) struct Args {
     /// Run this model on the input, on this machine, and compare.
     #[arg(long, value_name = "MODEL", requires = "input")]
     replay: Option<PathBuf>,
+    /// When you act on the answer: at once, or before settlement, waiting for the audits so that gains can be taken back.
+    #[arg(long = "use", value_enum, value_name = "WHEN", default_value = "after-use")]
+    use_at: UseWhen,
+    /// What rides on this receipt already; the amount asked comes on top.
+    #[arg(long, value_name = "AMOUNT", value_parser = parse::<Amount>)]
+    already_relied: Option<Amount>,
+    /// What you have open on other receipts of this issuer, whose audits are not resolved yet.
+    #[arg(long, value_name = "AMOUNT", value_parser = parse::<Amount>)]
+    open_exposure: Option<Amount>,
+    /// A receipt that this one rests on; give it once for each. Its opening is taken from beside it.
+    #[arg(long, value_name = "FILE")]
+    upstream: Vec<PathBuf>,
     /// The model that you mean. It is not run: its digest, and the key that proofs are checked under, are computed here.
     #[arg(long, value_name = "MODEL", conflicts_with = "replay")]
     model: Option<PathBuf>,
     /// Take this as the current time (Unix seconds) instead of the machine's clock.
     #[arg(long, value_name = "UNIXTIME")]
     now: Option<u64>,
+}
+
+/// When a relying party acts on an answer.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum UseWhen {
+    /// At once: what a cheat gains stays with it.
+    AfterUse,
+    /// Nothing is final before the audits are resolved.
+    BeforeSettle,
+}
+
+/// Reads a receipt that another one rests on, and its opening where there is one.
+fn read_upstream(path: &PathBuf) -> Result<(ReceiptFile, Option<Opening>), Failure> {
+    let bytes = files::read_capped(path, "a receipt", MAX_FILE_BYTES as u64)?;
+    let file = ReceiptFile::decode(&bytes)
+        .map_err(|error| Failure::new(Exit::Invalid, format!("{}: {error}", path.display())))?;
+    let beside = files::sibling(path, "carat-open");
+    let opening = if beside.is_file() { Some(read_opening(&beside)?) } else { None };
+    Ok((file, opening))
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Outcome {
@@ -121,8 +152,29 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         }),
         _ => None,
     };
+    let rests_on = args
+        .upstream
+        .iter()
+        .map(read_upstream)
+        .collect::<Result<Vec<_>, _>>()?;
+    let upstream: Vec<Upstream<'_>> = rests_on
+        .iter()
+        .map(|(file, opening)| Upstream {
+            file,
+            opening: opening.as_ref(),
+            own_replay: None,
+            open_edges: None,
+        })
+        .collect();
     let question = Question {
         now,
+        use_at: match args.use_at {
+            UseWhen::AfterUse => UseAt::AfterUse,
+            UseWhen::BeforeSettle => UseAt::BeforeSettle,
+        },
+        relied: args.already_relied,
+        open_exposure: args.open_exposure,
+        upstream: &upstream,
         trust: trust.as_ref().or(default.as_ref()),
         trust_owner: args.trust_owner,
         nonce: args.nonce.as_ref().map(|nonce| nonce.0.as_slice()),

@@ -1,0 +1,62 @@
+//! `carat calibrate`: measure what things cost here.
+
+use std::path::PathBuf;
+
+use carat_program::{Program, Tensor};
+use serde_json::json;
+
+use super::{Context, Outcome};
+use crate::exit::{Exit, Failure};
+use crate::model::{self, Model};
+use crate::output::{Answer, Progress};
+use crate::supply;
+
+/// Measure what running a model costs on this machine, for the planner.
+///
+/// Done by itself on a model's first run with a plan. A cost that was never measured here is no cost: the planner refuses
+/// rather than guess.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  carat calibrate models/digits\n  carat calibrate models/digits --input examples/seven.png --json")]
+pub(super) struct Args {
+    /// The model.
+    model: PathBuf,
+    /// An input to measure with [default: zeros; the time does not depend on the values].
+    #[arg(long, value_name = "FILE")]
+    input: Option<PathBuf>,
+}
+
+pub(super) fn run(args: Args, context: &Context) -> Outcome {
+    let home = context.home()?;
+    let model = Model::load(&args.model, context)?;
+    let inputs = match &args.input {
+        Some(path) => model::read_input(model.program(), path)?,
+        None => zeros(model.program())?,
+    };
+    let progress = Progress::start(format!("measuring {}", model.name));
+    let record = supply::calibrate(&home, &model, &inputs)?;
+    drop(progress);
+    let text = format!(
+        "{} {}, program {}\nexecute on {}: mean {} µs CPU, median {} µs, 99th percentile {} µs, {} runs\n\
+         prove: there is no prover in this version, so proofs are not supplied\n",
+        model.name,
+        model.version,
+        model.digest,
+        record.backend,
+        record.mean_cpu_micros,
+        record.p50_micros,
+        record.p99_micros,
+        record.count
+    );
+    let json = json!({ "program_digest": model.digest, "records": [record] });
+    Ok((Answer { text, json }, Exit::Good))
+}
+
+/// An input of zeros, or of the value nearest to zero that the Program takes.
+fn zeros(program: &Program) -> Result<Vec<Tensor>, Failure> {
+    let tensor = |input: &carat_program::InputSpec| {
+        let value = 0.clamp(input.range.lo, input.range.hi);
+        let value = i32::try_from(value).unwrap_or_default();
+        Tensor::new(input.shape.clone(), vec![value; input.shape.elements()]).map_err(Failure::of(Exit::Internal))
+    };
+    program.inputs.iter().map(tensor).collect()
+}
