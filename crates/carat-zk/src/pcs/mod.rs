@@ -15,10 +15,11 @@ mod wire;
 
 use crate::{
     Error,
-    field::{E, F},
+    field::E,
     transcript::{Source, Transcript},
 };
 use alloc::{
+    boxed::Box,
     format,
     string::{String, ToString},
 };
@@ -27,7 +28,7 @@ pub use schedule::{MAX_VARIABLES, Profile, Schedule, Use};
 pub use security::{Security, Term};
 
 #[cfg(feature = "prover")]
-use crate::transcript::Sink;
+use crate::{field::F, transcript::Sink};
 #[cfg(feature = "prover")]
 use alloc::vec::Vec;
 
@@ -53,7 +54,7 @@ enum Form {
     /// All values, hashed; opened by showing them.
     Direct,
     /// A proximity proof.
-    Whir(whir::Scheme),
+    Whir(Box<whir::Scheme>),
 }
 
 /// What the committer keeps to open its polynomial; any number of times.
@@ -80,7 +81,6 @@ impl ProverData {
     }
 
     /// The committed values.
-    #[must_use]
     pub fn evaluations(&self) -> &[F] {
         match &self.form {
             ProverForm::Direct(values) => values,
@@ -97,7 +97,7 @@ impl Whir {
     pub fn new(profile: Profile, n: usize, purpose: Use) -> Result<Self, Error> {
         let form = match Schedule::new(profile, n, purpose)? {
             Schedule::Direct => Form::Direct,
-            Schedule::Whir(parameters) => Form::Whir(whir::Scheme::new(n, &parameters)?),
+            Schedule::Whir(parameters) => Form::Whir(Box::new(whir::Scheme::new(n, &parameters)?)),
         };
         Ok(Self {
             profile,
