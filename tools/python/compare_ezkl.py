@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """EZKL and Carat side by side: the same ONNX files, the same machine, one go, one table.
 
-    python tools/python/compare_ezkl.py                               # mlp-784; about two minutes, most of it EZKL's set-up
+    python tools/python/compare_ezkl.py                               # mlp-784; a minute or two, all of it EZKL's
     python tools/python/compare_ezkl.py --models mlp-784,lenet5       # LeNet-5 asks EZKL for 11 GiB and many minutes
     python tools/python/compare_ezkl.py --carat target/release/carat --json result.json --markdown result.md
 
@@ -465,10 +465,10 @@ def main():
         except StepFailed as failure:
             sys.exit(f"error: {name}: {failure}")
         rows = []
-        if args.only != "ezkl":
-            rows.append(carat_row(name, folder, work, args, made["reference"]))
         if args.only != "carat":
             rows.append(ezkl_row(folder, work, args, made["reference"]))
+        if args.only != "ezkl":
+            rows.append(carat_row(name, folder, work, args, made["reference"]))
         result["models"].append({"model": name, "reference": made["engine"], "rows": rows})
         if not args.keep:
             shutil.rmtree(work)
