@@ -17,6 +17,8 @@ use crate::exit::{Exit, Failure};
 use crate::files::{self, Mode};
 use crate::home::{self, Home};
 use crate::model::{self, Model};
+use crate::output::Progress;
+use crate::prover;
 
 /// Schema of environment files.
 const SCHEMA: &str = "carat-environment/v1";
@@ -30,6 +32,8 @@ const CPU_SECOND_AS_OF: u64 = 1_785_542_400;
 const DEFAULT_CAP_UNITS: u64 = 1000;
 /// How long a calibration may take, beyond its first three runs.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// How long measuring proofs may take, beyond the first.
+const PROOF_PATIENCE: Duration = Duration::from_millis(500);
 /// Most runs of one calibration.
 const MAX_RUNS: usize = 200;
 
@@ -187,20 +191,30 @@ pub(crate) fn environment(
         if let Some(record) = record(home, program, "execute")? {
             environment.execute = Some(record.into());
         }
-        if let Some(prover) = &mut environment.prover
-            && let Some(record) = record(home, program, "prove")?
-        {
+        if let Some(record) = record(home, program, "prove")? {
+            let prover = environment.prover.get_or_insert_with(|| own_prover(None));
             prover.prove = Some(record.into());
         }
     }
     Ok(environment)
 }
 
+/// The prover of this program, which proves together with the answer and neither later nor for several at once.
+fn own_prover(prove: Option<Calibration>) -> Prover {
+    let cap = Some(Micros(DEFAULT_CAP_UNITS * Amount::MICROS));
+    Prover { prove, cap, deferred_secs: None, batch: None }
+}
+
 /// Takes away what this program cannot buy while it runs a model: a plan that nobody carries out is no plan.
-pub(crate) fn only_real(mut environment: Environment) -> Environment {
-    // There is no prover in this version, nobody draws re-executors before an answer leaves, and an enclave on this machine
-    // is a simulated one.
-    environment.prover = None;
+///
+/// Nobody draws re-executors before an answer leaves, and an enclave on this machine may be a simulated one. The prover is
+/// there if it was measured here on this Program; a file cannot claim that.
+pub(crate) fn only_real(mut environment: Environment, proving: Option<&Record>) -> Environment {
+    let cap = environment.prover.as_ref().and_then(|prover| prover.cap);
+    environment.prover = proving.map(|record| {
+        let own = own_prover(Some(record.clone().into()));
+        Prover { cap: cap.or(own.cap), ..own }
+    });
     environment.replicas = None;
     environment.enclave = None;
     environment
@@ -300,6 +314,35 @@ pub(crate) fn record(home: &Home, program: &Digest, method: &str) -> Result<Opti
     Ok((record.program == *program && record.method == method).then_some(record))
 }
 
+/// Measures proving the Program, weights committed anew each time, and keeps the record. `None`: the prover does not take this
+/// Program, or it would need more memory than proofs get by default.
+pub(crate) fn calibrate_proof(home: &Home, model: &Model, inputs: &[Tensor]) -> Result<Option<Record>, Failure> {
+    let outputs = model.answer(inputs)?;
+    let memory = prover::size(prover::MEMORY).map_err(Failure::of(Exit::Internal))?;
+    let profile = carat_zk::Profile::ALL[0];
+    let progress = Progress::start(format!("measuring the proof of {}", model.name));
+    let mut times: Vec<u64> = Vec::new();
+    let started = Instant::now();
+    while times.is_empty() || (times.len() < 5 && started.elapsed() < PROOF_PATIENCE) {
+        let subject = prover::Subject {
+            statement: Digest::sha256(b"carat calibrate"),
+            inputs: inputs.to_vec(),
+            outputs: outputs.clone(),
+        };
+        let proved = match prover::proof_of(model, &[subject], profile, memory, &progress) {
+            Ok(proved) => proved,
+            Err(failure) if matches!(failure.exit, Exit::Model | Exit::Memory) => return Ok(None),
+            Err(failure) => return Err(failure),
+        };
+        let taken = proved.setup + proved.proving;
+        times.push(u64::try_from(taken.as_micros()).unwrap_or(u64::MAX).max(1));
+    }
+    drop(progress);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    // As if every processor had been busy all the time: what is not known is rounded up.
+    keep_record(home, model, "prove", &format!("cpu/{}/{threads}-threads", std::env::consts::ARCH), times, threads).map(Some)
+}
+
 /// Measures running the Program once, on one thread, and keeps the record.
 pub(crate) fn calibrate(home: &Home, model: &Model, inputs: &[Tensor]) -> Result<Record, Failure> {
     let executable: Executable = model.executable(1)?;
@@ -310,15 +353,19 @@ pub(crate) fn calibrate(home: &Home, model: &Model, inputs: &[Tensor]) -> Result
         executable.run(inputs).map_err(model::exec_failure)?;
         times.push(u64::try_from(run.elapsed().as_micros()).unwrap_or(u64::MAX).max(1));
     }
+    // On one thread elapsed time is CPU time, or more where others share the machine.
+    keep_record(home, model, "execute", &format!("cpu/{}/1-thread", std::env::consts::ARCH), times, 1)
+}
+
+fn keep_record(home: &Home, model: &Model, method: &str, backend: &str, mut times: Vec<u64>, threads: u64) -> Result<Record, Failure> {
     times.sort_unstable();
     let count = times.len() as u64;
     let total: u64 = times.iter().fold(0, |sum, time| sum.saturating_add(*time));
     let record = Record {
         program: model.digest,
-        method: "execute".into(),
-        backend: Label::new(format!("cpu/{}/1-thread", std::env::consts::ARCH)).map_err(Failure::of(Exit::Internal))?,
-        // On one thread elapsed time is CPU time, or more where others share the machine.
-        mean_cpu_micros: total.div_ceil(count),
+        method: method.into(),
+        backend: Label::new(backend).map_err(Failure::of(Exit::Internal))?,
+        mean_cpu_micros: total.div_ceil(count.max(1)).saturating_mul(threads),
         p50_micros: times[times.len() / 2],
         p99_micros: times[(times.len() * 99).div_ceil(100).saturating_sub(1)],
         count,
@@ -326,6 +373,6 @@ pub(crate) fn calibrate(home: &Home, model: &Model, inputs: &[Tensor]) -> Result
     };
     home.make_dir("calibration")?;
     let text = serde_json::to_string_pretty(&record).map_err(Failure::of(Exit::Internal))?;
-    files::write_atomic(&home.path(&name(&model.digest, "execute")), format!("{text}\n").as_bytes(), Mode::Private)?;
+    files::write_atomic(&home.path(&name(&model.digest, method)), format!("{text}\n").as_bytes(), Mode::Private)?;
     Ok(record)
 }

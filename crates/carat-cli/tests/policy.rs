@@ -146,18 +146,22 @@ fn plan_buys_or_refuses() {
 const RUN: [&str; 4] = ["run", "tumor.carat-model", "--input", "tumor.json"];
 
 #[test]
-fn a_fresh_machine_refuses_what_it_cannot_cover() {
+fn a_fresh_machine_proves_what_it_may_and_refuses_the_rest() {
     let sandbox = sandbox();
+    // Nobody audits here, and this software being right is worth 1,000 at most.
+    let ran = sandbox.json(&[&RUN[..], &["--at-stake", "20USD"]].concat(), 0);
+    assert_eq!(text(&ran, "/decision/plan/rung"), "zk");
+    assert!(ran["rungs"].to_string().contains("proof"), "{ran:#}");
+    assert_eq!(text(&sandbox.json(&["explain", "receipt.carat", "--open", "receipt.carat-open"], 0), "/replay"), "same");
     let before = sandbox.names();
-    for more in [&["--at-stake", "20USD"][..], &["--impact", "moderate"]] {
+    for more in [&["--at-stake", "50000USD"][..], &["--impact", "high"]] {
         let ran = sandbox.ends(&[&RUN[..], more].concat(), 21);
-        assert!(ran.err.contains("nothing that is supplied here covers") && ran.err.contains("nobody audits here"), "{}", ran.err);
+        for words in ["nothing that is supplied here covers", "nobody audits here", "up to 1000 USD, by zk"] {
+            assert!(ran.err.contains(words), "{words}: {}", ran.err);
+        }
         assert_eq!(text(&sandbox.json(&[&RUN[..], more].concat(), 21), "/error/kind"), "refused");
     }
     assert_eq!(sandbox.names(), before, "nothing was written");
-    // A prover in the file is no prover in the program.
-    let ran = sandbox.ends(&[&RUN[..], &["--policy", "policy.toml", "--facts", "large.json", "--environment", "all.toml"]].concat(), 21);
-    assert!(ran.err.contains("no supply here of a prover"), "{}", ran.err);
 }
 
 #[test]
@@ -202,7 +206,7 @@ fn modes() {
     for (mode, says) in [("warn", true), ("shadow", false)] {
         let name = format!("{mode}.toml");
         fs::write(sandbox.path(&name), POLICY.replace("enforce", mode)).expect("write");
-        let args = ["--policy", &name, "--facts", "pay.json", "-o", "r.carat"];
+        let args = ["--policy", &name, "--facts", "large.json", "-o", "r.carat"];
         let ran = sandbox.good(&[&RUN[..], &args].concat());
         assert_eq!(ran.err.contains("mode warn"), says, "{}", ran.err);
         assert!(sandbox.json(&["explain", "r.carat"], 0)["plan"].is_null());
@@ -221,6 +225,7 @@ fn backtests_decide_past_requests_again() {
     for _ in 0..3 {
         sandbox.good(&[&RUN[..], &args, &["--facts", "score.json"]].concat());
     }
+    // 20,000 needs a proof, which is worth 1,000.
     sandbox.ends(&[&RUN[..], &args, &["--facts", "large.json"]].concat(), 21);
     // The same policy changes nothing: a backtest is replanning.
     let same = sandbox.json(&["policy", "backtest", "policy.toml"], 0);
@@ -255,5 +260,6 @@ fn calibration_is_made_on_the_first_run_and_on_demand() {
     let record = &measured["records"][0];
     assert!(record["count"].as_u64() >= Some(3) && record["mean_cpu_micros"].as_u64() > Some(0), "{record}");
     assert!(record["p50_micros"].as_u64() <= record["p99_micros"].as_u64());
-    assert_eq!(records(), 1);
+    assert_eq!(measured["records"][1]["method"], "prove");
+    assert_eq!(records(), 2);
 }

@@ -1,5 +1,6 @@
 //! `carat calibrate`: measure what things cost here.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use carat_program::{Program, Tensor};
@@ -11,7 +12,7 @@ use crate::model::{self, Model};
 use crate::output::{Answer, Progress};
 use crate::supply;
 
-/// Measure what running a model costs on this machine, for the planner.
+/// Measure what running a model and proving it cost on this machine, for the planner.
 ///
 /// Done by itself on a model's first run with a plan. A cost that was never measured here is no cost: the planner refuses
 /// rather than guess.
@@ -35,19 +36,20 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
     let progress = Progress::start(format!("measuring {}", model.name));
     let record = supply::calibrate(&home, &model, &inputs)?;
     drop(progress);
-    let text = format!(
-        "{} {}, program {}\nexecute on {}: mean {} µs CPU, median {} µs, 99th percentile {} µs, {} runs\n\
-         prove: there is no prover in this version, so proofs are not supplied\n",
-        model.name,
-        model.version,
-        model.digest,
-        record.backend,
-        record.mean_cpu_micros,
-        record.p50_micros,
-        record.p99_micros,
-        record.count
-    );
-    let json = json!({ "program_digest": model.digest, "records": [record] });
+    let proof = supply::calibrate_proof(&home, &model, &inputs)?;
+    let mut text = format!("{} {}, program {}\n", model.name, model.version, model.digest);
+    for record in [Some(&record), proof.as_ref()].into_iter().flatten() {
+        let _ = writeln!(
+            text,
+            "{} on {}: mean {} µs CPU, median {} µs, 99th percentile {} µs, {} runs",
+            record.method, record.backend, record.mean_cpu_micros, record.p50_micros, record.p99_micros, record.count
+        );
+    }
+    if proof.is_none() {
+        text.push_str("prove: the prover does not take this model, so proofs of it are not supplied\n");
+    }
+    let records: Vec<_> = [Some(record), proof].into_iter().flatten().collect();
+    let json = json!({ "program_digest": model.digest, "records": records });
     Ok((Answer { text, json }, Exit::Good))
 }
 

@@ -106,7 +106,7 @@ impl Impact {
     }
 }
 
-pub(super) fn run(args: Args, context: &Context) -> Outcome {
+pub(super) fn run(mut args: Args, context: &Context) -> Outcome {
     let (path, open_path) = output_paths(args.output.as_deref())?;
     let trust = args
         .trust
@@ -121,6 +121,10 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
     let inputs = model::read_input(model.program(), &args.input)?;
     // What is bought is decided before the answer is known.
     let planned = planned::decide(&args, &home, &model, &inputs)?;
+    if planned.as_ref().is_some_and(planned::Planned::proves) {
+        args.proving.buy();
+        args.proving.check(&model)?;
+    }
     let progress = Progress::start(format!("running {}", model.name));
     let started = Instant::now();
     let outputs = model.answer(&inputs)?;
@@ -137,9 +141,6 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
     let mut issued = issue(&args, &home, &model, &key, &run)?;
     let values = (inputs.as_slice(), outputs.as_slice());
     let proved = args.proving.prove(&model, &mut issued.file, values, &progress)?;
-    if issued.tau.is_some_and(|tau| tau > 0) {
-        super::audit::served::keep(&home, &issued.file, &issued.opening, &model.path)?;
-    }
     let staged_open = files::stage(&open_path, &issued.opening.encode(), Mode::Private)?;
     let staged = files::stage(&path, &issued.file.encode(), Mode::Shared)?;
     // The opening first: a receipt whose opening is lost could never be replayed.
@@ -216,8 +217,6 @@ struct Run<'a> {
 }
 
 struct Issued {
-    /// The audit threshold, where there is a plan.
-    tau: Option<u64>,
     file: ReceiptFile,
     opening: Opening,
     log_index: u64,
@@ -318,7 +317,6 @@ fn issue(
         }],
     });
     Ok(Issued {
-        tau,
         file,
         opening,
         log_index,

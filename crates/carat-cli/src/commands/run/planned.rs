@@ -4,7 +4,7 @@ use carat_policy::cel::Value;
 use carat_policy::decision::{Decided, Decision};
 use carat_policy::facts::Facts;
 use carat_policy::policy_file::{Mode, Policy};
-use carat_policy::{PLANNER, Plan};
+use carat_policy::{PLANNER, Plan, Rung};
 use carat_program::Tensor;
 use carat_receipt::statement::Optional;
 use carat_receipt::{Digest, Label, Opened, Role, Salt};
@@ -50,8 +50,12 @@ pub(super) fn decide(args: &Args, home: &Home, model: &Model, inputs: &[Tensor])
     }
     // An amount of zero that was stated is a statement too.
     plan_command::state(&mut facts, args.at_stake, &policy)?;
+    let mut proving = supply::record(home, &model.digest, "prove")?;
+    if proving.is_none() {
+        proving = supply::calibrate_proof(home, model, inputs)?;
+    }
     let environment = supply::environment(args.environment.as_deref(), Some(home), Some(&model.digest), policy.currency)?;
-    let environment = supply::only_real(environment);
+    let environment = supply::only_real(environment, proving.as_ref());
     let decision = Decision::new(&text, &facts, &environment);
     let (decided, refused) = match decision.make() {
         Ok(decided) => {
@@ -82,6 +86,11 @@ impl Planned {
             Mode::Shadow => None,
             Mode::Enforce | Mode::Warn => self.decided.as_ref()?.plan.as_ref().ok(),
         }
+    }
+
+    /// Whether the plan is a proof together with the answer.
+    pub(super) fn proves(&self) -> bool {
+        self.plan().is_some_and(|plan| plan.rung == Rung::Zk)
     }
 
     /// Puts plan, digests and the salted commitment to the facts into a Statement; gives what opens the commitment.
