@@ -129,8 +129,11 @@ fn the_naive_rule_and_uniform_audits_are_beaten() {
     let stake = 1000.0;
     // h = G/S with 80% of the stake open: many small cheats earn a quarter of the stake.
     let naive = |gain: f64| (-gain / stake).ln_1p();
+    let window = best_adaptive(stake, 800.0, &[1], 100, 80, naive);
+    assert!((window / stake - 0.25).abs() < 0.01, "{window}");
+    // And window after window, as long as it is not caught, nearly twice that.
     let profit = best_adaptive(stake, 800.0, &[1, 2, 5, 20], 100, 120, naive);
-    assert!((profit / stake - 0.25).abs() < 0.02, "{profit}");
+    assert!(profit > 0.4 * stake, "{profit}");
     // One in a hundred, whatever the value: a single large request pays for everything.
     let uniform = |_: f64| (-0.01_f64).ln_1p();
     let profit = best_adaptive(stake, 3000.0, &[10, 50], 100, 60, uniform);
