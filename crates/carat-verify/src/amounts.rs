@@ -18,7 +18,7 @@ use crate::appraise::Work;
 impl Work<'_> {
     /// The sets of this module.
     pub(crate) fn sets_by_rule(&self, zero: Option<Amount>) -> Vec<AssumptionSet> {
-        self.audit_set(zero).into_iter().chain(self.replica_set(zero)).collect()
+        self.audit_sets(zero).into_iter().chain(self.replica_set(zero)).collect()
     }
 
     /// Takes from every amount what is bound already: a composite is worth its weakest edge, and what rides on the

@@ -11,14 +11,21 @@ use carat_policy::{Micros, Tau, good_for, rules};
 use carat_receipt::Amount;
 
 use crate::appraisal::AssumptionSet;
-use crate::appraise::Work;
+use crate::appraise::{BreakCost, Work};
 use crate::question::UseAt;
 use crate::time;
 use crate::trust::{Bond, CLOCK_SKEW, Content, Trust};
 
 impl Work<'_> {
-    /// The set of a receipt whose Plan has an audit threshold.
-    pub(super) fn audit_set(&self, zero: Option<Amount>) -> Option<AssumptionSet> {
+    /// The sets of a receipt whose Plan has an audit threshold: one against the bond alone, and where hardware attested,
+    /// one in which a cheat must break that hardware as well.
+    pub(super) fn audit_sets(&self, zero: Option<Amount>) -> Vec<AssumptionSet> {
+        let alone = self.audit_set(zero, None);
+        let attested = self.break_cost().and_then(|broken| self.audit_set(zero, Some(&broken)));
+        alone.into_iter().chain(attested).collect()
+    }
+
+    fn audit_set(&self, zero: Option<Amount>, broken: Option<&BreakCost<'_>>) -> Option<AssumptionSet> {
         let plan = self.file.signed.statement().optional.plan.as_ref()?;
         let tau = Tau(plan.tau);
         if tau == Tau(0) {
@@ -28,14 +35,23 @@ impl Work<'_> {
             ["operator-rational", "auditors", "beacon", "implementation"].map(String::from).into();
         under.push(format!("bond:{}", self.issuer_name()));
         under.push(format!("input:{}", self.input_from));
-        let (amount, reason) = match self.audited_amount(tau, &mut under) {
+        if let Some(broken) = broken {
+            under.extend(broken.vendors.iter().cloned());
+            under.push(format!("measured-code:{}", broken.platform));
+        }
+        let (amount, reason) = match self.audited_amount(tau, &mut under, broken) {
             Ok((amount, reason)) => (Some(amount), reason),
             Err(reason) => (zero, reason),
         };
         Some(AssumptionSet { rung: "audit".into(), amount, under, reason })
     }
 
-    fn audited_amount(&self, tau: Tau, under: &mut Vec<String>) -> Result<(Amount, String), String> {
+    fn audited_amount(
+        &self,
+        tau: Tau,
+        under: &mut Vec<String>,
+        broken: Option<&BreakCost<'_>>,
+    ) -> Result<(Amount, String), String> {
         if let Some(block) = self.block_others() {
             return Err(block);
         }
@@ -50,7 +66,7 @@ impl Work<'_> {
         let stake = rules::stake(
             Micros::from(bond.amount),
             bond.withheld.map_or(Micros::ZERO, Micros::from),
-            Micros::ZERO,
+            broken.map_or(Micros::ZERO, |broken| Micros::from(broken.cost)),
         );
         let hazard = audits.detection.hazard(tau);
         let clawback = self.question.use_at == UseAt::BeforeSettle && audits.clawback && audits.joint_forfeiture;

@@ -24,6 +24,13 @@ pub(super) struct Accepted<'a> {
     vendors: Vec<String>,
 }
 
+/// What it costs to break the machine that attested, and what has to be believed for that.
+pub(crate) struct BreakCost<'w> {
+    pub(crate) platform: &'w Label,
+    pub(crate) cost: Amount,
+    pub(crate) vendors: &'w [String],
+}
+
 /// Evidence that adds nothing, and why.
 const SIMULATED: &str = "simulated hardware: worth nothing";
 
@@ -63,8 +70,11 @@ impl<'a> Work<'a> {
                     );
                 }
                 Ok(Verdict::Hardware { cpu, gpus }) => {
+                    // What passes `production` passes `strict`, so entries that ask for less count too.
                     let entries: Vec<&Platform> = of_kind()
-                        .filter(|platform| platform.policy == policy)
+                        .filter(|platform| {
+                            policy == PolicyName::Production || platform.policy == policy
+                        })
                         .collect();
                     return self.hardware(name, &when, &cpu, &gpus, &entries);
                 }
@@ -161,12 +171,6 @@ impl<'a> Work<'a> {
             };
             return alloc::vec![set(zero, Vec::new(), reason)];
         }
-        // The key is what hardware vouches for: one that was revoked or had run out is nobody's.
-        let key_fault = ["issuer_key", "issuer_revocation"].iter().find_map(|name| {
-            self.checks
-                .iter()
-                .find(|check| check.name == *name && check.outcome == Outcome::Fail)
-        });
         let block = self
             .block()
             .or_else(|| self.blocks_others.first().cloned())
@@ -174,7 +178,7 @@ impl<'a> Work<'a> {
                 self.simulated
                     .then(|| "simulated evidence is attached too".into())
             })
-            .or_else(|| key_fault.map(|check| check.reason.clone()));
+            .or_else(|| self.key_fault());
         let mut sets: Vec<AssumptionSet> = Vec::new();
         for Accepted { platform, vendors } in &self.attested {
             let mut under = vendors.clone();
@@ -196,25 +200,44 @@ impl<'a> Work<'a> {
         sets
     }
 
+    /// The key is what hardware vouches for: one that was revoked or had run out is nobody's.
+    fn key_fault(&self) -> Option<String> {
+        let faults = ["issuer_key", "issuer_revocation"];
+        let failed = |check: &&crate::appraisal::Check| {
+            faults.contains(&check.name.as_str()) && check.outcome == Outcome::Fail
+        };
+        self.checks
+            .iter()
+            .find(failed)
+            .map(|check| check.reason.clone())
+    }
+
     /// What it costs to break the machine that attested, for rules about rational operators: once per receipt, the least
     /// over its evidence, and nothing where the evidence does not count.
-    #[allow(dead_code, reason = "the rule for audits asks for it")]
-    pub(super) fn break_cost(&self) -> Option<(&'a Label, Amount)> {
-        if self.simulated {
+    pub(crate) fn break_cost(&self) -> Option<BreakCost<'_>> {
+        if self.simulated || self.key_fault().is_some() {
             return None;
         }
-        let costs = self.attested.iter().filter_map(|accepted| {
-            let platform: &'a Platform = accepted.platform;
-            Some((&platform.name, platform.break_cost?))
-        });
-        costs.min_by_key(|(_, cost)| cost.micros())
+        let costs = self
+            .attested
+            .iter()
+            .filter_map(|Accepted { platform, vendors }| {
+                Some(BreakCost {
+                    platform: &platform.name,
+                    cost: platform.break_cost?,
+                    vendors,
+                })
+            });
+        costs.min_by_key(|broken| broken.cost.micros())
     }
 }
 
 /// How a summary names a kind of evidence: a simulation is never shown as the real thing.
 pub(super) fn shown(body: &Body) -> &'static str {
     match body {
-        Body::Attestation(attestation) if Package::is_simulated(attestation) => "attestation (simulated)",
+        Body::Attestation(attestation) if Package::is_simulated(attestation) => {
+            "attestation (simulated)"
+        }
         other => other.kind().as_str(),
     }
 }

@@ -23,6 +23,8 @@ use crate::appraisal::{Appraisal, Check, Outcome, Summary, TrustUsed};
 use crate::question::{Question, QuestionError};
 use crate::{Trust, time};
 
+pub(crate) use attestation::BreakCost;
+
 /// Appraises the bytes of a receipt file. Bytes that are no receipt give an invalid Appraisal, not an error.
 pub fn appraise_bytes(bytes: &[u8], question: &Question<'_>) -> Result<Appraisal, QuestionError> {
     match ReceiptFile::decode(bytes) {

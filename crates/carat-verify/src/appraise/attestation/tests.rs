@@ -227,7 +227,7 @@ fn break_cost_counts_once() {
         });
     }
     assert_eq!(
-        work.break_cost().map(|(_, cost)| cost),
+        work.break_cost().map(|broken| broken.cost),
         Some("7USD".parse().unwrap())
     );
     work.simulated = true;
