@@ -161,8 +161,8 @@ pub(super) fn chain(
     } else {
         pem
     };
-    let ders =
-        super::quote::pem(pem.trim_ascii().as_bytes()).map_err(|_| CollateralError::Field(what))?;
+    let ders = super::quote::pem(pem.trim_matches(['\n', '\r', '\0']).as_bytes())
+        .map_err(|_| CollateralError::Field(what))?;
     let fits = match ders.get(below..) {
         Some([]) => true,
         Some([last]) => last == root,
