@@ -58,7 +58,9 @@ pub(crate) fn failure(error: Error) -> Failure {
         _ => Exit::Internal,
     };
     let more = match &error {
-        Error::Memory { .. } => "; nothing was started; allow more with --memory-limit, or prove fewer statements at once",
+        Error::Memory { .. } => {
+            "; nothing was started; allow more with --memory-limit, or prove fewer statements at once"
+        }
         _ => "",
     };
     Failure::new(exit, format!("{error}{more}"))
@@ -96,8 +98,15 @@ impl Observer for Clock<'_> {
     fn begin(&self, phase: Phase) {
         self.began.borrow_mut().push((phase, Instant::now()));
         if let Some(progress) = self.progress {
-            let at = Phase::ALL.iter().position(|p| *p == phase).map_or(0, |i| i + 1);
-            progress.say(format!("proving, {at} of {}: {}", Phase::ALL.len(), phase.name()));
+            let at = Phase::ALL
+                .iter()
+                .position(|p| *p == phase)
+                .map_or(0, |i| i + 1);
+            progress.say(format!(
+                "proving, {at} of {}: {}",
+                Phase::ALL.len(),
+                phase.name()
+            ));
         }
     }
 }
@@ -199,7 +208,9 @@ pub(crate) fn proof_of(
     let executable = model.executable(0)?;
     let mut runs = Vec::with_capacity(subjects.len());
     for subject in subjects {
-        let trace = executable.trace(&subject.inputs).map_err(model::exec_failure)?;
+        let trace = executable
+            .trace(&subject.inputs)
+            .map_err(model::exec_failure)?;
         if trace.outputs != subject.outputs {
             let message = format!(
                 "this machine computes another answer than receipt {} says: the receipt is wrong, or this machine is; \
@@ -228,15 +239,25 @@ pub(crate) fn proof_of(
         memory_limit,
         observer: Some(&clock),
     };
-    let proof = prove(program, &model.file.weights, &key, &instances, &runs, &options)
-        .map_err(failure)?;
+    let proof = prove(
+        program,
+        &model.file.weights,
+        &key,
+        &instances,
+        &runs,
+        &options,
+    )
+    .map_err(failure)?;
     let end = Instant::now();
     let phases = clock.phases(end);
     let proving = end - started;
     progress.say("verifying the proof");
     let started = Instant::now();
     carat_zk::verify(program, key.key(), profile, &instances, &proof).map_err(|error| {
-        Failure::new(Exit::Internal, format!("the proof that was made does not verify: {error}"))
+        Failure::new(
+            Exit::Internal,
+            format!("the proof that was made does not verify: {error}"),
+        )
     })?;
     let verifying = started.elapsed();
 

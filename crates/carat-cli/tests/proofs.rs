@@ -47,15 +47,32 @@ fn a_proof_at_once_is_good_up_to_the_cap_whoever_issued_it() {
     assert_eq!(*check(&json, "evidence.0.proof"), true);
     let set = proof_set(&json);
     assert_eq!(set["amount"], "1000 USD");
-    assert_eq!(set["under"], serde_json::json!(["math", "implementation", "input:own"]));
+    assert_eq!(
+        set["under"],
+        serde_json::json!(["math", "implementation", "input:own"])
+    );
     assert!(check(&json, "own_replay").is_null());
-    sandbox.json(&[&verify[..], &["--model", MODEL, "--amount", "1001USD"]].concat(), 4);
+    sandbox.json(
+        &[&verify[..], &["--model", MODEL, "--amount", "1001USD"]].concat(),
+        4,
+    );
     // Another input than the one asked about.
     let mut other: Value =
-        serde_json::from_slice(&fs::read(sandbox.path("tumor.json")).expect("input")).expect("JSON");
+        serde_json::from_slice(&fs::read(sandbox.path("tumor.json")).expect("input"))
+            .expect("JSON");
     other["features"][0][0] = serde_json::json!(30.0);
     fs::write(sandbox.path("other.json"), other.to_string()).expect("write");
-    sandbox.json(&["verify", "receipt.carat", "--input", "other.json", "--model", MODEL], 1);
+    sandbox.json(
+        &[
+            "verify",
+            "receipt.carat",
+            "--input",
+            "other.json",
+            "--model",
+            MODEL,
+        ],
+        1,
+    );
 }
 
 #[test]
@@ -63,20 +80,43 @@ fn a_key_that_only_its_maker_states_is_worth_nothing() {
     let (sandbox, _) = proven();
     sandbox.good(&["trust", "new", "--name", "me", "--currency", "USD"]);
     sandbox.good(&["trust", "add", "trust.toml", "model", "tumor", MODEL]);
-    let verify = ["verify", "receipt.carat", "--input", "tumor.json", "--trust", "trust.toml"];
+    let verify = [
+        "verify",
+        "receipt.carat",
+        "--input",
+        "tumor.json",
+        "--trust",
+        "trust.toml",
+    ];
     let json = sandbox.json(&verify, 4);
     assert_eq!(*check(&json, "evidence.0.proof"), true);
     let set = proof_set(&json);
     assert_eq!(set["amount"], "0 USD");
-    assert!(set["under"].as_array().expect("under").contains(&"publisher".into()));
+    assert!(
+        set["under"]
+            .as_array()
+            .expect("under")
+            .contains(&"publisher".into())
+    );
     // Vouched for in the Trust file, it is worth the cap.
     let key = sandbox.json(&["model", "key", MODEL], 0)["model_key"].clone();
-    let add = ["trust", "add", "trust.toml", "model", "tumor", MODEL, "--proof-key"];
+    let add = [
+        "trust",
+        "add",
+        "trust.toml",
+        "model",
+        "tumor",
+        MODEL,
+        "--proof-key",
+    ];
     sandbox.good(&[&add[..], &[key.as_str().expect("a digest")]].concat());
     let json = sandbox.json(&verify, 0);
     let set = proof_set(&json);
     assert_eq!(set["amount"], "1000 USD");
-    assert_eq!(set["under"], serde_json::json!(["math", "implementation", "input:own"]));
+    assert_eq!(
+        set["under"],
+        serde_json::json!(["math", "implementation", "input:own"])
+    );
     // A key of another profile is another key.
     let strong = sandbox.json(&["model", "key", MODEL, "--profile", "proven-120"], 0);
     assert_ne!(strong["model_key"], key);
@@ -91,14 +131,32 @@ fn a_proof_can_come_later_and_from_anybody() {
     let sandbox = Sandbox::with_receipt();
     let before = read(&sandbox, "receipt.carat");
     let elsewhere = ["--data-dir", "elsewhere"];
-    let prove = ["prove", "receipt.carat", "--model", MODEL, "--profile", "proven-120", "--ledger"];
+    let prove = [
+        "prove",
+        "receipt.carat",
+        "--model",
+        MODEL,
+        "--profile",
+        "proven-120",
+        "--ledger",
+    ];
     let json = sandbox.json(&[&prove[..], &elsewhere].concat(), 0);
     assert!(json["bits"].as_u64().expect("bits") >= 120);
-    assert_eq!(read(&sandbox, "receipt.carat").receipt_id(), before.receipt_id());
+    assert_eq!(
+        read(&sandbox, "receipt.carat").receipt_id(),
+        before.receipt_id()
+    );
     let ledger = &json["ledger"];
     assert!(ledger["bits"].as_f64().expect("bits") >= 120.0);
     assert!(!ledger["terms"].as_array().expect("terms").is_empty());
-    let verify = ["verify", "receipt.carat", "--input", "tumor.json", "--model", MODEL];
+    let verify = [
+        "verify",
+        "receipt.carat",
+        "--input",
+        "tumor.json",
+        "--model",
+        MODEL,
+    ];
     assert_eq!(*check(&sandbox.json(&verify, 0), "evidence.0.proof"), true);
     // A second proof of the same is another item; the same set.
     sandbox.good(&["prove", "receipt.carat", "--model", MODEL]);
@@ -112,31 +170,68 @@ fn one_proof_for_many_receipts_is_in_each() {
     for name in ["a.carat", "b.carat", "c.carat"] {
         sandbox.good(&["run", MODEL, "--input", "tumor.json", "-o", name]);
     }
-    let json = sandbox.json(&["prove", "a.carat", "b.carat", "c.carat", "--model", MODEL], 0);
+    let json = sandbox.json(
+        &["prove", "a.carat", "b.carat", "c.carat", "--model", MODEL],
+        0,
+    );
     assert_eq!(json["statements"], 3);
     for name in ["a.carat", "b.carat", "c.carat"] {
         let verify = ["verify", name, "--input", "tumor.json", "--model", MODEL];
-        assert_eq!(*check(&sandbox.json(&verify, 0), "evidence.0.proof"), true, "{name}");
+        assert_eq!(
+            *check(&sandbox.json(&verify, 0), "evidence.0.proof"),
+            true,
+            "{name}"
+        );
     }
     // The copy of one receipt is no evidence about another, whose values it does not show.
     let (a, mut b) = (read(&sandbox, "a.carat"), read(&sandbox, "b.carat"));
     sandbox.good(&["run", MODEL, "--input", "tumor.json", "-o", "d.carat"]);
     let mut d = read(&sandbox, "d.carat");
-    let Body::Proof(body) = a.evidence()[0].body.clone() else { panic!("a proof") };
-    let moved = Evidence { statement: d.receipt_id(), body: Body::Proof(body.clone()) };
-    assert!(Evidence::decode(&moved.encode()).is_err(), "d is not listed");
+    let Body::Proof(body) = a.evidence()[0].body.clone() else {
+        panic!("a proof")
+    };
+    let moved = Evidence {
+        statement: d.receipt_id(),
+        body: Body::Proof(body.clone()),
+    };
+    assert!(
+        Evidence::decode(&moved.encode()).is_err(),
+        "d is not listed"
+    );
     let mut listed = body.clone();
     listed.statements[1] = d.receipt_id();
-    d.add_evidence(Evidence { statement: d.receipt_id(), body: Body::Proof(listed) }).expect("added");
+    d.add_evidence(Evidence {
+        statement: d.receipt_id(),
+        body: Body::Proof(listed),
+    })
+    .expect("added");
     fs::write(sandbox.path("d.carat"), d.encode()).expect("write");
-    let verify = ["verify", "d.carat", "--input", "tumor.json", "--model", MODEL];
+    let verify = [
+        "verify",
+        "d.carat",
+        "--input",
+        "tumor.json",
+        "--model",
+        MODEL,
+    ];
     assert_eq!(*check(&sandbox.json(&verify, 1), "evidence.0.proof"), false);
     // Nor is the order anybody's to choose.
     let mut swapped = body;
     swapped.statements.swap(0, 2);
-    b.add_evidence(Evidence { statement: b.receipt_id(), body: Body::Proof(swapped) }).expect("added");
+    b.add_evidence(Evidence {
+        statement: b.receipt_id(),
+        body: Body::Proof(swapped),
+    })
+    .expect("added");
     fs::write(sandbox.path("b.carat"), b.encode()).expect("write");
-    let verify = ["verify", "b.carat", "--input", "tumor.json", "--model", MODEL];
+    let verify = [
+        "verify",
+        "b.carat",
+        "--input",
+        "tumor.json",
+        "--model",
+        MODEL,
+    ];
     assert_eq!(*check(&sandbox.json(&verify, 1), "evidence.1.proof"), false);
 }
 
@@ -145,7 +240,9 @@ fn one_proof_for_many_receipts_is_in_each() {
 fn a_changed_proof_is_refused() {
     let (sandbox, _) = proven();
     let file = read(&sandbox, "receipt.carat");
-    let Body::Proof(body) = &file.evidence()[0].body else { panic!("a proof") };
+    let Body::Proof(body) = &file.evidence()[0].body else {
+        panic!("a proof")
+    };
     let mut variants = vec![];
     let len = body.proof.len();
     for at in [0, 31, 32, 40, len / 3, len / 2, len - 40, len - 1] {
@@ -172,10 +269,21 @@ fn a_changed_proof_is_refused() {
         let mut bad = ReceiptFile::new(file.signed.clone());
         bad.program.clone_from(&file.program);
         let body = Body::Proof(changed);
-        bad.add_evidence(Evidence { statement: file.receipt_id(), body }).expect("added");
+        bad.add_evidence(Evidence {
+            statement: file.receipt_id(),
+            body,
+        })
+        .expect("added");
         fs::write(sandbox.path("bad.carat"), bad.encode()).expect("write");
         let open = ["--open", "receipt.carat-open"];
-        let verify = ["verify", "bad.carat", "--input", "tumor.json", "--model", MODEL];
+        let verify = [
+            "verify",
+            "bad.carat",
+            "--input",
+            "tumor.json",
+            "--model",
+            MODEL,
+        ];
         let json = sandbox.json(&[&verify[..], &open].concat(), 1);
         assert_eq!(*check(&json, "evidence.0.proof"), false, "{what}");
         // Whether or not anybody vouches for the key.
@@ -199,7 +307,12 @@ fn the_key_of_a_model_is_the_same_from_its_source() {
     fs::copy(common::model(), sandbox.path(MODEL)).expect("copy");
     let compiled = sandbox.json(&["model", "key", MODEL], 0);
     assert_eq!(compiled["model_key"], from_onnx["model_key"]);
-    assert!(sandbox.good(&["model", "key", MODEL]).out.contains("Model key"));
+    assert!(
+        sandbox
+            .good(&["model", "key", MODEL])
+            .out
+            .contains("Model key")
+    );
 }
 
 #[test]
@@ -210,20 +323,44 @@ fn limits_and_mistakes() {
     let json = sandbox.json(&[&run[..], &small].concat(), 22);
     assert_eq!(json["error"]["kind"], "needs-memory");
     let names = sandbox.names();
-    sandbox.ends(&[&["prove", "receipt.carat", "--model", MODEL], &small[..]].concat(), 22);
+    sandbox.ends(
+        &[&["prove", "receipt.carat", "--model", MODEL], &small[..]].concat(),
+        22,
+    );
     assert_eq!(sandbox.names(), names);
     for args in [
         &["prove"][..],
         &["prove", "receipt.carat"],
         &["prove", "receipt.carat", "receipt.carat", "--model", MODEL],
         &["prove", "--ledger"],
-        &["prove", "receipt.carat", "--model", MODEL, "--profile", "conjectured-128"],
-        &["prove", "receipt.carat", "--model", MODEL, "--memory-limit", "much"],
+        &[
+            "prove",
+            "receipt.carat",
+            "--model",
+            MODEL,
+            "--profile",
+            "conjectured-128",
+        ],
+        &[
+            "prove",
+            "receipt.carat",
+            "--model",
+            MODEL,
+            "--memory-limit",
+            "much",
+        ],
     ] {
         sandbox.ends(args, 2);
     }
     sandbox.good(&["run", MODEL, "--input", "tumor.json", "-o", "other.carat"]);
-    let foreign = ["prove", "receipt.carat", "--model", MODEL, "--open", "other.carat-open"];
+    let foreign = [
+        "prove",
+        "receipt.carat",
+        "--model",
+        MODEL,
+        "--open",
+        "other.carat-open",
+    ];
     sandbox.ends(&foreign, 20);
     // The ledger alone needs a receipt's Program and nothing else.
     let json = sandbox.json(&["prove", "receipt.carat", "--ledger"], 0);
@@ -249,21 +386,53 @@ fn a_hiding_commitment_to_the_values_is_checked_against_the_opening() {
 #[test]
 fn measurements_have_every_column() {
     let sandbox = Sandbox::with_model();
-    let json = sandbox.json(&["bench", "prove", "--model", MODEL, "--threads", "1", "--batch", "1,3"], 0);
+    let json = sandbox.json(
+        &[
+            "bench",
+            "prove",
+            "--model",
+            MODEL,
+            "--threads",
+            "1",
+            "--batch",
+            "1,3",
+        ],
+        0,
+    );
     let rows = json["rows"].as_array().expect("rows");
     assert_eq!(rows.len(), 2);
     for row in rows {
         assert_eq!(row["name"], "tumor");
         for name in [
-            "parameters", "infer_ms", "prove_ms", "verify_ms", "proof_bytes", "peak_rss_bytes", "setup_ms", "bits",
-            "threads", "prove_cold_ms", "per_receipt_ms", "proofs_per_second",
+            "parameters",
+            "infer_ms",
+            "prove_ms",
+            "verify_ms",
+            "proof_bytes",
+            "peak_rss_bytes",
+            "setup_ms",
+            "bits",
+            "threads",
+            "prove_cold_ms",
+            "per_receipt_ms",
+            "proofs_per_second",
         ] {
-            assert!(row[name].as_f64().is_some_and(|v| v > 0.0), "{name} in {row:#}");
+            assert!(
+                row[name].as_f64().is_some_and(|v| v > 0.0),
+                "{name} in {row:#}"
+            );
         }
         assert_eq!(row["mode"], "succinct");
         assert_eq!(row["weights_hidden"], false);
-        assert!(row["phases"].as_object().is_some_and(|phases| phases.len() >= 5));
-        let (least, most) = (row["prove_ms_range"][0].as_f64(), row["prove_ms_range"][1].as_f64());
+        assert!(
+            row["phases"]
+                .as_object()
+                .is_some_and(|phases| phases.len() >= 5)
+        );
+        let (least, most) = (
+            row["prove_ms_range"][0].as_f64(),
+            row["prove_ms_range"][1].as_f64(),
+        );
         assert!(least <= row["prove_ms"].as_f64() && row["prove_ms"].as_f64() <= most);
     }
     assert_eq!(rows[1]["statements"], 3);

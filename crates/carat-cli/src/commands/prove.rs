@@ -101,7 +101,10 @@ fn attach(
         .map(|(i, receipt)| subject(args, i, receipt, model, model_path))
         .collect::<Result<Vec<_>, _>>()?;
     for (i, subject) in subjects.iter().enumerate() {
-        if subjects[..i].iter().any(|s| s.statement == subject.statement) {
+        if subjects[..i]
+            .iter()
+            .any(|s| s.statement == subject.statement)
+        {
             let message = format!("{} is given twice", args.receipts[i].display());
             return Err(Failure::new(Exit::Usage, message));
         }

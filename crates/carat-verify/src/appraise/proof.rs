@@ -66,7 +66,8 @@ impl Work<'_> {
         let vouched = match own {
             Some(own) if own.root == key.root => Vouched::Recomputed,
             Some(_) => {
-                let reason = "the proof is about other weights than those of the model that you gave";
+                let reason =
+                    "the proof is about other weights than those of the model that you gave";
                 self.refuse(name, reason);
                 return;
             }
@@ -74,11 +75,15 @@ impl Work<'_> {
             None => Vouched::Publisher,
         };
         let Some(program) = self.proof_program() else {
-            let reason = "checking a proof needs the Program, which the file does not carry in good order";
+            let reason =
+                "checking a proof needs the Program, which the file does not carry in good order";
             self.not_made(name, reason);
             return;
         };
-        let opened = self.checks.iter().any(|c| c.name == "opening" && c.outcome == Outcome::Pass);
+        let opened = self
+            .checks
+            .iter()
+            .any(|c| c.name == "opening" && c.outcome == Outcome::Pass);
         let Some(opening) = self.question.opening.filter(|_| opened) else {
             let reason = "checking a proof of this mode needs the opening (the .carat-open file): input and output";
             self.not_made(name, reason);
@@ -148,13 +153,20 @@ impl Work<'_> {
         };
         const NAME: &str = "io_commitment";
         if io.scheme.as_str() != carat_zk::io::SCHEME {
-            let reason = format!("made by the scheme {}, which this version does not know", io.scheme);
+            let reason = format!(
+                "made by the scheme {}, which this version does not know",
+                io.scheme
+            );
             return self.not_made(NAME, reason);
         }
-        let opened = self.checks.iter().any(|c| c.name == "opening" && c.outcome == Outcome::Pass);
-        let (Some(opening), Some(program)) =
-            (self.question.opening.filter(|_| opened), self.proof_program())
-        else {
+        let opened = self
+            .checks
+            .iter()
+            .any(|c| c.name == "opening" && c.outcome == Outcome::Pass);
+        let (Some(opening), Some(program)) = (
+            self.question.opening.filter(|_| opened),
+            self.proof_program(),
+        ) else {
             return self.not_made(NAME, "comparing it needs the opening and the Program");
         };
         let (Ok(inputs), Ok(outputs)) = (

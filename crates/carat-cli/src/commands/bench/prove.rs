@@ -74,7 +74,10 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
     for (name, path) in &models {
         for &batch in &args.batch {
             for &threads in &args.threads {
-                progress.say(format!("{name}, {batch} in a proof, {}", threads_text(threads)));
+                progress.say(format!(
+                    "{name}, {batch} in a proof, {}",
+                    threads_text(threads)
+                ));
                 let mut row = child(path, batch, threads, &args)?;
                 row["name"] = json!(name);
                 rows.push(row);
@@ -99,7 +102,11 @@ type Found = (Vec<(String, PathBuf)>, Vec<String>);
 fn find(args: &Args, context: &Context) -> Result<Found, Failure> {
     let all: Vec<String>;
     let asked: &[String] = if args.model.is_empty() {
-        all = SHIPPED.iter().chain(&SHAPES).map(ToString::to_string).collect();
+        all = SHIPPED
+            .iter()
+            .chain(&SHAPES)
+            .map(ToString::to_string)
+            .collect();
         &all
     } else {
         &args.model
@@ -109,9 +116,9 @@ fn find(args: &Args, context: &Context) -> Result<Found, Failure> {
         match place(name, &args.models_dir) {
             // Compiled here where needed, so that the measured process only reads.
             Some(path) => {
-                let name = Path::new(name).file_stem().map_or(name.clone(), |stem| {
-                    stem.to_string_lossy().into_owned()
-                });
+                let name = Path::new(name)
+                    .file_stem()
+                    .map_or(name.clone(), |stem| stem.to_string_lossy().into_owned());
                 found.push((name, Model::load(&path, context)?.path));
             }
             None => missing.push(name.clone()),
@@ -162,7 +169,10 @@ fn child(path: &Path, batch: u64, threads: usize, args: &Args) -> Result<Value, 
     if !output.status.success() {
         let why = String::from_utf8_lossy(&output.stderr);
         let why = why.trim().trim_start_matches("carat: ").to_string();
-        let code = output.status.code().and_then(|code| u8::try_from(code).ok());
+        let code = output
+            .status
+            .code()
+            .and_then(|code| u8::try_from(code).ok());
         return Err(Failure::new(
             code.map_or(Exit::Internal, Exit::from_verdict),
             format!("{}: {why}", path.display()),
@@ -251,8 +261,8 @@ fn measure(path: &Path, args: &Args) -> Result<Value, Failure> {
             ..Options::default()
         };
         let began = Instant::now();
-        let proof = prove(program, weights, &key, &instances, &runs, &options)
-            .map_err(prover::failure)?;
+        let proof =
+            prove(program, weights, &key, &instances, &runs, &options).map_err(prover::failure)?;
         let end = Instant::now();
         // The digests of values without a Statement are no part of a proof.
         let time = ran + (end - began);
@@ -266,7 +276,11 @@ fn measure(path: &Path, args: &Args) -> Result<Value, Failure> {
         }
         proving.0.push(time);
         for (phase, time) in clock.phases(end) {
-            phases.entry(phase).or_insert_with(|| Times(Vec::new())).0.push(time);
+            phases
+                .entry(phase)
+                .or_insert_with(|| Times(Vec::new()))
+                .0
+                .push(time);
         }
     }
     let (cold_prove, cold_verify) = cold.unwrap_or_default();
@@ -334,7 +348,9 @@ fn random_inputs(program: &Program, seed: u64) -> Result<Vec<Tensor>, Failure> {
 /// The most memory that this process has held; `null` where the system does not say.
 fn peak_rss() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
     Some(kib * 1024)
 }
@@ -354,9 +370,8 @@ fn simd() -> &'static str {
 
 /// How many times faster the same work is with more threads than with the fewest measured.
 fn speedup(rows: &[Value], row: &Value) -> Option<f64> {
-    let same = |other: &&Value| {
-        other["path"] == row["path"] && other["statements"] == row["statements"]
-    };
+    let same =
+        |other: &&Value| other["path"] == row["path"] && other["statements"] == row["statements"];
     let least = rows
         .iter()
         .filter(same)
@@ -374,17 +389,29 @@ fn report(args: &Args, mut rows: Vec<Value>, missing: &[String]) -> (Answer, Exi
     let mut text = format!("{}; this build uses {}\n\n", machine.0, simd());
     let mut table = Table::new(12);
     table.row([
-        "model", "parameters", "statements", "threads", "run ms", "prove ms", "(least-most)",
-        "cold ms", "verify ms", "KiB", "peak MiB", "set-up ms",
+        "model",
+        "parameters",
+        "statements",
+        "threads",
+        "run ms",
+        "prove ms",
+        "(least-most)",
+        "cold ms",
+        "verify ms",
+        "KiB",
+        "peak MiB",
+        "set-up ms",
     ]);
     let number = |row: &Value, name: &str, digits: usize| {
-        row[name].as_f64().map_or("?".into(), |v| format!("{v:.digits$}"))
+        row[name]
+            .as_f64()
+            .map_or("?".into(), |v| format!("{v:.digits$}"))
     };
     for (row, speedup) in rows.iter().zip(&speedups) {
         let range = |i: usize| row["prove_ms_range"][i].as_f64().unwrap_or_default();
-        let mebi = row["peak_rss_bytes"].as_f64().map_or("?".into(), |v| {
-            format!("{:.0}", v / f64::from(1 << 20))
-        });
+        let mebi = row["peak_rss_bytes"]
+            .as_f64()
+            .map_or("?".into(), |v| format!("{:.0}", v / f64::from(1 << 20)));
         let faster = speedup.map_or(String::new(), |s| format!(" x{s:.2}"));
         table.row([
             row["name"].as_str().unwrap_or_default().to_string(),
@@ -396,7 +423,10 @@ fn report(args: &Args, mut rows: Vec<Value>, missing: &[String]) -> (Answer, Exi
             format!("({:.2}-{:.2})", range(0), range(1)),
             number(row, "prove_cold_ms", 2),
             number(row, "verify_ms", 2),
-            format!("{:.1}", row["proof_bytes"].as_f64().unwrap_or_default() / 1024.0),
+            format!(
+                "{:.1}",
+                row["proof_bytes"].as_f64().unwrap_or_default() / 1024.0
+            ),
             mebi,
             number(row, "setup_ms", 1),
         ]);

@@ -63,7 +63,8 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
     };
     progress.say("committing to the weights");
     let started = Instant::now();
-    let key = ProvingKey::new(&file.program, &file.weights, args.profile).map_err(prover::failure)?;
+    let key =
+        ProvingKey::new(&file.program, &file.weights, args.profile).map_err(prover::failure)?;
     let setup = started.elapsed();
     drop(progress);
     let key = key.key();
