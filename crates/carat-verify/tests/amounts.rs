@@ -44,6 +44,7 @@ fn accepting() -> Content {
         kappa: "0.8".parse().unwrap(),
         clawback: true,
         joint_forfeiture: true,
+        horizon_days: None,
     });
     content.bonds.push(Bond {
         issuer: label("Example Issuer"),
@@ -144,6 +145,19 @@ fn a_bond_counts_once_fresh_and_long_enough() {
     let mut content = accepting();
     content.bonds[0].as_of = ISSUED_AT + 86_400;
     nothing(&drawn(), content, "no bond of Example Issuer in the Trust file stands until");
+    // The issuer does not choose how long that is: a short window, or none, is no shorter than the Trust file's horizon.
+    for window in [None, Some(0), Some(86_400)] {
+        let mut statement = planned(TAU);
+        statement.optional.plan.as_mut().unwrap().window = window;
+        let file = logged(file_of(statement));
+        let mut content = accepting();
+        content.bonds[0].expiry = ISSUED_AT + 7 * 86_400 - 1;
+        nothing(&file, content.clone(), "no bond of Example Issuer in the Trust file stands until");
+        content.bonds[0].expiry += 1;
+        assert!(!audit(&file, content.clone(), |_| {}).0.is_zero());
+        content.audits.as_mut().unwrap().horizon_days = Some(8);
+        nothing(&file, content, "no bond of Example Issuer in the Trust file stands until");
+    }
     // Earnings withheld add to it.
     let mut content = accepting();
     content.bonds[0].withheld = Some(amount("1000 USD"));
@@ -247,6 +261,20 @@ fn several_replays_are_worth_more_and_choosing_them_is_not() {
     assert_eq!(worth(10, 3), amount("1.041558 USD"));
     assert_eq!(worth(10, 10), amount("9989.770475 USD"));
     assert!(worth(10, 10).micros() > worth(4, 4).micros());
+}
+
+/// An issuer that calls itself like an auditor does not make the auditors fewer that it may have chosen from.
+#[test]
+fn a_borrowed_name_does_not_shrink_the_choice() {
+    let (file, content) = replicated(10, 3, |n| format!("Company {n}"));
+    let mut statement = file.signed.statement().clone();
+    statement.issuer = label("Company 9");
+    let mut borrowed = file_of(statement);
+    for n in 0..3 {
+        replay_by(&mut borrowed, &key(100 + n), &format!("Auditor {n}"));
+    }
+    let trust = trust_of(content);
+    assert_eq!(set(&run(&borrowed, &ask(&trust)), "replicas").amount, Some(amount("1.041558 USD")));
 }
 
 #[test]

@@ -34,6 +34,7 @@ fn full() -> Content {
         kappa: "0.8".parse().unwrap(),
         clawback: false,
         joint_forfeiture: true,
+        horizon_days: None,
     });
     content.replication = Some(Replication {
         corrupt: "0.2".parse().unwrap(),

@@ -62,7 +62,7 @@ impl Work<'_> {
             return Err("the Trust file names no auditor that the issuer does not control: a self-audit is worth nothing to others".into());
         }
         self.witnessed(content, issuer)?;
-        let bond = self.bond(content, issuer)?;
+        let bond = self.bond(content, issuer, audits.horizon_secs())?;
         let stake = rules::stake(
             Micros::from(bond.amount),
             bond.withheld.map_or(Micros::ZERO, Micros::from),
@@ -112,14 +112,16 @@ impl Work<'_> {
     }
 
     /// The bond that the issuer allocated to this relying party. Of several that stand, the largest: they may be one.
-    fn bond<'t>(&self, content: &'t Content, issuer: &str) -> Result<&'t Bond, String> {
+    ///
+    /// It must outlast the time in which the audit can still convict. How long that is, the relying party says: an
+    /// issuer could name a short window in its Plan, and be audited when its bond is gone. A longer one it may name.
+    fn bond<'t>(&self, content: &'t Content, issuer: &str, horizon: u64) -> Result<&'t Bond, String> {
         let of_issuer = || content.bonds.iter().filter(|bond| bond.issuer.as_str() == issuer);
         if of_issuer().next().is_none() {
             return Err(format!("the Trust file knows no bond of {issuer}"));
         }
-        // It must outlast the time in which the audit of this receipt can still convict.
         let statement = self.file.signed.statement();
-        let window = statement.optional.plan.as_ref().and_then(|plan| plan.window).unwrap_or(0);
+        let window = statement.optional.plan.as_ref().and_then(|plan| plan.window).unwrap_or(0).max(horizon);
         let until = self.question.now.max(statement.issued_at.saturating_add(window));
         of_issuer()
             .filter(|bond| bond.as_of <= self.question.now.saturating_add(CLOCK_SKEW) && bond.expiry >= until)

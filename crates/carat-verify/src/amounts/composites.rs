@@ -105,6 +105,8 @@ impl<'a> Work<'a> {
             opening: upstream.opening,
             own_replay: upstream.own_replay,
             use_at: self.question.use_at,
+            // What is open against an issuer's bond is open against it here too.
+            open_exposure: self.question.open_exposure.filter(|_| self.same_issuer(upstream.file)),
             upstream: self.question.upstream,
             ..Question::default()
         };
@@ -125,6 +127,13 @@ impl<'a> Work<'a> {
             receipt: receipt.to_string(),
             under: under.unwrap_or_default(),
         })
+    }
+
+    /// Whether a receipt is by the issuer of this one, as the Trust file knows it.
+    fn same_issuer(&self, other: &ReceiptFile) -> bool {
+        let key = &other.signed.statement().issuer_key;
+        let other = self.trust.and_then(|trust| trust.issuer_of(key));
+        other.map(|(issuer, _)| issuer.name.as_str()) == self.known_issuer()
     }
 
     /// Stakes of all open edges on a receipt but this composite's: those of the other receipts that were given, and those

@@ -48,12 +48,14 @@ impl Work<'_> {
         };
         let issuer = self.known_issuer().unwrap_or_default();
         let claimed = self.file.signed.statement().issuer.as_str();
-        let others = || {
-            let own = |name: &str| name == issuer || name == claimed;
-            content.auditors.iter().filter(move |auditor| !own(auditor.controller.as_str()))
-        };
-        let named = controllers(&mut others());
-        let agreed = controllers(&mut others().filter(|auditor| self.audited.iter().any(|(name, _)| **name == auditor.name)));
+        // What the issuer calls itself may take an agreement away, never make the choice look smaller.
+        let named = controllers(&mut content.auditors.iter().filter(|auditor| auditor.controller.as_str() != issuer));
+        let agreed = controllers(&mut content.auditors.iter().filter(|auditor| {
+            let controller = auditor.controller.as_str();
+            controller != issuer
+                && controller != claimed
+                && self.audited.iter().any(|(name, _)| **name == auditor.name)
+        }));
         let Some(cap) = content.implementation_cap else {
             return (zero, "the Trust file gives no cap for `implementation`".into());
         };

@@ -16,6 +16,21 @@ pub struct Audits {
     pub clawback: bool,
     /// One conviction forfeits the bond and every gain that is pending.
     pub joint_forfeiture: bool,
+    /// By when audits of an answer have been drawn and resolved, in days from its issue: a bond has to stand until then.
+    /// `None`: [`DEFAULT_HORIZON_DAYS`].
+    pub horizon_days: Option<u32>,
+}
+
+/// How long a bond has to outlast an answer where the Trust file does not say.
+pub const DEFAULT_HORIZON_DAYS: u32 = 7;
+/// Longest horizon.
+pub const MAX_HORIZON_DAYS: u32 = 3650;
+
+impl Audits {
+    /// The horizon in seconds.
+    pub fn horizon_secs(&self) -> u64 {
+        u64::from(self.horizon_days.unwrap_or(DEFAULT_HORIZON_DAYS)) * 86_400
+    }
 }
 
 /// `[replication]`: what replays by several auditors are worth. Absent: each counts for its auditor's cap alone.

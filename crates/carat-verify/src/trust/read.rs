@@ -70,6 +70,7 @@ struct FileAudits {
     kappa: Fraction,
     clawback: bool,
     joint_forfeiture: bool,
+    horizon_days: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -191,6 +192,7 @@ pub(super) fn parse(text: &str) -> Result<(Content, Option<Signature>), TrustErr
             kappa: audits.kappa,
             clawback: audits.clawback,
             joint_forfeiture: audits.joint_forfeiture,
+            horizon_days: audits.horizon_days,
         }),
         replication: file.replication.map(|replication| Replication {
             corrupt: replication.corrupt,

@@ -63,6 +63,9 @@ pub(super) fn canonical(content: &Content) -> String {
         t.text("kappa", audits.kappa);
         t.raw("clawback", audits.clawback);
         t.raw("joint_forfeiture", audits.joint_forfeiture);
+        if let Some(days) = audits.horizon_days {
+            t.raw("horizon_days", days);
+        }
     }
     if let Some(replication) = &content.replication {
         t.table("[replication]");
