@@ -145,7 +145,6 @@ pub(super) fn run(mut args: Args, context: &Context) -> Outcome {
     let staged = files::stage(&path, &issued.file.encode(), Mode::Shared)?;
     // The opening first: a receipt whose opening is lost could never be replayed.
     files::place(vec![staged_open, staged])?;
-    super::audit::served::keep(&home, &issued.file, &issued.opening, &model.path)?;
     drop(progress);
     if let Some(planned) = &planned {
         planned.remember(&home, Some(&issued.file.receipt_id()))?;
