@@ -200,16 +200,3 @@ fn evidence_for_another_receipt() {
         Reason::BindingMismatch
     );
 }
-
-#[test]
-fn timing() {
-    let valid = corpus!("nitro/evervault-beta-valid.cbor");
-    let policy = Policy::strict();
-    let mut best = u128::MAX;
-    for _ in 0..10 {
-        let t = std::time::Instant::now();
-        run(&valid, &policy, VALID_AT, None).unwrap();
-        best = best.min(t.elapsed().as_micros());
-    }
-    eprintln!("nitro best {best} us");
-}

@@ -299,7 +299,7 @@ fn a_cache_answers_only_what_was_verified() {
         .verify(&attestation, &other, &strict, NOW)
         .unwrap_err();
     let mut altered = attestation.clone();
-    altered.evidence[2000] ^= 1;
+    altered.evidence[1000] ^= 1;
     cache.verify(&altered, &key, &strict, NOW).unwrap_err();
     let mut endorsed = attestation.clone();
     endorsed.endorsements[0].1[5] ^= 1;
