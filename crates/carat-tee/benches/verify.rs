@@ -112,7 +112,7 @@ fn formats(c: &mut Criterion) {
             Some((evidence, collateral, certs.concat(), chain))
         })();
         let Some((evidence, collateral, certs, chain)) = gathered else {
-            println!("{}: NOT MEASURED, the evidence is not there", sample.name);
+            eprintln!("{}: NOT MEASURED, the evidence is not there", sample.name);
             continue;
         };
         let request = Request {
@@ -128,7 +128,7 @@ fn formats(c: &mut Criterion) {
             binding: None,
         };
         if let Err(rejected) = verify(sample.kind, &request) {
-            println!("{}: NOT MEASURED, {rejected}", sample.name);
+            eprintln!("{}: NOT MEASURED, {rejected}", sample.name);
             continue;
         }
         c.bench_function(sample.name, |b| {
@@ -178,7 +178,7 @@ fn cached(c: &mut Criterion) {
 
 #[cfg(not(feature = "simulator"))]
 fn cached(_: &mut Criterion) {
-    println!("cached package: NOT MEASURED, needs --features simulator");
+    eprintln!("cached package: NOT MEASURED, needs --features simulator");
 }
 
 criterion_group!(benches, formats, cached);

@@ -35,7 +35,6 @@ pub struct NamedPolicy {
 
 /// A package was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[expect(clippy::large_enum_variant, reason = "made once for a refused receipt")]
 pub enum CacheError {
     /// Not attestation evidence of this version.
     #[error(transparent)]

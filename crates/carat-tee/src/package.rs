@@ -65,7 +65,6 @@ pub struct Gpu {
 
 /// What came of a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "made once for a receipt")]
 pub enum Verdict {
     /// Real hardware.
     Hardware {

@@ -51,8 +51,11 @@ pub struct Manifest {
     /// When the certificate that signed the XML expires, Unix seconds.
     pub not_after: u64,
     /// For each index the values that are allowed, ascending.
-    pub values: Vec<(u8, Vec<Vec<u8>>)>,
+    pub values: Vec<(u8, Alternatives)>,
 }
+
+/// Values, any of which may stand in a measurement.
+pub type Alternatives = Vec<Vec<u8>>;
 
 /// What a manifest measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -213,9 +216,9 @@ impl Manifest {
     }
 }
 
-fn read_values(r: &mut Reader<'_>) -> Result<Vec<(u8, Vec<Vec<u8>>)>, DecodeError> {
+fn read_values(r: &mut Reader<'_>) -> Result<Vec<(u8, Alternatives)>, DecodeError> {
     let count = r.array(WHAT, 1, 254)?;
-    let mut found: Vec<(u8, Vec<Vec<u8>>)> = Vec::new();
+    let mut found: Vec<(u8, Alternatives)> = Vec::new();
     for _ in 0..count {
         r.array(WHAT, 2, 2)?;
         let index = u8::try_from(r.uint(WHAT)?)
