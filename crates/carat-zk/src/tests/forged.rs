@@ -4,6 +4,11 @@
 use super::*;
 use carat_program::MODULUS;
 
+/// `v + by` modulo p, as the integer of smallest absolute value.
+fn moved(v: i32, by: i32) -> i32 {
+    crate::field::signed(crate::field::int(i64::from(v) + i64::from(by))) as i32
+}
+
 /// Every committed element of small programs, off by one, by a unit of the shift, by what wraps around, and at the ends.
 fn off_by_anything(case: &Case, what: &str) {
     let columns = &case.plan.graph.columns;
@@ -19,7 +24,7 @@ fn off_by_anything(case: &Case, what: &str) {
             Fill::Input(_) | Fill::Multiplicity(_) => unreachable!("skipped"),
         };
         let wrap = (MODULUS >> bits) as i32;
-        for at in [0, n / 2, n - 1] {
+        for at in [0, n - 1] {
             for by in [
                 1,
                 -1,
@@ -35,8 +40,7 @@ fn off_by_anything(case: &Case, what: &str) {
                 let result = case.forge(&|c, honest| {
                     (c == index).then(|| {
                         let mut v = honest.to_vec();
-                        let moved = i64::from(v[at]) + i64::from(by);
-                        v[at] = crate::field::signed(crate::field::int(moved)) as i32;
+                        v[at] = moved(v[at], by);
                         v
                     })
                 });
@@ -54,8 +58,8 @@ fn off_by_anything(case: &Case, what: &str) {
 
 #[test]
 fn every_committed_element_has_one_value() {
-    for bits in [1u8, 2, 7, 8, 15, 16, 17, 20, 24, 25, 30] {
-        for reach in [100, 40_000, 3_000_000, 400_000_000] {
+    for bits in [1u8, 8, 16, 17, 30] {
+        for reach in [100, 400_000_000] {
             let case = Case::new(step(Op::Shift { bits }, &[3], -reach, reach - 1), 1);
             off_by_anything(&case, "shift");
         }
@@ -115,15 +119,16 @@ fn a_wrapped_quotient() {
     // p = 127 * 2^24 + 1, so q - floor(p / 2^s) leaves a remainder that is one less: only the bound on q refuses it.
     for bits in [1u8, 4, 8, 14, 15, 16, 17, 20, 24] {
         let wrap = (MODULUS >> bits) as i32;
-        for reach in [200i64, 100_000, 30_000_000, 500_000_000] {
+        for reach in [200i64, 100_000, 500_000_000] {
             let (program, weights) = step(Op::Shift { bits }, &[3], -reach, reach);
             let x = tensors(&program, &[&[reach as i32, -(reach as i32), 77]]);
             let case = Case::on((program, weights), vec![x]);
             for wrap in [wrap, -wrap] {
                 for at in 0..3 {
-                    refused(
-                        case.forge_fill(|f| matches!(f, Fill::Shift { .. }), |q| q[at] += wrap),
-                    );
+                    refused(case.forge_fill(
+                        |f| matches!(f, Fill::Shift { .. }),
+                        |q| q[at] = moved(q[at], wrap),
+                    ));
                 }
             }
         }
@@ -141,7 +146,10 @@ fn a_wrapped_quotient_into_a_table() {
     let case = Case::new(b.finish(&[y]), 1);
     for wrap in [32_512, -32_512, 32_513, -32_511] {
         for at in 0..3 {
-            refused(case.forge_fill(|f| matches!(f, Fill::Shift { .. }), |q| q[at] += wrap));
+            refused(case.forge_fill(
+                |f| matches!(f, Fill::Shift { .. }),
+                |q| q[at] = moved(q[at], wrap),
+            ));
         }
     }
 }
@@ -218,7 +226,7 @@ fn a_wrong_sign_with_a_limb_to_match() {
                 }
                 Some(v)
             });
-            let honest = [-1, 0, -5][at];
+            let honest = [0, -1, 4][at];
             if honest == high {
                 result.unwrap();
             } else {
