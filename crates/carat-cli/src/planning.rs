@@ -29,11 +29,16 @@ pub(crate) fn read_policy(path: &Path) -> Result<String, Failure> {
 /// Reads facts.
 pub(crate) fn read_facts(path: &Path) -> Result<Facts, Failure> {
     let text = files::read_text(path, "facts", MAX_FACTS)?;
-    Facts::from_json(&text).map_err(|error| Failure::new(Exit::Usage, format!("{}: {error}", path.display())))
+    Facts::from_json(&text)
+        .map_err(|error| Failure::new(Exit::Usage, format!("{}: {error}", path.display())))
 }
 
 /// Makes a decision. What the policy cannot judge is refused; a policy or facts that cannot be read are the caller's fault.
-pub(crate) fn decide(policy: &str, facts: &Facts, environment: &Environment) -> Result<(Decision, Decided), Failure> {
+pub(crate) fn decide(
+    policy: &str,
+    facts: &Facts,
+    environment: &Environment,
+) -> Result<(Decision, Decided), Failure> {
     let decision = Decision::new(policy, facts, environment);
     let decided = decision.make().map_err(failure)?;
     Ok((decision, decided))
@@ -70,8 +75,13 @@ pub(crate) fn json(decision: &Decision, decided: &Decided) -> Value {
             value["runner_up"] = plan.runner_up.as_ref().map_or(Value::Null, |other| {
                 json!({ "rung": other.rung.as_str(), "price": other.price.show(currency).to_string() })
             });
-            value["switch_points"] = plan.switch_points.iter().map(|point| switch_json(point, currency)).collect();
-            value["good_for"] = json!({ "amount": explain::amount(plan.good_for, currency), "under": plan.under });
+            value["switch_points"] = plan
+                .switch_points
+                .iter()
+                .map(|point| switch_json(point, currency))
+                .collect();
+            value["good_for"] =
+                json!({ "amount": explain::amount(plan.good_for, currency), "under": plan.under });
         }
         Err(refusal) => value["refusal"] = refusal_json(refusal, currency),
     }
@@ -140,7 +150,11 @@ fn switch_json(point: &SwitchPoint, currency: Currency) -> Value {
             "audit_probability": tau.probability().to_f64(),
             "text": text,
         }),
-        SwitchPoint::WithDeadline { micros, rung, price } => json!({
+        SwitchPoint::WithDeadline {
+            micros,
+            rung,
+            price,
+        } => json!({
             "kind": "with-deadline",
             "deadline_micros": micros,
             "rung": rung.as_str(),
@@ -198,15 +212,23 @@ pub(crate) fn remember(home: &Home, past: &Past) -> Result<(), Failure> {
         options.mode(0o600);
     }
     let mut file = options.open(&path).map_err(failed)?;
-    file.write_all(line.as_bytes()).and_then(|()| file.sync_data()).map_err(failed)
+    file.write_all(line.as_bytes())
+        .and_then(|()| file.sync_data())
+        .map_err(failed)
 }
 
 /// Past decisions of a data directory or of the log in it. A last line that was cut off is passed over.
 pub(crate) fn past(dir: &Path) -> Result<Vec<Past>, Failure> {
     let beside = dir.parent().map(|parent| parent.join(RECORDS));
-    let path: Option<PathBuf> = [Some(dir.join(RECORDS)), beside].into_iter().flatten().find(|path| path.is_file());
+    let path: Option<PathBuf> = [Some(dir.join(RECORDS)), beside]
+        .into_iter()
+        .flatten()
+        .find(|path| path.is_file());
     let Some(path) = path else {
-        let message = format!("{} holds no decisions: there are some after carat run with a policy or --at-stake", dir.display());
+        let message = format!(
+            "{} holds no decisions: there are some after carat run with a policy or --at-stake",
+            dir.display()
+        );
         return Err(Failure::new(Exit::Usage, message));
     };
     let text = files::read_text(&path, "past decisions", MAX_RECORDS)?;
@@ -217,7 +239,10 @@ pub(crate) fn past(dir: &Path) -> Result<Vec<Past>, Failure> {
             Ok(past) => found.push(past),
             Err(_) if i + 1 == lines.len() && !text.ends_with('\n') => {}
             Err(error) => {
-                return Err(Failure::new(Exit::Store, format!("{}, line {}: {error}", path.display(), i + 1)));
+                return Err(Failure::new(
+                    Exit::Store,
+                    format!("{}, line {}: {error}", path.display(), i + 1),
+                ));
             }
         }
     }

@@ -7,7 +7,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use carat_nn::exec::Executable;
-use carat_policy::environment::{Audits, Batch, Bond, Calibration, Enclave, Environment, Prover, Replicas};
+use carat_policy::environment::{
+    Audits, Batch, Bond, Calibration, Enclave, Environment, Prover, Replicas,
+};
 use carat_policy::{Detection, Fraction, Micros, Price};
 use carat_program::Tensor;
 use carat_receipt::{Amount, Currency, Digest, Label};
@@ -161,15 +163,44 @@ pub(crate) struct Record {
 
 impl From<FileCalibration> for Calibration {
     fn from(file: FileCalibration) -> Self {
-        let FileCalibration { backend, mean_cpu_micros, p50_micros, p99_micros, count, measured_at } = file;
-        Self { backend, mean_cpu_micros, p50_micros, p99_micros, count, measured_at }
+        let FileCalibration {
+            backend,
+            mean_cpu_micros,
+            p50_micros,
+            p99_micros,
+            count,
+            measured_at,
+        } = file;
+        Self {
+            backend,
+            mean_cpu_micros,
+            p50_micros,
+            p99_micros,
+            count,
+            measured_at,
+        }
     }
 }
 
 impl From<Record> for Calibration {
     fn from(record: Record) -> Self {
-        let Record { backend, mean_cpu_micros, p50_micros, p99_micros, count, measured_at, .. } = record;
-        Self { backend, mean_cpu_micros, p50_micros, p99_micros, count, measured_at }
+        let Record {
+            backend,
+            mean_cpu_micros,
+            p50_micros,
+            p99_micros,
+            count,
+            measured_at,
+            ..
+        } = record;
+        Self {
+            backend,
+            mean_cpu_micros,
+            p50_micros,
+            p99_micros,
+            count,
+            measured_at,
+        }
     }
 }
 
@@ -182,7 +213,9 @@ pub(crate) fn environment(
     program: Option<&Digest>,
     currency: Currency,
 ) -> Result<Environment, Failure> {
-    let own = home.map(|home| home.path("environment.toml")).filter(|path| path.is_file());
+    let own = home
+        .map(|home| home.path("environment.toml"))
+        .filter(|path| path.is_file());
     let mut environment = match given.map(Path::to_path_buf).or(own) {
         Some(path) => read(&path)?,
         None => Environment::bare(currency, CPU_SECOND, CPU_SECOND_AS_OF),
@@ -202,7 +235,12 @@ pub(crate) fn environment(
 /// The prover of this program, which proves together with the answer and neither later nor for several at once.
 fn own_prover(prove: Option<Calibration>) -> Prover {
     let cap = Some(Micros(DEFAULT_CAP_UNITS * Amount::MICROS));
-    Prover { prove, cap, deferred_secs: None, batch: None }
+    Prover {
+        prove,
+        cap,
+        deferred_secs: None,
+        batch: None,
+    }
 }
 
 /// Takes away what this program cannot buy while it runs a model: a plan that nobody carries out is no plan.
@@ -213,7 +251,10 @@ pub(crate) fn only_real(mut environment: Environment, proving: Option<&Record>) 
     let cap = environment.prover.as_ref().and_then(|prover| prover.cap);
     environment.prover = proving.map(|record| {
         let own = own_prover(Some(record.clone().into()));
-        Prover { cap: cap.or(own.cap), ..own }
+        Prover {
+            cap: cap.or(own.cap),
+            ..own
+        }
     });
     environment.replicas = None;
     environment.enclave = None;
@@ -222,33 +263,53 @@ pub(crate) fn only_real(mut environment: Environment, proving: Option<&Record>) 
 
 fn read(path: &Path) -> Result<Environment, Failure> {
     let text = files::read_text(path, "an environment file", MAX_FILE)?;
-    let refuse = |message: String| Failure::new(Exit::Usage, format!("{}: {message}", path.display()));
+    let refuse =
+        |message: String| Failure::new(Exit::Usage, format!("{}: {message}", path.display()));
     let file: File = toml::from_str(&text).map_err(|error| {
-        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let before = error
+            .span()
+            .and_then(|span| text.get(..span.start))
+            .unwrap_or_default();
         let line = 1 + before.bytes().filter(|byte| *byte == b'\n').count();
-        let column = 1 + before.rsplit('\n').next().map_or(0, |line| line.chars().count());
-        refuse(format!("line {line}, column {column}: {}", error.message().replace('\n', " ")))
+        let column = 1 + before
+            .rsplit('\n')
+            .next()
+            .map_or(0, |line| line.chars().count());
+        refuse(format!(
+            "line {line}, column {column}: {}",
+            error.message().replace('\n', " ")
+        ))
     })?;
     if file.schema != SCHEMA {
-        return Err(refuse(format!("this software reads schema = \"{SCHEMA}\" only")));
+        return Err(refuse(format!(
+            "this software reads schema = \"{SCHEMA}\" only"
+        )));
     }
     let currency = file.currency;
     let money = |amount: Amount| {
         if amount.currency() == currency {
             Ok(Micros::from(amount))
         } else {
-            Err(refuse(format!("{amount} is not in the file's currency, {currency}")))
+            Err(refuse(format!(
+                "{amount} is not in the file's currency, {currency}"
+            )))
         }
     };
     let calibration = file.calibration.unwrap_or_default();
-    let cpu = file.cpu.map_or((CPU_SECOND, CPU_SECOND_AS_OF), |cpu| (cpu.second, cpu.as_of));
+    let cpu = file.cpu.map_or((CPU_SECOND, CPU_SECOND_AS_OF), |cpu| {
+        (cpu.second, cpu.as_of)
+    });
     let mut environment = Environment::bare(currency, cpu.0, cpu.1);
     environment.execute = calibration.execute.map(Calibration::from);
     environment.kappa = file.kappa.unwrap_or(environment.kappa);
     environment.audits = file.audits.map(|audits| Audits {
         independent: audits.independent,
         fee: audits.fee,
-        detection: Detection { power: audits.power, colluding: audits.colluding, predictable: audits.predictable },
+        detection: Detection {
+            power: audits.power,
+            colluding: audits.colluding,
+            predictable: audits.predictable,
+        },
         window_secs: audits.window_seconds,
     });
     environment.bond = match file.bond {
@@ -302,21 +363,35 @@ fn name(program: &Digest, method: &str) -> String {
 }
 
 /// What was measured here.
-pub(crate) fn record(home: &Home, program: &Digest, method: &str) -> Result<Option<Record>, Failure> {
+pub(crate) fn record(
+    home: &Home,
+    program: &Digest,
+    method: &str,
+) -> Result<Option<Record>, Failure> {
     let path = home.path(&name(program, method));
     if !path.is_file() {
         return Ok(None);
     }
     let text = files::read_text(&path, "a calibration record", MAX_FILE)?;
     let record: Record = serde_json::from_str(&text).map_err(|error| {
-        Failure::new(Exit::Store, format!("{}: {error}; remove it and run carat calibrate", path.display()))
+        Failure::new(
+            Exit::Store,
+            format!(
+                "{}: {error}; remove it and run carat calibrate",
+                path.display()
+            ),
+        )
     })?;
     Ok((record.program == *program && record.method == method).then_some(record))
 }
 
 /// Measures proving the Program, weights committed anew each time, and keeps the record. `None`: the prover does not take this
 /// Program, or it would need more memory than proofs get by default.
-pub(crate) fn calibrate_proof(home: &Home, model: &Model, inputs: &[Tensor]) -> Result<Option<Record>, Failure> {
+pub(crate) fn calibrate_proof(
+    home: &Home,
+    model: &Model,
+    inputs: &[Tensor],
+) -> Result<Option<Record>, Failure> {
     let outputs = model.answer(inputs)?;
     let memory = prover::size(prover::MEMORY).map_err(Failure::of(Exit::Internal))?;
     let profile = carat_zk::Profile::ALL[0];
@@ -340,7 +415,15 @@ pub(crate) fn calibrate_proof(home: &Home, model: &Model, inputs: &[Tensor]) -> 
     drop(progress);
     let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
     // As if every processor had been busy all the time: what is not known is rounded up.
-    keep_record(home, model, "prove", &format!("cpu/{}/{threads}-threads", std::env::consts::ARCH), times, threads).map(Some)
+    keep_record(
+        home,
+        model,
+        "prove",
+        &format!("cpu/{}/{threads}-threads", std::env::consts::ARCH),
+        times,
+        threads,
+    )
+    .map(Some)
 }
 
 /// Measures running the Program once, on one thread, and keeps the record.
@@ -351,13 +434,31 @@ pub(crate) fn calibrate(home: &Home, model: &Model, inputs: &[Tensor]) -> Result
     while times.len() < 3 || (times.len() < MAX_RUNS && started.elapsed() < PATIENCE) {
         let run = Instant::now();
         executable.run(inputs).map_err(model::exec_failure)?;
-        times.push(u64::try_from(run.elapsed().as_micros()).unwrap_or(u64::MAX).max(1));
+        times.push(
+            u64::try_from(run.elapsed().as_micros())
+                .unwrap_or(u64::MAX)
+                .max(1),
+        );
     }
     // On one thread elapsed time is CPU time, or more where others share the machine.
-    keep_record(home, model, "execute", &format!("cpu/{}/1-thread", std::env::consts::ARCH), times, 1)
+    keep_record(
+        home,
+        model,
+        "execute",
+        &format!("cpu/{}/1-thread", std::env::consts::ARCH),
+        times,
+        1,
+    )
 }
 
-fn keep_record(home: &Home, model: &Model, method: &str, backend: &str, mut times: Vec<u64>, threads: u64) -> Result<Record, Failure> {
+fn keep_record(
+    home: &Home,
+    model: &Model,
+    method: &str,
+    backend: &str,
+    mut times: Vec<u64>,
+    threads: u64,
+) -> Result<Record, Failure> {
     times.sort_unstable();
     let count = times.len() as u64;
     let total: u64 = times.iter().fold(0, |sum, time| sum.saturating_add(*time));
@@ -373,6 +474,10 @@ fn keep_record(home: &Home, model: &Model, method: &str, backend: &str, mut time
     };
     home.make_dir("calibration")?;
     let text = serde_json::to_string_pretty(&record).map_err(Failure::of(Exit::Internal))?;
-    files::write_atomic(&home.path(&name(&model.digest, method)), format!("{text}\n").as_bytes(), Mode::Private)?;
+    files::write_atomic(
+        &home.path(&name(&model.digest, method)),
+        format!("{text}\n").as_bytes(),
+        Mode::Private,
+    )?;
     Ok(record)
 }

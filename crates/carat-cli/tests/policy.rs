@@ -89,24 +89,44 @@ fn sandbox() -> Sandbox {
 }
 
 fn text<'a>(json: &'a Value, pointer: &str) -> &'a str {
-    json.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("{pointer} in {json:#}"))
+    json.pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_else(|| panic!("{pointer} in {json:#}"))
 }
 
 #[test]
 fn check_says_where() {
     let sandbox = sandbox();
     let ok = sandbox.good(&["policy", "check", "policy.toml"]);
-    assert!(ok.out.contains("line 8") && ok.out.contains("no bound"), "{}", ok.out);
-    fs::write(sandbox.path("bad.toml"), POLICY.replace("== \"/agent/pay\"", "= \"/agent/pay\"")).expect("write");
+    assert!(
+        ok.out.contains("line 8") && ok.out.contains("no bound"),
+        "{}",
+        ok.out
+    );
+    fs::write(
+        sandbox.path("bad.toml"),
+        POLICY.replace("== \"/agent/pay\"", "= \"/agent/pay\""),
+    )
+    .expect("write");
     let bad = sandbox.ends(&["policy", "check", "bad.toml"], 1);
-    assert!(bad.out.contains("bad.toml: line 7, column 23: error"), "{}", bad.out);
+    assert!(
+        bad.out.contains("bad.toml: line 7, column 23: error"),
+        "{}",
+        bad.out
+    );
     let json = sandbox.json(&["policy", "check", "bad.toml"], 1);
-    assert_eq!((&json["ok"], &json["findings"][0]["line"]), (&json!(false), &json!(7)));
+    assert_eq!(
+        (&json["ok"], &json["findings"][0]["line"]),
+        (&json!(false), &json!(7))
+    );
     sandbox.ends(&["policy", "check", "no.toml"], 12);
     // The one that ships is in order, and is a start for one's own.
     let shipped = sandbox.good(&["policy", "default"]).out;
     fs::write(sandbox.path("own.toml"), &shipped).expect("write");
-    assert_eq!(sandbox.json(&["policy", "check", "own.toml"], 0)["findings"], json!([]));
+    assert_eq!(
+        sandbox.json(&["policy", "check", "own.toml"], 0)["findings"],
+        json!([])
+    );
     let read = sandbox.good(&["policy", "explain", "own.toml"]).out;
     assert!(read.contains("request.impact"), "{read}");
 }
@@ -115,29 +135,78 @@ fn check_says_where() {
 fn plan_buys_or_refuses() {
     let sandbox = sandbox();
     let with = |facts: &str, environment: &str, code| {
-        sandbox.json(&["plan", "--policy", "policy.toml", "--facts", facts, "--environment", environment], code)
+        sandbox.json(
+            &[
+                "plan",
+                "--policy",
+                "policy.toml",
+                "--facts",
+                facts,
+                "--environment",
+                environment,
+            ],
+            code,
+        )
     };
     let score = with("score.json", "all.toml", 0);
     assert_eq!(text(&score, "/plan/rung"), "signature+audit");
     assert_eq!(text(&score, "/binding/kind"), "T2");
     assert_eq!(text(&score, "/runner_up/rung"), "zk");
-    let p = score["plan"]["audit_probability"].as_f64().expect("a number");
+    let p = score["plan"]["audit_probability"]
+        .as_f64()
+        .expect("a number");
     assert!((p - 5.0 / 1005.0 / 0.95).abs() < 1e-9, "{p}");
     assert_eq!(text(&score, "/good_for/amount"), "5 USD");
-    assert!(text(&score, "/switch_points/0/text").contains("zk starts paying above"), "{score:#}");
+    assert!(
+        text(&score, "/switch_points/0/text").contains("zk starts paying above"),
+        "{score:#}"
+    );
     // Required by the policy, and the amount is exact.
     let large = with("large.json", "all.toml", 0);
-    assert_eq!((text(&large, "/plan/rung"), text(&large, "/value")), ("zk", "20000.50 USD"));
+    assert_eq!(
+        (text(&large, "/plan/rung"), text(&large, "/value")),
+        ("zk", "20000.50 USD")
+    );
     // Nobody audits here.
-    fs::write(sandbox.path("bare.toml"), "schema = \"carat-environment/v1\"\ncurrency = \"USD\"\n").expect("write");
+    fs::write(
+        sandbox.path("bare.toml"),
+        "schema = \"carat-environment/v1\"\ncurrency = \"USD\"\n",
+    )
+    .expect("write");
     let refused = with("score.json", "bare.toml", 21);
-    assert!(refused.get("plan").is_none() && refused["refusal"]["covered"].is_null(), "{refused:#}");
-    assert!(refused["refusal"]["dropped"].to_string().contains("a signature alone is good for nothing"));
+    assert!(
+        refused.get("plan").is_none() && refused["refusal"]["covered"].is_null(),
+        "{refused:#}"
+    );
+    assert!(
+        refused["refusal"]["dropped"]
+            .to_string()
+            .contains("a signature alone is good for nothing")
+    );
     // No rule says what is at stake.
-    let ran = sandbox.ends(&["plan", "--policy", "policy.toml", "--facts", "chat.json"], 21);
-    assert!(ran.err.contains("no rule of the policy says what is at stake"), "{}", ran.err);
+    let ran = sandbox.ends(
+        &["plan", "--policy", "policy.toml", "--facts", "chat.json"],
+        21,
+    );
+    assert!(
+        ran.err
+            .contains("no rule of the policy says what is at stake"),
+        "{}",
+        ran.err
+    );
     // Currencies do not mix; a policy that does not parse says where.
-    sandbox.ends(&["plan", "--policy", "policy.toml", "--facts", "score.json", "--at-stake", "5EUR"], 2);
+    sandbox.ends(
+        &[
+            "plan",
+            "--policy",
+            "policy.toml",
+            "--facts",
+            "score.json",
+            "--at-stake",
+            "5EUR",
+        ],
+        2,
+    );
     fs::write(sandbox.path("bad.toml"), "currency = \"USD\"\nx = 1\n").expect("write");
     let ran = sandbox.ends(&["plan", "--policy", "bad.toml"], 2);
     assert!(ran.err.contains("line 2, column 1"), "{}", ran.err);
@@ -152,14 +221,30 @@ fn a_fresh_machine_proves_what_it_may_and_refuses_the_rest() {
     let ran = sandbox.json(&[&RUN[..], &["--at-stake", "20USD"]].concat(), 0);
     assert_eq!(text(&ran, "/decision/plan/rung"), "zk");
     assert!(ran["rungs"].to_string().contains("proof"), "{ran:#}");
-    assert_eq!(text(&sandbox.json(&["explain", "receipt.carat", "--open", "receipt.carat-open"], 0), "/replay"), "same");
+    assert_eq!(
+        text(
+            &sandbox.json(
+                &["explain", "receipt.carat", "--open", "receipt.carat-open"],
+                0
+            ),
+            "/replay"
+        ),
+        "same"
+    );
     let before = sandbox.names();
     for more in [&["--at-stake", "50000USD"][..], &["--impact", "high"]] {
         let ran = sandbox.ends(&[&RUN[..], more].concat(), 21);
-        for words in ["nothing that is supplied here covers", "nobody audits here", "up to 1000 USD, by zk"] {
+        for words in [
+            "nothing that is supplied here covers",
+            "nobody audits here",
+            "up to 1000 USD, by zk",
+        ] {
             assert!(ran.err.contains(words), "{words}: {}", ran.err);
         }
-        assert_eq!(text(&sandbox.json(&[&RUN[..], more].concat(), 21), "/error/kind"), "refused");
+        assert_eq!(
+            text(&sandbox.json(&[&RUN[..], more].concat(), 21), "/error/kind"),
+            "refused"
+        );
     }
     assert_eq!(sandbox.names(), before, "nothing was written");
 }
@@ -167,7 +252,14 @@ fn a_fresh_machine_proves_what_it_may_and_refuses_the_rest() {
 #[test]
 fn the_receipt_carries_the_plan_and_the_opening_the_decision() {
     let sandbox = sandbox();
-    let args = ["--policy", "policy.toml", "--facts", "score.json", "--environment", "audits.toml"];
+    let args = [
+        "--policy",
+        "policy.toml",
+        "--facts",
+        "score.json",
+        "--environment",
+        "audits.toml",
+    ];
     let ran = sandbox.json(&[&RUN[..], &args].concat(), 0);
     assert_eq!(text(&ran, "/decision/plan/rung"), "signature+audit");
     let without = sandbox.json(&["explain", "receipt.carat"], 0);
@@ -180,24 +272,66 @@ fn the_receipt_carries_the_plan_and_the_opening_the_decision() {
     assert_eq!(with["policy_digest"], ran["decision"]["policy_digest"]);
     assert_eq!(text(&with, "/facts/model/name"), text(&ran, "/model/name"));
     let words = sandbox.good(&open).out;
-    assert!(words.contains("the same plan, bit for bit") && words.contains("V = 5 USD <= good for 5 USD under {"), "{words}");
+    assert!(
+        words.contains("the same plan, bit for bit")
+            && words.contains("V = 5 USD <= good for 5 USD under {"),
+        "{words}"
+    );
     // Another receipt's opening.
     sandbox.good(&[&RUN[..], &args, &["-o", "other.carat"]].concat());
-    sandbox.ends(&["explain", "receipt.carat", "--open", "other.carat-open"], 20);
+    sandbox.ends(
+        &["explain", "receipt.carat", "--open", "other.carat-open"],
+        20,
+    );
     // The log knows the threshold, and verify still holds everything together.
-    let verified = sandbox.json(&["verify", "receipt.carat", "--replay", "tumor.carat-model", "--input", "tumor.json"], 0);
-    assert!(verified["good_for"].to_string().contains("\"audit\""), "{verified:#}");
+    let verified = sandbox.json(
+        &[
+            "verify",
+            "receipt.carat",
+            "--replay",
+            "tumor.carat-model",
+            "--input",
+            "tumor.json",
+        ],
+        0,
+    );
+    assert!(
+        verified["good_for"].to_string().contains("\"audit\""),
+        "{verified:#}"
+    );
 }
 
 #[test]
 fn a_stated_amount_overrides_values_and_nothing_else() {
     let sandbox = sandbox();
     let plan = |more: &[&str]| {
-        sandbox.json(&[&["plan", "--policy", "policy.toml", "--facts", "score.json", "--environment", "all.toml"], more].concat(), 0)
+        sandbox.json(
+            &[
+                &[
+                    "plan",
+                    "--policy",
+                    "policy.toml",
+                    "--facts",
+                    "score.json",
+                    "--environment",
+                    "all.toml",
+                ],
+                more,
+            ]
+            .concat(),
+            0,
+        )
     };
     let more = plan(&["--at-stake", "400USD"]);
-    assert_eq!((text(&more, "/value"), text(&more, "/plan/timing")), ("400 USD", "before_settle"));
-    assert!(plan(&["--at-stake", "1USD"])["because"].to_string().contains("overrides the 5 USD of the rules"));
+    assert_eq!(
+        (text(&more, "/value"), text(&more, "/plan/timing")),
+        ("400 USD", "before_settle")
+    );
+    assert!(
+        plan(&["--at-stake", "1USD"])["because"]
+            .to_string()
+            .contains("overrides the 5 USD of the rules")
+    );
 }
 
 #[test]
@@ -212,7 +346,16 @@ fn modes() {
         assert!(sandbox.json(&["explain", "r.carat"], 0)["plan"].is_null());
     }
     // In shadow mode a plan that could be bought is recorded and not carried out.
-    let args = ["--policy", "shadow.toml", "--facts", "score.json", "--environment", "audits.toml", "-o", "s.carat"];
+    let args = [
+        "--policy",
+        "shadow.toml",
+        "--facts",
+        "score.json",
+        "--environment",
+        "audits.toml",
+        "-o",
+        "s.carat",
+    ];
     let ran = sandbox.good(&[&RUN[..], &args].concat());
     assert!(ran.out.contains("mode shadow"), "{}", ran.out);
     assert!(sandbox.json(&["explain", "s.carat"], 0)["plan"].is_null());
@@ -221,7 +364,14 @@ fn modes() {
 #[test]
 fn backtests_decide_past_requests_again() {
     let sandbox = sandbox();
-    let args = ["--policy", "policy.toml", "--environment", "audits.toml", "-o", "r.carat"];
+    let args = [
+        "--policy",
+        "policy.toml",
+        "--environment",
+        "audits.toml",
+        "-o",
+        "r.carat",
+    ];
     for _ in 0..3 {
         sandbox.good(&[&RUN[..], &args, &["--facts", "score.json"]].concat());
     }
@@ -229,13 +379,28 @@ fn backtests_decide_past_requests_again() {
     sandbox.ends(&[&RUN[..], &args, &["--facts", "large.json"]].concat(), 21);
     // The same policy changes nothing: a backtest is replanning.
     let same = sandbox.json(&["policy", "backtest", "policy.toml"], 0);
-    assert_eq!((&same["requests"], &same["left_out"], &same["changed"]), (&json!(4), &json!(0), &json!([])));
+    assert_eq!(
+        (&same["requests"], &same["left_out"], &same["changed"]),
+        (&json!(4), &json!(0), &json!([]))
+    );
     assert_eq!(same["before"], same["after"]);
-    assert_eq!((&same["after"]["served"], &same["after"]["refused"]), (&json!(3), &json!(1)));
+    assert_eq!(
+        (&same["after"]["served"], &same["after"]["refused"]),
+        (&json!(3), &json!(1))
+    );
     // A hundred times the value: dearer, and the old plans did not cover it.
     fs::write(sandbox.path("new.toml"), POLICY.replace("'5.0'", "'500.0'")).expect("write");
     let home = sandbox.path("home/log");
-    let new = sandbox.json(&["policy", "backtest", "new.toml", "--log", home.to_str().expect("UTF-8")], 0);
+    let new = sandbox.json(
+        &[
+            "policy",
+            "backtest",
+            "new.toml",
+            "--log",
+            home.to_str().expect("UTF-8"),
+        ],
+        0,
+    );
     assert_eq!(new["changed"].as_array().expect("a list").len(), 3);
     assert_eq!(text(&new, "/before/worst_case_loss"), "495 USD");
     assert_eq!(text(&new, "/after/worst_case_loss"), "0 USD");
@@ -244,7 +409,10 @@ fn backtests_decide_past_requests_again() {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
-        let mode = fs::metadata(sandbox.path("home/decisions.jsonl")).expect("decisions").permissions().mode();
+        let mode = fs::metadata(sandbox.path("home/decisions.jsonl"))
+            .expect("decisions")
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600, "facts are nobody else's business");
     }
 }
@@ -258,7 +426,10 @@ fn calibration_is_made_on_the_first_run_and_on_demand() {
     assert_eq!(records(), 1);
     let measured = sandbox.json(&["calibrate", "tumor.carat-model"], 0);
     let record = &measured["records"][0];
-    assert!(record["count"].as_u64() >= Some(3) && record["mean_cpu_micros"].as_u64() > Some(0), "{record}");
+    assert!(
+        record["count"].as_u64() >= Some(3) && record["mean_cpu_micros"].as_u64() > Some(0),
+        "{record}"
+    );
     assert!(record["p50_micros"].as_u64() <= record["p99_micros"].as_u64());
     assert_eq!(measured["records"][1]["method"], "prove");
     assert_eq!(records(), 2);

@@ -8,13 +8,13 @@
 //! - element type and shape must be the expected ones.
 
 use crate::{
-    compile::{CompileOptions, output_unit, prepare},
+    compile::{CompileOptions, CompiledGraph, Prepared, output_unit, prepare},
     edge,
     exec::{Executable, Options, reference},
     graph::Array,
     import::{ImportError, ImportOptions, decode_tensor_file, import},
 };
-use carat_program::OutputEncoding;
+use carat_program::{OutputEncoding, Program, Tensor, Weights};
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
@@ -160,7 +160,87 @@ fn refuse(reason: impl ToString) -> Outcome {
     Outcome::Refused(reason.to_string())
 }
 
+/// The programs and inputs of a test that passes, one per data set: for checks that go further than execution.
+///
+/// # Errors
+/// The outcome of a test that does not pass.
+pub fn programs(folder: &Path) -> Result<Vec<(Program, Weights, Vec<Tensor>)>, Outcome> {
+    match run_test(folder).outcome {
+        Outcome::Pass => {}
+        other => return Err(other),
+    }
+    let (_, prepared, compiled) = compile(folder)?;
+    prepared
+        .samples()
+        .iter()
+        .map(|inputs| {
+            let tensors = edge::encode(&compiled.program, inputs).map_err(refuse)?;
+            Ok((compiled.program.clone(), compiled.weights.clone(), tensors))
+        })
+        .collect()
+}
+
 fn attempt(folder: &Path) -> Result<(), Outcome> {
+    let (sets, prepared, compiled) = compile(folder)?;
+    let (program, weights) = (&compiled.program, &compiled.weights);
+    let executable = Executable::new(program, weights, Options::default()).map_err(refuse)?;
+    for ((set, inputs), model) in sets
+        .iter()
+        .zip(prepared.samples())
+        .zip(prepared.reference())
+    {
+        let tensors = edge::encode(program, inputs).map_err(refuse)?;
+        let outputs = reference::run(program, weights, &tensors).map_err(refuse)?;
+        let fast = executable
+            .run(&tensors)
+            .map_err(|e| Outcome::Fail(format!("the executor refused its own program: {e}")))?;
+        if fast != outputs {
+            return Err(Outcome::Fail(
+                "the fast executor and the reference disagree".into(),
+            ));
+        }
+        for (i, (spec, got)) in program.outputs.iter().zip(&outputs).enumerate() {
+            let bytes = fs::read(set.join(format!("output_{i}.pb"))).map_err(refuse)?;
+            let want = decode_tensor_file(&bytes)
+                .map_err(|e| Outcome::Fail(format!("expected output: {e}")))?
+                .1;
+            let fail = |text: String| Err(Outcome::Fail(format!("output `{}`: {text}", spec.name)));
+            if want.dtype != spec.dtype || want.dims != got.shape().dims() {
+                return fail(format!(
+                    "{} {:?} instead of {} {:?}",
+                    spec.dtype.name(),
+                    got.shape(),
+                    want.dtype.name(),
+                    want.dims
+                ));
+            }
+            let exponent = match spec.encoding {
+                OutputEncoding::Exact => 0,
+                OutputEncoding::Fixed { exponent } => exponent,
+            };
+            let largest = model[i].iter().fold(0.0f64, |m, v| m.max(v.abs()));
+            let tolerance = if spec.dtype.is_float() {
+                2.0 * output_unit(&spec.encoding, largest)
+            } else {
+                0.0
+            };
+            for (at, (&q, &w)) in got.data().iter().zip(&want.data).enumerate() {
+                let v = libm::ldexp(q.into(), -exponent);
+                // Written so that NaN fails.
+                let close = (v - w).abs() <= tolerance;
+                if !close {
+                    return fail(format!(
+                        "element {at} is {v} instead of {w} (allowed: ±{tolerance})"
+                    ));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The data sets of a test, and its model prepared and compiled on their inputs.
+fn compile(folder: &Path) -> Result<(Vec<PathBuf>, Prepared, CompiledGraph), Outcome> {
     let bytes = fs::read(folder.join("model.onnx")).map_err(refuse)?;
     let names = crate::import::input_names(&bytes).map_err(refuse)?;
     let mut sets: Vec<PathBuf> = fs::read_dir(folder)
@@ -232,59 +312,5 @@ fn attempt(folder: &Path) -> Result<(), Outcome> {
     let compiled = prepared
         .compile(&CompileOptions::precise())
         .map_err(refuse)?;
-    let (program, weights) = (&compiled.program, &compiled.weights);
-    let executable = Executable::new(program, weights, Options::default()).map_err(refuse)?;
-    for ((set, inputs), model) in sets
-        .iter()
-        .zip(prepared.samples())
-        .zip(prepared.reference())
-    {
-        let tensors = edge::encode(program, inputs).map_err(refuse)?;
-        let outputs = reference::run(program, weights, &tensors).map_err(refuse)?;
-        let fast = executable
-            .run(&tensors)
-            .map_err(|e| Outcome::Fail(format!("the executor refused its own program: {e}")))?;
-        if fast != outputs {
-            return Err(Outcome::Fail(
-                "the fast executor and the reference disagree".into(),
-            ));
-        }
-        for (i, (spec, got)) in program.outputs.iter().zip(&outputs).enumerate() {
-            let bytes = fs::read(set.join(format!("output_{i}.pb"))).map_err(refuse)?;
-            let want = decode_tensor_file(&bytes)
-                .map_err(|e| Outcome::Fail(format!("expected output: {e}")))?
-                .1;
-            let fail = |text: String| Err(Outcome::Fail(format!("output `{}`: {text}", spec.name)));
-            if want.dtype != spec.dtype || want.dims != got.shape().dims() {
-                return fail(format!(
-                    "{} {:?} instead of {} {:?}",
-                    spec.dtype.name(),
-                    got.shape(),
-                    want.dtype.name(),
-                    want.dims
-                ));
-            }
-            let exponent = match spec.encoding {
-                OutputEncoding::Exact => 0,
-                OutputEncoding::Fixed { exponent } => exponent,
-            };
-            let largest = model[i].iter().fold(0.0f64, |m, v| m.max(v.abs()));
-            let tolerance = if spec.dtype.is_float() {
-                2.0 * output_unit(&spec.encoding, largest)
-            } else {
-                0.0
-            };
-            for (at, (&q, &w)) in got.data().iter().zip(&want.data).enumerate() {
-                let v = libm::ldexp(q.into(), -exponent);
-                // Written so that NaN fails.
-                let close = (v - w).abs() <= tolerance;
-                if !close {
-                    return fail(format!(
-                        "element {at} is {v} instead of {w} (allowed: ±{tolerance})"
-                    ));
-                }
-            }
-        }
-    }
-    Ok(())
+    Ok((sets, prepared, compiled))
 }

@@ -15,6 +15,8 @@ extern crate std;
 pub mod cel;
 pub mod certificate;
 pub mod consequence;
+#[cfg(feature = "file")]
+pub mod decision;
 pub mod draw;
 pub mod environment;
 pub mod explain;
@@ -27,17 +29,15 @@ pub mod money;
 pub mod plan;
 pub mod planner;
 #[cfg(feature = "file")]
-pub mod decision;
-#[cfg(feature = "file")]
 pub mod policy_file;
 pub mod probability;
 pub mod rules;
 #[cfg(feature = "simulate")]
 pub mod simulate;
 
-pub use hazard::Detection;
 pub use consequence::Consequence;
 pub use environment::Environment;
+pub use hazard::Detection;
 pub use money::{Factor, Micros, Price};
 pub use plan::{PLANNER, Plan, Refusal, Rung};
 pub use planner::plan;

@@ -17,7 +17,12 @@ fn micros(value: f64) -> Micros {
 }
 
 /// The best set of simultaneous cheats, before settlement: `(gains that stay, stake)` for each subset.
-fn best_subset(gains: &[f64], stake: f64, hazard: impl Fn(f64) -> f64, joint_forfeiture: bool) -> f64 {
+fn best_subset(
+    gains: &[f64],
+    stake: f64,
+    hazard: impl Fn(f64) -> f64,
+    joint_forfeiture: bool,
+) -> f64 {
     let hazards: Vec<f64> = gains.iter().map(|gain| hazard(*gain)).collect();
     let mut best = 0.0_f64;
     for set in 1..1_u32 << gains.len() {
@@ -66,7 +71,10 @@ fn t2_without_joint_forfeiture_fifty_small_cheats_pay() {
     let joint = kept * survive - stake * (1.0 - survive);
     let separate = kept * (1.0 - h) - stake * (1.0 - survive);
     assert!(joint <= 0.0, "{joint}");
-    assert!((separate / stake - 0.35).abs() < 0.01, "the known figure is 35% of the stake: {separate}");
+    assert!(
+        (separate / stake - 0.35).abs() < 0.01,
+        "the known figure is 35% of the stake: {separate}"
+    );
     // The search finds it by itself in a small game.
     let hazard = |gain| rules::t2_pooled(micros(gain), micros(stake)).to_f64();
     assert!(best_subset(&[200.0; 10], stake, hazard, false) > 0.3 * stake);
@@ -79,7 +87,14 @@ fn t2_without_joint_forfeiture_fifty_small_cheats_pay() {
 /// the window resolves, what is open is caught with its joint hazard and the stake is lost. `log_survival(gain)` is the
 /// logarithm of the probability that one cheat survives. Exposure is counted in units of `stake / grid`. Open cheats of
 /// different sizes are not told apart: each unit survives as well as the size that survives best, which only helps the cheat.
-fn best_adaptive(stake: f64, cap: f64, gains: &[u32], grid: u32, steps: u32, log_survival: impl Fn(f64) -> f64) -> f64 {
+fn best_adaptive(
+    stake: f64,
+    cap: f64,
+    gains: &[u32],
+    grid: u32,
+    steps: u32,
+    log_survival: impl Fn(f64) -> f64,
+) -> f64 {
     let unit = stake / f64::from(grid);
     let most = ((cap / unit) + 1e-9) as usize;
     let best_unit = gains
@@ -116,7 +131,8 @@ fn t3_no_adaptive_cheat_pays() {
         let kappa = fraction(kappa);
         let cap = rules::exposure_cap(micros(stake), kappa).0 as f64 / UNIT;
         let log_survival = |gain: f64| {
-            let h = rules::t3_no_clawback(micros(gain), micros(stake), kappa).map_or(1.0, |h| h.to_f64());
+            let h = rules::t3_no_clawback(micros(gain), micros(stake), kappa)
+                .map_or(1.0, |h| h.to_f64());
             (-h).ln_1p()
         };
         let profit = best_adaptive(stake, cap, &[1, 2, 5, 20, 50], 100, 120, log_survival);
@@ -147,7 +163,10 @@ fn the_naive_rule_and_uniform_audits_are_beaten() {
 fn worst_loss(values: &[f64], steps: u32, hazard: impl Fn(f64) -> f64) -> f64 {
     let mut worst = 0.0_f64;
     for _ in 0..steps {
-        worst = values.iter().map(|value| (1.0 - hazard(*value)) * (value + worst)).fold(worst, f64::max);
+        worst = values
+            .iter()
+            .map(|value| (1.0 - hazard(*value)) * (value + worst))
+            .fold(worst, f64::max);
     }
     worst
 }

@@ -57,10 +57,18 @@ fn accepting() -> Content {
 }
 
 fn set<'a>(appraisal: &'a Appraisal, rung: &str) -> &'a carat_verify::AssumptionSet {
-    appraisal.good_for.iter().find(|set| set.rung == rung).unwrap_or_else(|| panic!("{rung} in {:#?}", appraisal.good_for))
+    appraisal
+        .good_for
+        .iter()
+        .find(|set| set.rung == rung)
+        .unwrap_or_else(|| panic!("{rung} in {:#?}", appraisal.good_for))
 }
 
-fn audit(file: &ReceiptFile, content: Content, change: impl FnOnce(&mut Question<'_>)) -> (Amount, String) {
+fn audit(
+    file: &ReceiptFile,
+    content: Content,
+    change: impl FnOnce(&mut Question<'_>),
+) -> (Amount, String) {
     let trust = trust_of(content);
     let mut question = ask(&trust);
     change(&mut question);
@@ -71,7 +79,10 @@ fn audit(file: &ReceiptFile, content: Content, change: impl FnOnce(&mut Question
 
 fn nothing(file: &ReceiptFile, content: Content, why: &str) {
     let (amount, reason) = audit(file, content, |_| {});
-    assert!(amount.is_zero() && reason.contains(why), "{amount}: {reason}");
+    assert!(
+        amount.is_zero() && reason.contains(why),
+        "{amount}: {reason}"
+    );
 }
 
 #[test]
@@ -79,7 +90,9 @@ fn sampled_audits_are_worth_what_the_rules_say() {
     // h = 10%, S = 1000: 52.37 at once, 111.11 before settlement.
     let (at_once, _) = audit(&drawn(), accepting(), |_| {});
     assert_eq!(at_once, amount("52.371335 USD"));
-    let (before, _) = audit(&drawn(), accepting(), |question| question.use_at = UseAt::BeforeSettle);
+    let (before, _) = audit(&drawn(), accepting(), |question| {
+        question.use_at = UseAt::BeforeSettle
+    });
     assert_eq!(before, amount("111.111111 USD"));
 }
 
@@ -89,7 +102,10 @@ fn the_relying_partys_own_timing_selects_the_formula() {
     let trust = trust_of(accepting());
     let appraisal = run(&drawn(), &ask(&trust));
     let set = set(&appraisal, "audit");
-    assert!(set.under.contains(&"exposure-ledger".to_string()) && !set.under.contains(&"clawback".to_string()));
+    assert!(
+        set.under.contains(&"exposure-ledger".to_string())
+            && !set.under.contains(&"clawback".to_string())
+    );
     assert_eq!(set.amount, Some(amount("52.371335 USD")));
     // And whoever waits gets it only where gains can be taken back together.
     for broken in [
@@ -98,23 +114,65 @@ fn the_relying_partys_own_timing_selects_the_formula() {
     ] {
         let mut content = accepting();
         broken(content.audits.as_mut().unwrap());
-        let (waits, _) = audit(&drawn(), content, |question| question.use_at = UseAt::BeforeSettle);
+        let (waits, _) = audit(&drawn(), content, |question| {
+            question.use_at = UseAt::BeforeSettle
+        });
         assert_eq!(waits, amount("52.371335 USD"));
     }
 }
 
 #[test]
 fn nothing_without_what_makes_an_audit_happen() {
-    nothing(&drawn(), Content { audits: None, ..accepting() }, "no [audits]");
-    nothing(&drawn(), Content { bonds: vec![], ..accepting() }, "no bond of Example Issuer");
-    nothing(&drawn(), Content { auditors: vec![], ..accepting() }, "self-audit");
-    nothing(&drawn(), Content { implementation_cap: None, ..accepting() }, "no cap for `implementation`");
+    nothing(
+        &drawn(),
+        Content {
+            audits: None,
+            ..accepting()
+        },
+        "no [audits]",
+    );
+    nothing(
+        &drawn(),
+        Content {
+            bonds: vec![],
+            ..accepting()
+        },
+        "no bond of Example Issuer",
+    );
+    nothing(
+        &drawn(),
+        Content {
+            auditors: vec![],
+            ..accepting()
+        },
+        "self-audit",
+    );
+    nothing(
+        &drawn(),
+        Content {
+            implementation_cap: None,
+            ..accepting()
+        },
+        "no cap for `implementation`",
+    );
     // Not in a witnessed checkpoint: nothing draws it yet.
     nothing(&file_of(planned(TAU)), accepting(), "pending");
-    nothing(&drawn(), Content { witness_quorum: 0, ..accepting() }, "no witness that the issuer does not control");
+    nothing(
+        &drawn(),
+        Content {
+            witness_quorum: 0,
+            ..accepting()
+        },
+        "no witness that the issuer does not control",
+    );
     // A threshold of nothing is no set at all.
     let trust = trust_of(accepting());
-    assert!(run(&logged(file_of(planned(0))), &ask(&trust)).good_for.iter().all(|set| set.rung != "audit"));
+    assert!(
+        run(&logged(file_of(planned(0))), &ask(&trust))
+            .good_for
+            .iter()
+            .all(|set| set.rung != "audit")
+    );
 }
 
 #[test]
@@ -124,14 +182,21 @@ fn an_operator_that_audits_or_witnesses_itself_is_worth_nothing() {
     nothing(&drawn(), content, "self-audit");
     let mut content = accepting();
     content.witnesses[0].controller = label("Example Issuer");
-    nothing(&drawn(), content, "no witness that the issuer does not control");
+    nothing(
+        &drawn(),
+        content,
+        "no witness that the issuer does not control",
+    );
 }
 
 #[test]
 fn a_bond_counts_once_fresh_and_long_enough() {
     // Two allocations of one issuer may be one: they do not add up.
     let mut content = accepting();
-    let more = Bond { amount: amount("400 USD"), ..content.bonds[0].clone() };
+    let more = Bond {
+        amount: amount("400 USD"),
+        ..content.bonds[0].clone()
+    };
     content.bonds.push(more);
     assert_eq!(audit(&drawn(), content, |_| {}).0, amount("52.371335 USD"));
     // Another issuer's bond is not this one's.
@@ -141,10 +206,18 @@ fn a_bond_counts_once_fresh_and_long_enough() {
     // It runs out before the audit is over.
     let mut content = accepting();
     content.bonds[0].expiry = ISSUED_AT + 80_000;
-    nothing(&drawn(), content, "no bond of Example Issuer in the Trust file stands until");
+    nothing(
+        &drawn(),
+        content,
+        "no bond of Example Issuer in the Trust file stands until",
+    );
     let mut content = accepting();
     content.bonds[0].as_of = ISSUED_AT + 86_400;
-    nothing(&drawn(), content, "no bond of Example Issuer in the Trust file stands until");
+    nothing(
+        &drawn(),
+        content,
+        "no bond of Example Issuer in the Trust file stands until",
+    );
     // The issuer does not choose how long that is: a short window, or none, is no shorter than the Trust file's horizon.
     for window in [None, Some(0), Some(86_400)] {
         let mut statement = planned(TAU);
@@ -152,11 +225,19 @@ fn a_bond_counts_once_fresh_and_long_enough() {
         let file = logged(file_of(statement));
         let mut content = accepting();
         content.bonds[0].expiry = ISSUED_AT + 7 * 86_400 - 1;
-        nothing(&file, content.clone(), "no bond of Example Issuer in the Trust file stands until");
+        nothing(
+            &file,
+            content.clone(),
+            "no bond of Example Issuer in the Trust file stands until",
+        );
         content.bonds[0].expiry += 1;
         assert!(!audit(&file, content.clone(), |_| {}).0.is_zero());
         content.audits.as_mut().unwrap().horizon_days = Some(8);
-        nothing(&file, content, "no bond of Example Issuer in the Trust file stands until");
+        nothing(
+            &file,
+            content,
+            "no bond of Example Issuer in the Trust file stands until",
+        );
     }
     // Earnings withheld add to it.
     let mut content = accepting();
@@ -170,16 +251,25 @@ fn a_certain_audit_is_worth_no_more_than_kappa_times_the_bond() {
     let sure = logged(file_of(planned(u64::MAX)));
     assert_eq!(audit(&sure, accepting(), |_| {}).0, amount("800 USD"));
     // What is open on other receipts of this issuer uses the cap up.
-    let open = |open: &str| audit(&sure, accepting(), |question| question.open_exposure = Some(amount(open))).0;
+    let open = |open: &str| {
+        audit(&sure, accepting(), |question| {
+            question.open_exposure = Some(amount(open))
+        })
+        .0
+    };
     assert_eq!(open("300 USD"), amount("500 USD"));
     assert_eq!(open("800 USD"), amount("0 USD"));
     // Where gains can be leveraged, less rides on it.
     let mut content = accepting();
     content.audits.as_mut().unwrap().gamma = "2".parse().unwrap();
-    let (leveraged, _) = audit(&sure, content, |question| question.open_exposure = Some(amount("100 USD")));
+    let (leveraged, _) = audit(&sure, content, |question| {
+        question.open_exposure = Some(amount("100 USD"))
+    });
     assert_eq!(leveraged, amount("300 USD"));
     // Before settlement the software itself is the limit.
-    let (settled, _) = audit(&sure, accepting(), |question| question.use_at = UseAt::BeforeSettle);
+    let (settled, _) = audit(&sure, accepting(), |question| {
+        question.use_at = UseAt::BeforeSettle
+    });
     assert_eq!(settled, amount("100000 USD"));
 }
 
@@ -188,7 +278,11 @@ fn only_the_audience_has_an_amount_and_only_once() {
     // Shown to somebody else, the same receipt is worth nothing: two relying parties would count one bond twice.
     let mut content = accepting();
     content.audience = Some(label("Other Bank"));
-    nothing(&drawn(), content, "the receipt is for Example Bank, you are Other Bank");
+    nothing(
+        &drawn(),
+        content,
+        "the receipt is for Example Bank, you are Other Bank",
+    );
     let mut statement = planned(TAU);
     statement.optional.audience = None;
     let open_to_all = logged(file_of(statement));
@@ -199,11 +293,20 @@ fn only_the_audience_has_an_amount_and_only_once() {
     let appraisal = run(&open_to_all, &question);
     assert_eq!(set(&appraisal, "audit").amount, Some(amount("0 USD")));
     // And the audience itself does not rest on it twice.
-    let (left, reason) = audit(&drawn(), accepting(), |question| question.relied = Some(amount("40 USD")));
+    let (left, reason) = audit(&drawn(), accepting(), |question| {
+        question.relied = Some(amount("40 USD"))
+    });
     assert_eq!(left, amount("12.371335 USD"));
-    assert!(reason.contains("40 USD of 52.371335 USD rides on this receipt already"), "{reason}");
+    assert!(
+        reason.contains("40 USD of 52.371335 USD rides on this receipt already"),
+        "{reason}"
+    );
     let trust = trust_of(accepting());
-    let question = Question { relied: Some(amount("40 USD")), amount: Some(amount("20 USD")), ..ask(&trust) };
+    let question = Question {
+        relied: Some(amount("40 USD")),
+        amount: Some(amount("20 USD")),
+        ..ask(&trust)
+    };
     assert_eq!(run(&drawn(), &question).verdict, Verdict::Insufficient);
 }
 
@@ -211,7 +314,16 @@ fn only_the_audience_has_an_amount_and_only_once() {
 fn amounts_in_another_currency_are_refused() {
     let trust = trust_of(accepting());
     let eur = Some(amount("1 EUR"));
-    for question in [Question { relied: eur, ..ask(&trust) }, Question { open_exposure: eur, ..ask(&trust) }] {
+    for question in [
+        Question {
+            relied: eur,
+            ..ask(&trust)
+        },
+        Question {
+            open_exposure: eur,
+            ..ask(&trust)
+        },
+    ] {
         assert!(carat_verify::appraise(&drawn(), &question).is_err());
     }
 }
@@ -274,7 +386,10 @@ fn a_borrowed_name_does_not_shrink_the_choice() {
         replay_by(&mut borrowed, &key(100 + n), &format!("Auditor {n}"));
     }
     let trust = trust_of(content);
-    assert_eq!(set(&run(&borrowed, &ask(&trust)), "replicas").amount, Some(amount("1.041558 USD")));
+    assert_eq!(
+        set(&run(&borrowed, &ask(&trust)), "replicas").amount,
+        Some(amount("1.041558 USD"))
+    );
 }
 
 #[test]
@@ -282,7 +397,10 @@ fn one_organisation_with_many_keys_is_one_replica() {
     let (file, content) = replicated(3, 3, |_| "One Company".into());
     let trust = trust_of(content);
     // 1/(0.2 + 0.0001).
-    assert_eq!(set(&run(&file, &ask(&trust)), "replicas").amount, Some(amount("4.997501 USD")));
+    assert_eq!(
+        set(&run(&file, &ask(&trust)), "replicas").amount,
+        Some(amount("4.997501 USD"))
+    );
 }
 
 #[test]
@@ -293,7 +411,10 @@ fn a_contradiction_outweighs_every_agreement() {
     let evidence = Evidence::replay(file.receipt_id(), body, &key(103)).unwrap();
     file.add_evidence(evidence).unwrap();
     let trust = trust_of(content);
-    assert_eq!(set(&run(&file, &ask(&trust)), "replicas").amount, Some(amount("0 USD")));
+    assert_eq!(
+        set(&run(&file, &ask(&trust)), "replicas").amount,
+        Some(amount("0 USD"))
+    );
 }
 
 // Composites.
@@ -312,8 +433,13 @@ fn composite(edges: &[(&ReceiptFile, &str)]) -> ReceiptFile {
     statement.issuer = label("Example Composer");
     statement.issuer_key = key(90).public();
     statement.random = [99; 16];
-    statement.optional.relies_on =
-        edges.iter().map(|(file, stake)| Reliance { receipt: file.receipt_id(), stake: amount(stake) }).collect();
+    statement.optional.relies_on = edges
+        .iter()
+        .map(|(file, stake)| Reliance {
+            receipt: file.receipt_id(),
+            stake: amount(stake),
+        })
+        .collect();
     let mut file = ReceiptFile::new(SignedStatement::sign(statement, &key(90)).unwrap());
     file.program = Some(program().encode());
     logged(file)
@@ -323,20 +449,36 @@ fn composing() -> Content {
     let mut content = accepting();
     content.issuers.push(Issuer {
         name: label("Example Composer"),
-        keys: vec![IssuerKey { key: key(90).public(), not_before: None, not_after: None, revoked: None }],
+        keys: vec![IssuerKey {
+            key: key(90).public(),
+            not_before: None,
+            not_after: None,
+            revoked: None,
+        }],
     });
-    let bond = Bond { issuer: label("Example Composer"), ..content.bonds[0].clone() };
+    let bond = Bond {
+        issuer: label("Example Composer"),
+        ..content.bonds[0].clone()
+    };
     content.bonds.push(bond);
     content
 }
 
 fn up(file: &ReceiptFile) -> Upstream<'_> {
-    Upstream { file, opening: None, own_replay: None, open_edges: None }
+    Upstream {
+        file,
+        opening: None,
+        own_replay: None,
+        open_edges: None,
+    }
 }
 
 fn composed(file: &ReceiptFile, content: Content, upstream: &[Upstream<'_>]) -> (Amount, String) {
     let trust = trust_of(content);
-    let question = Question { upstream, ..ask(&trust) };
+    let question = Question {
+        upstream,
+        ..ask(&trust)
+    };
     let appraisal = carat_verify::appraise(file, &question).unwrap();
     let set = set(&appraisal, "audit");
     (set.amount.unwrap(), set.reason.clone())
@@ -350,7 +492,10 @@ fn a_composite_is_worth_its_weakest_edge() {
     assert_eq!(worth, amount("20 USD"), "{reason}");
     // A stake above what the composite itself is worth changes nothing.
     let file = composite(&[(&a, "52.371335 USD")]);
-    assert_eq!(composed(&file, composing(), &[up(&a)]).0, amount("52.371335 USD"));
+    assert_eq!(
+        composed(&file, composing(), &[up(&a)]).0,
+        amount("52.371335 USD")
+    );
 }
 
 #[test]
@@ -359,14 +504,20 @@ fn the_stakes_on_a_step_have_to_fit_it() {
     // More than the step is worth.
     let greedy = composite(&[(&a, "60 USD")]);
     let (worth, reason) = composed(&greedy, composing(), &[up(&a)]);
-    assert!(worth.is_zero() && reason.contains("more than it is good for"), "{reason}");
+    assert!(
+        worth.is_zero() && reason.contains("more than it is good for"),
+        "{reason}"
+    );
     // Twice within one pipeline: A directly, and A again through B. 30 + 30 does not fit 52.37.
     let mut middle = planned(TAU);
     middle.random = [50; 16];
     middle.issuer = label("Example Composer");
     middle.issuer_key = key(90).public();
     middle.optional.audience = Some(label("Example Composer"));
-    middle.optional.relies_on = vec![Reliance { receipt: a.receipt_id(), stake: amount("30 USD") }];
+    middle.optional.relies_on = vec![Reliance {
+        receipt: a.receipt_id(),
+        stake: amount("30 USD"),
+    }];
     let mut b = ReceiptFile::new(SignedStatement::sign(middle, &key(90)).unwrap());
     b.program = Some(program().encode());
     let b = logged(b);
@@ -374,12 +525,21 @@ fn the_stakes_on_a_step_have_to_fit_it() {
     let (worth, reason) = composed(&laundered, composing(), &[up(&a), up(&b)]);
     assert!(worth.is_zero(), "{worth}: {reason}");
     let honest = composite(&[(&a, "20 USD"), (&b, "30 USD")]);
-    assert_eq!(composed(&honest, composing(), &[up(&a), up(&b)]).0, amount("20 USD"));
+    assert_eq!(
+        composed(&honest, composing(), &[up(&a), up(&b)]).0,
+        amount("20 USD")
+    );
     // Edges of composites that the relying party knows of besides.
     let file = composite(&[(&a, "20 USD")]);
-    let known = Upstream { open_edges: Some(amount("32.4 USD")), ..up(&a) };
+    let known = Upstream {
+        open_edges: Some(amount("32.4 USD")),
+        ..up(&a)
+    };
     assert!(composed(&file, composing(), &[known]).0.is_zero());
-    let known = Upstream { open_edges: Some(amount("32 USD")), ..up(&a) };
+    let known = Upstream {
+        open_edges: Some(amount("32 USD")),
+        ..up(&a)
+    };
     assert_eq!(composed(&file, composing(), &[known]).0, amount("20 USD"));
 }
 
@@ -396,22 +556,37 @@ fn a_step_that_is_missing_foreign_or_worthless_takes_everything() {
     // The composer is unknown.
     let mut content = composing();
     content.issuers.pop();
-    zero(content, &[up(&a)], "its own issuer is not in the Trust file");
+    zero(
+        content,
+        &[up(&a)],
+        "its own issuer is not in the Trust file",
+    );
     // The step was made for somebody else: that somebody sums its own reliance on it.
     let mut statement = planned(TAU);
     statement.optional.audience = Some(label("Example Bank"));
     let foreign = logged(file_of(statement));
     let file = composite(&[(&foreign, "20 USD")]);
     let (worth, reason) = composed(&file, composing(), &[up(&foreign)]);
-    assert!(worth.is_zero() && reason.contains("good for nothing"), "{reason}");
+    assert!(
+        worth.is_zero() && reason.contains("good for nothing"),
+        "{reason}"
+    );
     // In another currency.
     let file = composite(&[(&a, "20 EUR")]);
-    assert!(composed(&file, composing(), &[up(&a)]).1.contains("is in EUR"));
+    assert!(
+        composed(&file, composing(), &[up(&a)])
+            .1
+            .contains("is in EUR")
+    );
     // Altered.
     let mut broken = a.clone();
     broken.program = Some(vec![0]);
     let file = composite(&[(&a, "20 USD")]);
-    assert!(composed(&file, composing(), &[up(&broken)]).1.contains("invalid"));
+    assert!(
+        composed(&file, composing(), &[up(&broken)])
+            .1
+            .contains("invalid")
+    );
 }
 
 #[test]
@@ -424,15 +599,23 @@ fn long_chains_end() {
         statement.issuer = label("Example Composer");
         statement.issuer_key = key(90).public();
         statement.optional.audience = Some(label("Example Composer"));
-        statement.optional.relies_on =
-            files.iter().map(|file| Reliance { receipt: file.receipt_id(), stake: amount("0.01 USD") }).collect();
+        statement.optional.relies_on = files
+            .iter()
+            .map(|file| Reliance {
+                receipt: file.receipt_id(),
+                stake: amount("0.01 USD"),
+            })
+            .collect();
         let mut file = ReceiptFile::new(SignedStatement::sign(statement, &key(90)).unwrap());
         file.program = Some(program().encode());
         files.push(logged(file));
     }
     let upstream: Vec<Upstream<'_>> = files.iter().map(up).collect();
     let trust = trust_of(composing());
-    let question = Question { upstream: &upstream, ..ask(&trust) };
+    let question = Question {
+        upstream: &upstream,
+        ..ask(&trust)
+    };
     let appraisal = carat_verify::appraise(files.last().unwrap(), &question).unwrap();
     assert_eq!(set(&appraisal, "audit").amount, Some(amount("0 USD")));
 }
@@ -475,9 +658,21 @@ fn the_trust_file_is_where_the_parameters_come_from() {
     }
     assert_eq!(Trust::parse(&text).unwrap(), trust);
     // Numbers are read as decimals, exactly.
-    let unsigned = text.split("\n[signature]").next().unwrap().replace("kappa = \"0.8\"", "kappa = 0.8");
+    let unsigned = text
+        .split("\n[signature]")
+        .next()
+        .unwrap()
+        .replace("kappa = \"0.8\"", "kappa = 0.8");
     assert_eq!(Trust::parse(&unsigned).unwrap().digest(), trust.digest());
-    for bad in ["kappa = \"1\"", "kappa = 0", "kappa = \"1.5\"", "kappa = \"x\""] {
-        assert!(Trust::parse(&text.replace("kappa = \"0.8\"", bad)).is_err(), "{bad}");
+    for bad in [
+        "kappa = \"1\"",
+        "kappa = 0",
+        "kappa = \"1.5\"",
+        "kappa = \"x\"",
+    ] {
+        assert!(
+            Trust::parse(&text.replace("kappa = \"0.8\"", bad)).is_err(),
+            "{bad}"
+        );
     }
 }

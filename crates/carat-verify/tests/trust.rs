@@ -2,10 +2,11 @@
 
 mod common;
 
-use carat_receipt::Label;
 use carat_policy::Detection;
+use carat_receipt::Label;
 use carat_verify::trust::{
-    Audits, Bond, Content, DeniedPlatform, Freshness, IssuerKey, Model, Replication, Revocation, Standing,
+    Audits, Bond, Content, DeniedPlatform, Freshness, IssuerKey, Model, Replication, Revocation,
+    Standing,
 };
 use carat_verify::{Trust, TrustError};
 use common::*;
@@ -179,7 +180,9 @@ fn contradictions() {
         })
         .contains("twice")
     );
-    assert!(refused(|c| c.models[0].proof_keys = vec![c.models[0].program; 2]).contains("proof key"));
+    assert!(
+        refused(|c| c.models[0].proof_keys = vec![c.models[0].program; 2]).contains("proof key")
+    );
     assert!(refused(|c| c.auditors[0].cap = amount("5EUR")).contains("currencies"));
     assert!(refused(|c| c.implementation_cap = Some(amount("5EUR"))).contains("currencies"));
     assert!(refused(|c| c.witness_quorum = 2).contains("more witnesses"));

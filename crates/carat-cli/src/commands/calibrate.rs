@@ -17,7 +17,9 @@ use crate::supply;
 /// Done by itself on a model's first run with a plan. A cost that was never measured here is no cost: the planner refuses
 /// rather than guess.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  carat calibrate models/digits\n  carat calibrate models/digits --input examples/seven.png --json")]
+#[command(
+    after_help = "Examples:\n  carat calibrate models/digits\n  carat calibrate models/digits --input examples/seven.png --json"
+)]
 pub(super) struct Args {
     /// The model.
     model: PathBuf,
@@ -37,16 +39,26 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
     let record = supply::calibrate(&home, &model, &inputs)?;
     drop(progress);
     let proof = supply::calibrate_proof(&home, &model, &inputs)?;
-    let mut text = format!("{} {}, program {}\n", model.name, model.version, model.digest);
+    let mut text = format!(
+        "{} {}, program {}\n",
+        model.name, model.version, model.digest
+    );
     for record in [Some(&record), proof.as_ref()].into_iter().flatten() {
         let _ = writeln!(
             text,
             "{} on {}: mean {} µs CPU, median {} µs, 99th percentile {} µs, {} runs",
-            record.method, record.backend, record.mean_cpu_micros, record.p50_micros, record.p99_micros, record.count
+            record.method,
+            record.backend,
+            record.mean_cpu_micros,
+            record.p50_micros,
+            record.p99_micros,
+            record.count
         );
     }
     if proof.is_none() {
-        text.push_str("prove: the prover does not take this model, so proofs of it are not supplied\n");
+        text.push_str(
+            "prove: the prover does not take this model, so proofs of it are not supplied\n",
+        );
     }
     let records: Vec<_> = [Some(record), proof].into_iter().flatten().collect();
     let json = json!({ "program_digest": model.digest, "records": records });
@@ -58,7 +70,8 @@ fn zeros(program: &Program) -> Result<Vec<Tensor>, Failure> {
     let tensor = |input: &carat_program::InputSpec| {
         let value = 0.clamp(input.range.lo, input.range.hi);
         let value = i32::try_from(value).unwrap_or_default();
-        Tensor::new(input.shape.clone(), vec![value; input.shape.elements()]).map_err(Failure::of(Exit::Internal))
+        Tensor::new(input.shape.clone(), vec![value; input.shape.elements()])
+            .map_err(Failure::of(Exit::Internal))
     };
     program.inputs.iter().map(tensor).collect()
 }

@@ -56,7 +56,12 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
             _ => None,
         },
     };
-    let environment = supply::environment(args.environment.as_deref(), home.as_ref(), program.as_ref(), policy.currency)?;
+    let environment = supply::environment(
+        args.environment.as_deref(),
+        home.as_ref(),
+        program.as_ref(),
+        policy.currency,
+    )?;
     let (decision, decided) = planning::decide(&text, &facts, &environment)?;
     let json = planning::json(&decision, &decided);
     let mut out = String::new();
@@ -64,13 +69,22 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         let _ = writeln!(out, "{line}");
     }
     crate::render::list(&mut out, "Because", &decided.judged.because);
-    let exit = if decided.plan.is_ok() { Exit::Good } else { Exit::Refused };
+    let exit = if decided.plan.is_ok() {
+        Exit::Good
+    } else {
+        Exit::Refused
+    };
     Ok((Answer { text: out, json }, exit))
 }
 
 /// The policy in force.
-pub(super) fn policy_text(given: Option<&std::path::Path>, home: Option<&crate::home::Home>) -> Result<String, Failure> {
-    let own = home.map(|home| home.path("policy.toml")).filter(|path| path.is_file());
+pub(super) fn policy_text(
+    given: Option<&std::path::Path>,
+    home: Option<&crate::home::Home>,
+) -> Result<String, Failure> {
+    let own = home
+        .map(|home| home.path("policy.toml"))
+        .filter(|path| path.is_file());
     match given.map(std::path::Path::to_path_buf).or(own) {
         Some(path) => planning::read_policy(&path),
         None => Ok(DEFAULT_POLICY.to_string()),
@@ -78,10 +92,18 @@ pub(super) fn policy_text(given: Option<&std::path::Path>, home: Option<&crate::
 }
 
 /// Puts a stated amount into the facts.
-pub(super) fn state(facts: &mut Facts, stated: Option<Amount>, policy: &Policy) -> Result<(), Failure> {
+pub(super) fn state(
+    facts: &mut Facts,
+    stated: Option<Amount>,
+    policy: &Policy,
+) -> Result<(), Failure> {
     let Some(amount) = stated else { return Ok(()) };
     if amount.currency() != policy.currency {
-        let message = format!("the amount is in {}, the policy in {}; state it in {1}", amount.currency(), policy.currency);
+        let message = format!(
+            "the amount is in {}, the policy in {}; state it in {1}",
+            amount.currency(),
+            policy.currency
+        );
         return Err(Failure::new(Exit::Usage, message));
     }
     facts.at_stake = Some(Micros::from(amount));

@@ -35,7 +35,9 @@ enum Command {
 /// Exit status 0, or 1 where it has an error. Warnings (rules that never apply or never bind, values without bound, requests
 /// that no rule speaks about, consequences that nothing covers) do not change the status.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  carat policy check policy.toml\n  carat policy check policy.toml --environment environment.toml")]
+#[command(
+    after_help = "Examples:\n  carat policy check policy.toml\n  carat policy check policy.toml --environment environment.toml"
+)]
 struct CheckArgs {
     /// The policy file.
     file: PathBuf,
@@ -46,7 +48,9 @@ struct CheckArgs {
 
 /// Say in sentences what a policy does with a request, or which facts it reads.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  carat policy explain policy.toml\n  carat policy explain policy.toml --facts facts.json")]
+#[command(
+    after_help = "Examples:\n  carat policy explain policy.toml\n  carat policy explain policy.toml --facts facts.json"
+)]
 struct ExplainArgs {
     /// The policy file.
     file: PathBuf,
@@ -60,7 +64,9 @@ struct ExplainArgs {
 
 /// Decide past requests again under another policy and compare: exact, because a plan depends on its record alone.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  carat policy backtest new.toml\n  carat policy backtest new.toml --log ~/.local/share/carat/log --json")]
+#[command(
+    after_help = "Examples:\n  carat policy backtest new.toml\n  carat policy backtest new.toml --log ~/.local/share/carat/log --json"
+)]
 struct BacktestArgs {
     /// The policy to try.
     file: PathBuf,
@@ -81,7 +87,13 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         Command::Backtest(args) => backtest(args, context),
         Command::Default(DefaultArgs {}) => {
             let json = json!({ "policy": DEFAULT_POLICY });
-            Ok((Answer { text: DEFAULT_POLICY.to_string(), json }, Exit::Good))
+            Ok((
+                Answer {
+                    text: DEFAULT_POLICY.to_string(),
+                    json,
+                },
+                Exit::Good,
+            ))
         }
     }
 }
@@ -91,22 +103,43 @@ fn check(args: CheckArgs, context: &Context) -> Outcome {
     let shown = args.file.display();
     let policy = match Policy::parse(&text) {
         Ok(policy) => policy,
-        Err(PolicyError { line, column, message }) => {
+        Err(PolicyError {
+            line,
+            column,
+            message,
+        }) => {
             let json = json!({
                 "ok": false,
                 "findings": [{ "severity": "error", "line": line, "column": column, "message": message }],
             });
-            return Ok((Answer { text: format!("{shown}: line {line}, column {column}: error: {message}\n"), json }, Exit::Invalid));
+            return Ok((
+                Answer {
+                    text: format!("{shown}: line {line}, column {column}: error: {message}\n"),
+                    json,
+                },
+                Exit::Invalid,
+            ));
         }
     };
     let home = context.home().ok();
-    let own = home.as_ref().map(|home| home.path("environment.toml")).filter(|path| path.is_file());
+    let own = home
+        .as_ref()
+        .map(|home| home.path("environment.toml"))
+        .filter(|path| path.is_file());
     let environment = match args.environment.or(own) {
-        Some(path) => Some(supply::environment(Some(&path), None, None, policy.currency)?),
+        Some(path) => Some(supply::environment(
+            Some(&path),
+            None,
+            None,
+            policy.currency,
+        )?),
         None => None,
     };
     let findings = policy.check(environment.as_ref());
-    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+    let errors = findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Error)
+        .count();
     let mut out = String::new();
     for finding in &findings {
         let _ = writeln!(out, "{shown}: {finding}");
@@ -114,7 +147,11 @@ fn check(args: CheckArgs, context: &Context) -> Outcome {
     let _ = writeln!(
         out,
         "{shown}: {}, {} warnings; mode {}, digest {}",
-        if errors == 0 { "ok".to_string() } else { format!("{errors} errors") },
+        if errors == 0 {
+            "ok".to_string()
+        } else {
+            format!("{errors} errors")
+        },
         findings.len() - errors,
         policy.mode.as_str(),
         policy.digest()
@@ -125,7 +162,14 @@ fn check(args: CheckArgs, context: &Context) -> Outcome {
         "digest": policy.digest(),
         "mode": policy.mode.as_str(),
     });
-    Ok((Answer { text: out, json }, if errors == 0 { Exit::Good } else { Exit::Invalid }))
+    Ok((
+        Answer { text: out, json },
+        if errors == 0 {
+            Exit::Good
+        } else {
+            Exit::Invalid
+        },
+    ))
 }
 
 fn finding_json(finding: &Finding) -> serde_json::Value {
@@ -139,10 +183,14 @@ fn finding_json(finding: &Finding) -> serde_json::Value {
 
 fn explain_policy(args: ExplainArgs, context: &Context) -> Outcome {
     let text = planning::read_policy(&args.file)?;
-    let located = |error: PolicyError| Failure::new(Exit::Usage, format!("{}: {error}", args.file.display()));
+    let located =
+        |error: PolicyError| Failure::new(Exit::Usage, format!("{}: {error}", args.file.display()));
     let policy = Policy::parse(&text).map_err(located)?;
     let mut out = String::new();
-    let facts: Vec<(String, String)> = policy.facts().map(|(fact, of)| (fact, of.to_string())).collect();
+    let facts: Vec<(String, String)> = policy
+        .facts()
+        .map(|(fact, of)| (fact, of.to_string()))
+        .collect();
     let Some(path) = &args.facts else {
         let _ = writeln!(
             out,
@@ -167,7 +215,12 @@ fn explain_policy(args: ExplainArgs, context: &Context) -> Outcome {
     };
     let facts = planning::read_facts(path)?;
     let home = context.home().ok();
-    let environment = supply::environment(args.environment.as_deref(), home.as_ref(), None, policy.currency)?;
+    let environment = supply::environment(
+        args.environment.as_deref(),
+        home.as_ref(),
+        None,
+        policy.currency,
+    )?;
     let (decision, decided) = planning::decide(&text, &facts, &environment)?;
     for line in &decided.judged.because {
         let _ = writeln!(out, "{line}");
@@ -176,7 +229,13 @@ fn explain_policy(args: ExplainArgs, context: &Context) -> Outcome {
     for line in planning::text(&decided) {
         let _ = writeln!(out, "{line}");
     }
-    Ok((Answer { text: out, json: planning::json(&decision, &decided) }, Exit::Good))
+    Ok((
+        Answer {
+            text: out,
+            json: planning::json(&decision, &decided),
+        },
+        Exit::Good,
+    ))
 }
 
 /// Sums over past requests under one policy.
@@ -215,8 +274,13 @@ impl Totals {
 
     fn json(&self, currency: carat_receipt::Currency) -> serde_json::Value {
         let served = self.served.max(1);
-        let price = |wide: u128| Price(u64::try_from(wide).unwrap_or(u64::MAX)).show(currency).to_string();
-        let money = |wide: u128| explain::amount(Micros(u64::try_from(wide).unwrap_or(u64::MAX)), currency);
+        let price = |wide: u128| {
+            Price(u64::try_from(wide).unwrap_or(u64::MAX))
+                .show(currency)
+                .to_string()
+        };
+        let money =
+            |wide: u128| explain::amount(Micros(u64::try_from(wide).unwrap_or(u64::MAX)), currency);
         json!({
             "served": self.served,
             "refused": self.refused,
@@ -253,15 +317,27 @@ fn backtest(args: BacktestArgs, context: &Context) -> Outcome {
             not_replayed += 1;
             continue;
         }
-        let new = Decision { policy: text.clone(), ..decision }.make().ok();
+        let new = Decision {
+            policy: text.clone(),
+            ..decision
+        }
+        .make()
+        .ok();
         // What is at stake is what the policy on trial says; where it says nothing, what the old one said.
-        let value = new.as_ref().or(old.as_ref()).map_or(Micros::ZERO, |decided| decided.judged.consequence.value);
+        let value = new
+            .as_ref()
+            .or(old.as_ref())
+            .map_or(Micros::ZERO, |decided| decided.judged.consequence.value);
         before.add(old.as_ref(), value);
         after.add(new.as_ref(), value);
         let rung = |decided: &Option<Decided>| match decided.as_ref().map(|decided| &decided.plan) {
             None => "not judged".to_string(),
             Some(Err(_)) => "refused".to_string(),
-            Some(Ok(plan)) => format!("{} p={}", plan.rung.as_str(), explain::percent(plan.tau.probability())),
+            Some(Ok(plan)) => format!(
+                "{} p={}",
+                plan.rung.as_str(),
+                explain::percent(plan.tau.probability())
+            ),
         };
         let (was, is) = (rung(&old), rung(&new));
         if was != is {
@@ -270,10 +346,23 @@ fn backtest(args: BacktestArgs, context: &Context) -> Outcome {
     }
     let currency = policy.currency;
     let (old, new) = (before.json(currency), after.json(currency));
-    let mut out = format!("{} past requests decided again\n\n", past.len() as u64 - not_replayed);
+    let mut out = format!(
+        "{} past requests decided again\n\n",
+        past.len() as u64 - not_replayed
+    );
     let mut rows = Table::new(3);
     rows.row(["", "before", "after"]);
-    for name in ["served", "refused", "not_judged", "cost", "proof_rate", "audit_rate", "mean_latency_micros", "uncovered_total", "worst_case_loss"] {
+    for name in [
+        "served",
+        "refused",
+        "not_judged",
+        "cost",
+        "proof_rate",
+        "audit_rate",
+        "mean_latency_micros",
+        "uncovered_total",
+        "worst_case_loss",
+    ] {
         let show = |value: &serde_json::Value| match &value[name] {
             serde_json::Value::String(text) => text.clone(),
             other => other.to_string(),
@@ -286,7 +375,10 @@ fn backtest(args: BacktestArgs, context: &Context) -> Outcome {
         let _ = writeln!(out, "  request {}: {was} -> {is}", at + 1);
     }
     if not_replayed > 0 {
-        let _ = writeln!(out, "\n{not_replayed} records were made by another planner or are damaged, and were left out");
+        let _ = writeln!(
+            out,
+            "\n{not_replayed} records were made by another planner or are damaged, and were left out"
+        );
     }
     let json = json!({
         "requests": past.len(),
@@ -301,7 +393,9 @@ fn backtest(args: BacktestArgs, context: &Context) -> Outcome {
 /// Whether deciding again gives what was decided then.
 fn replayed(record: &Past, decided: Option<&Decided>) -> bool {
     match (record.rung.as_deref(), decided.map(|decided| &decided.plan)) {
-        (Some(rung), Some(Ok(plan))) => rung == plan.rung.as_str() && record.tau == Some(plan.tau.0),
+        (Some(rung), Some(Ok(plan))) => {
+            rung == plan.rung.as_str() && record.tau == Some(plan.tau.0)
+        }
         (None, Some(Err(_)) | None) => true,
         _ => false,
     }

@@ -140,7 +140,9 @@ pub(super) fn run(mut args: Args, context: &Context) -> Outcome {
     };
     let mut issued = issue(&args, &home, &model, &key, &run)?;
     let values = (inputs.as_slice(), outputs.as_slice());
-    let proved = args.proving.prove(&model, &mut issued.file, values, &progress)?;
+    let proved = args
+        .proving
+        .prove(&model, &mut issued.file, values, &progress)?;
     let staged_open = files::stage(&open_path, &issued.opening.encode(), Mode::Private)?;
     let staged = files::stage(&path, &issued.file.encode(), Mode::Shared)?;
     // The opening first: a receipt whose opening is lost could never be replayed.
@@ -159,7 +161,9 @@ pub(super) fn run(mut args: Args, context: &Context) -> Outcome {
         opening: Some(&issued.opening),
         input: Some(&input),
         model: Some(model.digest),
-        model_keys: proved.as_ref().map_or(&[], |proved| std::slice::from_ref(&proved.key)),
+        model_keys: proved
+            .as_ref()
+            .map_or(&[], |proved| std::slice::from_ref(&proved.key)),
         ..Question::default()
     };
     let appraisal =
@@ -264,7 +268,13 @@ fn issue(
         optional: Optional {
             audience: args.audience.clone(),
             nonce,
-            io_commitment: args.proving.io(model, &input.salt, &output.salt, run.inputs, run.outputs)?,
+            io_commitment: args.proving.io(
+                model,
+                &input.salt,
+                &output.salt,
+                run.inputs,
+                run.outputs,
+            )?,
             model_card: model.card_digest(),
             usage: Some(Usage {
                 input_elements: Some(elements(inputs)),
@@ -358,10 +368,16 @@ impl Shown<'_> {
     fn answer(&self) -> Answer {
         let receipt_id = self.issued.file.receipt_id();
         let rungs: Vec<&str> = std::iter::once(Kind::Signature.as_str())
-            .chain(self.issued.file.evidence().iter().map(|item| match self.args.tee {
-                Some(tee::Tee::Simulated) => "attestation-simulated",
-                _ => item.body.kind().as_str(),
-            }))
+            .chain(
+                self.issued
+                    .file
+                    .evidence()
+                    .iter()
+                    .map(|item| match self.args.tee {
+                        Some(tee::Tee::Simulated) => "attestation-simulated",
+                        _ => item.body.kind().as_str(),
+                    }),
+            )
             .collect();
         let json = json!({
             "output": self.answer,
@@ -411,7 +427,10 @@ impl Shown<'_> {
         } else {
             String::new()
         };
-        rows.row(["Evidence", &format!("signature by {key}{made}{}", tee::shown(self.args.tee))]);
+        rows.row([
+            "Evidence",
+            &format!("signature by {key}{made}{}", tee::shown(self.args.tee)),
+        ]);
         if let Some(proved) = self.proved {
             rows.row(["Proof", &proved.line()]);
         }

@@ -57,7 +57,12 @@ pub(super) struct Args {
     #[arg(long, value_name = "MODEL", requires = "input")]
     replay: Option<PathBuf>,
     /// When you act on the answer: at once, or before settlement, waiting for the audits so that gains can be taken back.
-    #[arg(long = "use", value_enum, value_name = "WHEN", default_value = "after-use")]
+    #[arg(
+        long = "use",
+        value_enum,
+        value_name = "WHEN",
+        default_value = "after-use"
+    )]
     use_at: UseWhen,
     /// What rides on this receipt already; the amount asked comes on top.
     #[arg(long, value_name = "AMOUNT", value_parser = parse::<Amount>)]
@@ -91,7 +96,11 @@ fn read_upstream(path: &PathBuf) -> Result<(ReceiptFile, Option<Opening>), Failu
     let file = ReceiptFile::decode(&bytes)
         .map_err(|error| Failure::new(Exit::Invalid, format!("{}: {error}", path.display())))?;
     let beside = files::sibling(path, "carat-open");
-    let opening = if beside.is_file() { Some(read_opening(&beside)?) } else { None };
+    let opening = if beside.is_file() {
+        Some(read_opening(&beside)?)
+    } else {
+        None
+    };
     Ok((file, opening))
 }
 

@@ -21,18 +21,25 @@ impl Work<'_> {
     /// one in which a cheat must break that hardware as well.
     pub(super) fn audit_sets(&self, zero: Option<Amount>) -> Vec<AssumptionSet> {
         let alone = self.audit_set(zero, None);
-        let attested = self.break_cost().and_then(|broken| self.audit_set(zero, Some(&broken)));
+        let attested = self
+            .break_cost()
+            .and_then(|broken| self.audit_set(zero, Some(&broken)));
         alone.into_iter().chain(attested).collect()
     }
 
-    fn audit_set(&self, zero: Option<Amount>, broken: Option<&BreakCost<'_>>) -> Option<AssumptionSet> {
+    fn audit_set(
+        &self,
+        zero: Option<Amount>,
+        broken: Option<&BreakCost<'_>>,
+    ) -> Option<AssumptionSet> {
         let plan = self.file.signed.statement().optional.plan.as_ref()?;
         let tau = Tau(plan.tau);
         if tau == Tau(0) {
             return None;
         }
-        let mut under: Vec<String> =
-            ["operator-rational", "auditors", "beacon", "implementation"].map(String::from).into();
+        let mut under: Vec<String> = ["operator-rational", "auditors", "beacon", "implementation"]
+            .map(String::from)
+            .into();
         under.push(format!("bond:{}", self.issuer_name()));
         under.push(format!("input:{}", self.input_from));
         if let Some(broken) = broken {
@@ -43,7 +50,12 @@ impl Work<'_> {
             Ok((amount, reason)) => (Some(amount), reason),
             Err(reason) => (zero, reason),
         };
-        Some(AssumptionSet { rung: "audit".into(), amount, under, reason })
+        Some(AssumptionSet {
+            rung: "audit".into(),
+            amount,
+            under,
+            reason,
+        })
     }
 
     fn audited_amount(
@@ -55,10 +67,22 @@ impl Work<'_> {
         if let Some(block) = self.block_others() {
             return Err(block);
         }
-        let content = self.trust.map(Trust::content).ok_or("there is no usable Trust file")?;
-        let audits = content.audits.as_ref().ok_or("the Trust file has no [audits]: it accepts no sampled audits")?;
-        let issuer = self.known_issuer().ok_or("the issuer is not in the Trust file, so no bond of it is known")?;
-        if !content.auditors.iter().any(|auditor| auditor.controller.as_str() != issuer) {
+        let content = self
+            .trust
+            .map(Trust::content)
+            .ok_or("there is no usable Trust file")?;
+        let audits = content
+            .audits
+            .as_ref()
+            .ok_or("the Trust file has no [audits]: it accepts no sampled audits")?;
+        let issuer = self
+            .known_issuer()
+            .ok_or("the issuer is not in the Trust file, so no bond of it is known")?;
+        if !content
+            .auditors
+            .iter()
+            .any(|auditor| auditor.controller.as_str() != issuer)
+        {
             return Err("the Trust file names no auditor that the issuer does not control: a self-audit is worth nothing to others".into());
         }
         self.witnessed(content, issuer)?;
@@ -69,39 +93,68 @@ impl Work<'_> {
             broken.map_or(Micros::ZERO, |broken| Micros::from(broken.cost)),
         );
         let hazard = audits.detection.hazard(tau);
-        let clawback = self.question.use_at == UseAt::BeforeSettle && audits.clawback && audits.joint_forfeiture;
+        let clawback = self.question.use_at == UseAt::BeforeSettle
+            && audits.clawback
+            && audits.joint_forfeiture;
         let (supported, how) = if clawback {
             under.extend(["clawback", "joint-forfeiture"].map(String::from));
             let amount = good_for::audit_clawback(hazard, stake, audits.gamma);
-            (amount, "you act before settlement, so gains are taken back: h S / (1 - h)")
+            (
+                amount,
+                "you act before settlement, so gains are taken back: h S / (1 - h)",
+            )
         } else {
             under.push("exposure-ledger".into());
-            let open = self.question.open_exposure.map_or(Micros::ZERO, Micros::from);
+            let open = self
+                .question
+                .open_exposure
+                .map_or(Micros::ZERO, Micros::from);
             let open = audits.gamma.times_up(open);
-            let amount = good_for::audit_no_clawback(hazard, stake, audits.kappa, audits.gamma, open);
-            (amount, "you act at once, so gains are kept: -S ln(1 - h) / eta, at most kappa S less what is open")
+            let amount =
+                good_for::audit_no_clawback(hazard, stake, audits.kappa, audits.gamma, open);
+            (
+                amount,
+                "you act at once, so gains are kept: -S ln(1 - h) / eta, at most kappa S less what is open",
+            )
         };
-        let cap = content.implementation_cap.ok_or("the Trust file gives no cap for `implementation`")?;
-        let amount = supported.min(Micros::from(cap)).in_currency(content.currency);
+        let cap = content
+            .implementation_cap
+            .ok_or("the Trust file gives no cap for `implementation`")?;
+        let amount = supported
+            .min(Micros::from(cap))
+            .in_currency(content.currency);
         let shown = carat_policy::explain::percent(hazard);
-        Ok((amount, format!("a wrong answer is caught with h = {shown} against a stake of {}; {how}", stake.in_currency(content.currency))))
+        Ok((
+            amount,
+            format!(
+                "a wrong answer is caught with h = {shown} against a stake of {}; {how}",
+                stake.in_currency(content.currency)
+            ),
+        ))
     }
 
     /// The issuer's name in the Trust file, else its own.
     fn issuer_name(&self) -> String {
         let claimed = &self.file.signed.statement().issuer;
-        self.known_issuer().map_or_else(|| claimed.to_string(), String::from)
+        self.known_issuer()
+            .map_or_else(|| claimed.to_string(), String::from)
     }
 
     /// The issuer's name in the Trust file.
     pub(super) fn known_issuer(&self) -> Option<&str> {
         let key = &self.file.signed.statement().issuer_key;
-        self.trust?.issuer_of(key).map(|(issuer, _)| issuer.name.as_str())
+        self.trust?
+            .issuer_of(key)
+            .map(|(issuer, _)| issuer.name.as_str())
     }
 
     /// A draw is fair only over what the log cannot take back any more.
     fn witnessed(&self, content: &Content, issuer: &str) -> Result<(), String> {
-        let own = content.witnesses.iter().filter(|witness| witness.controller.as_str() == issuer).count() as u64;
+        let own = content
+            .witnesses
+            .iter()
+            .filter(|witness| witness.controller.as_str() == issuer)
+            .count() as u64;
         if content.witness_quorum <= own {
             return Err("the Trust file asks for no witness that the issuer does not control: the log could be rewritten after the draw".into());
         }
@@ -115,14 +168,33 @@ impl Work<'_> {
     ///
     /// It must outlast the time in which the audit can still convict. How long that is, the relying party says: an
     /// issuer could name a short window in its Plan, and be audited when its bond is gone. A longer one it may name.
-    fn bond<'t>(&self, content: &'t Content, issuer: &str, horizon: u64) -> Result<&'t Bond, String> {
-        let of_issuer = || content.bonds.iter().filter(|bond| bond.issuer.as_str() == issuer);
+    fn bond<'t>(
+        &self,
+        content: &'t Content,
+        issuer: &str,
+        horizon: u64,
+    ) -> Result<&'t Bond, String> {
+        let of_issuer = || {
+            content
+                .bonds
+                .iter()
+                .filter(|bond| bond.issuer.as_str() == issuer)
+        };
         if of_issuer().next().is_none() {
             return Err(format!("the Trust file knows no bond of {issuer}"));
         }
         let statement = self.file.signed.statement();
-        let window = statement.optional.plan.as_ref().and_then(|plan| plan.window).unwrap_or(0).max(horizon);
-        let until = self.question.now.max(statement.issued_at.saturating_add(window));
+        let window = statement
+            .optional
+            .plan
+            .as_ref()
+            .and_then(|plan| plan.window)
+            .unwrap_or(0)
+            .max(horizon);
+        let until = self
+            .question
+            .now
+            .max(statement.issued_at.saturating_add(window));
         of_issuer()
             .filter(|bond| bond.as_of <= self.question.now.saturating_add(CLOCK_SKEW) && bond.expiry >= until)
             .max_by_key(|bond| bond.amount.micros())

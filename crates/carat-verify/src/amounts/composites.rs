@@ -44,7 +44,12 @@ pub(crate) struct Edge {
 impl<'a> Place<'a> {
     /// The place of the receipt that the relying party asked about.
     pub(crate) fn root(root: &'a ReceiptFile, spent: &'a Cell<u32>) -> Self {
-        Self { root, composer: None, depth: 0, spent }
+        Self {
+            root,
+            composer: None,
+            depth: 0,
+            spent,
+        }
     }
 }
 
@@ -56,7 +61,11 @@ impl<'a> Work<'a> {
             self.pass("relies_on", "the receipt rests on no other receipt");
             return;
         }
-        match edges.iter().map(|edge| self.edge(edge)).collect::<Result<Vec<Edge>, String>>() {
+        match edges
+            .iter()
+            .map(|edge| self.edge(edge))
+            .collect::<Result<Vec<Edge>, String>>()
+        {
             Ok(found) => {
                 let total = found.len();
                 let overdrawn = found.iter().find(|edge| edge.stake > edge.room);
@@ -87,17 +96,30 @@ impl<'a> Work<'a> {
             .iter()
             .find(|upstream| upstream.file.receipt_id() == receipt)
             .ok_or_else(|| format!("rests on the receipt {receipt}, which was not given"))?;
-        let trust = self.trust.ok_or("rests on other receipts, and there is no usable Trust file to appraise them with")?;
+        let trust = self.trust.ok_or(
+            "rests on other receipts, and there is no usable Trust file to appraise them with",
+        )?;
         let currency = trust.content().currency;
         if edge.stake.currency() != currency {
-            return Err(format!("the stake on the receipt {receipt} is in {}, the Trust file in {currency}", edge.stake.currency()));
+            return Err(format!(
+                "the stake on the receipt {receipt} is in {}, the Trust file in {currency}",
+                edge.stake.currency()
+            ));
         }
         if self.place.depth >= MAX_DEPTH || self.place.spent.get() >= MAX_APPRAISALS {
-            return Err(format!("rests on more than {MAX_APPRAISALS} receipts, or on a chain of more than {MAX_DEPTH}"));
+            return Err(format!(
+                "rests on more than {MAX_APPRAISALS} receipts, or on a chain of more than {MAX_DEPTH}"
+            ));
         }
         self.place.spent.set(self.place.spent.get() + 1);
-        let composer = self.known_issuer().ok_or("rests on other receipts, and its own issuer is not in the Trust file")?;
-        let place = Place { composer: Some(composer), depth: self.place.depth + 1, ..self.place };
+        let composer = self
+            .known_issuer()
+            .ok_or("rests on other receipts, and its own issuer is not in the Trust file")?;
+        let place = Place {
+            composer: Some(composer),
+            depth: self.place.depth + 1,
+            ..self.place
+        };
         let question = Question {
             now: self.question.now,
             trust: self.question.trust,
@@ -106,20 +128,35 @@ impl<'a> Work<'a> {
             own_replay: upstream.own_replay,
             use_at: self.question.use_at,
             // What is open against an issuer's bond is open against it here too.
-            open_exposure: self.question.open_exposure.filter(|_| self.same_issuer(upstream.file)),
+            open_exposure: self
+                .question
+                .open_exposure
+                .filter(|_| self.same_issuer(upstream.file)),
             upstream: self.question.upstream,
             ..Question::default()
         };
         let appraisal = appraise_within(upstream.file, &question, place);
         if let crate::Verdict::Invalid = appraisal.verdict {
-            return Err(format!("rests on the receipt {receipt}, which is invalid: {}", appraisal.reason));
+            return Err(format!(
+                "rests on the receipt {receipt}, which is invalid: {}",
+                appraisal.reason
+            ));
         }
         let best = appraisal.best.unwrap_or(Amount::zero(currency));
         if best.is_zero() {
-            let why = appraisal.good_for.last().map_or_else(String::new, |set| set.reason.clone());
-            return Err(format!("rests on the receipt {receipt}, which is good for nothing: {why}"));
+            let why = appraisal
+                .good_for
+                .last()
+                .map_or_else(String::new, |set| set.reason.clone());
+            return Err(format!(
+                "rests on the receipt {receipt}, which is good for nothing: {why}"
+            ));
         }
-        let under = appraisal.good_for.into_iter().find(|set| set.amount == Some(best)).map(|set| set.under);
+        let under = appraisal
+            .good_for
+            .into_iter()
+            .find(|set| set.amount == Some(best))
+            .map(|set| set.under);
         let others = self.other_edges(upstream, currency)?;
         Ok(Edge {
             stake: Micros::from(edge.stake),
@@ -138,22 +175,40 @@ impl<'a> Work<'a> {
 
     /// Stakes of all open edges on a receipt but this composite's: those of the other receipts that were given, and those
     /// that the relying party knows of besides.
-    fn other_edges(&self, upstream: &Upstream<'_>, currency: carat_receipt::Currency) -> Result<Micros, String> {
+    fn other_edges(
+        &self,
+        upstream: &Upstream<'_>,
+        currency: carat_receipt::Currency,
+    ) -> Result<Micros, String> {
         let receipt = upstream.file.receipt_id();
-        let mut given: Vec<&ReceiptFile> = self.question.upstream.iter().map(|upstream| upstream.file).collect();
+        let mut given: Vec<&ReceiptFile> = self
+            .question
+            .upstream
+            .iter()
+            .map(|upstream| upstream.file)
+            .collect();
         given.push(self.place.root);
         given.sort_by_key(|file| file.receipt_id());
         given.dedup_by_key(|file| file.receipt_id());
         let mut sum = match upstream.open_edges {
             Some(open) if open.currency() != currency => {
-                return Err(format!("the open edges on the receipt {receipt} are not in {currency}"));
+                return Err(format!(
+                    "the open edges on the receipt {receipt} are not in {currency}"
+                ));
             }
             open => open.map_or(Micros::ZERO, Micros::from),
         };
-        for file in given.into_iter().filter(|file| file.receipt_id() != self.receipt_id) {
+        for file in given
+            .into_iter()
+            .filter(|file| file.receipt_id() != self.receipt_id)
+        {
             for edge in &file.signed.statement().optional.relies_on {
                 if edge.receipt == receipt {
-                    sum = if edge.stake.currency() == currency { sum.plus(Micros::from(edge.stake)) } else { Micros::MAX };
+                    sum = if edge.stake.currency() == currency {
+                        sum.plus(Micros::from(edge.stake))
+                    } else {
+                        Micros::MAX
+                    };
                 }
             }
         }
@@ -162,10 +217,14 @@ impl<'a> Work<'a> {
 
     /// A composite is worth its weakest edge.
     pub(super) fn settle_composite(&self, sets: &mut [AssumptionSet]) {
-        let Some(weakest) = self.edges.iter().min_by_key(|edge| edge.stake) else { return };
+        let Some(weakest) = self.edges.iter().min_by_key(|edge| edge.stake) else {
+            return;
+        };
         let pairs = || self.edges.iter().map(|edge| (edge.stake, edge.room));
         for set in sets {
-            let Some(amount) = set.amount.filter(|amount| !amount.is_zero()) else { continue };
+            let Some(amount) = set.amount.filter(|amount| !amount.is_zero()) else {
+                continue;
+            };
             let own = Micros::from(amount);
             let left = good_for::composite(own, pairs());
             if left < own {
@@ -177,7 +236,10 @@ impl<'a> Work<'a> {
                 );
             }
             set.amount = Some(left.in_currency(amount.currency()));
-            set.under.push(format!("honest-edges:{}", self.file.signed.statement().issuer));
+            set.under.push(format!(
+                "honest-edges:{}",
+                self.file.signed.statement().issuer
+            ));
             for atom in self.edges.iter().flat_map(|edge| &edge.under) {
                 if !set.under.contains(atom) {
                     set.under.push(atom.clone());
@@ -189,7 +251,10 @@ impl<'a> Work<'a> {
     /// The edge that limits the composite, for the weakest step.
     pub(crate) fn weakest_edge(&self) -> Option<String> {
         let edge = self.edges.iter().min_by_key(|edge| edge.stake)?;
-        Some(format!("the receipt {} that this one rests on, with a stake of {} millionths", edge.receipt, edge.stake.0))
+        Some(format!(
+            "the receipt {} that this one rests on, with a stake of {} millionths",
+            edge.receipt, edge.stake.0
+        ))
     }
 
     /// The audience to compare with, for a receipt that another one rests on: its composer.

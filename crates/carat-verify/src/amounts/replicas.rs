@@ -31,7 +31,12 @@ impl Work<'_> {
             Some(block) => (zero, block),
             None => self.replicated(replication),
         };
-        Some(AssumptionSet { rung: "replicas".into(), amount, under, reason })
+        Some(AssumptionSet {
+            rung: "replicas".into(),
+            amount,
+            under,
+            reason,
+        })
     }
 
     fn replicated(&self, replication: &Replication) -> (Option<Amount>, String) {
@@ -41,7 +46,9 @@ impl Work<'_> {
         let zero = Some(Amount::zero(content.currency));
         // One organisation is one replica, whatever number of keys it has.
         let controllers = |named: &mut dyn Iterator<Item = &crate::trust::Auditor>| -> Vec<String> {
-            let mut names: Vec<String> = named.map(|auditor| auditor.controller.to_string()).collect();
+            let mut names: Vec<String> = named
+                .map(|auditor| auditor.controller.to_string())
+                .collect();
             names.sort();
             names.dedup();
             names
@@ -49,7 +56,12 @@ impl Work<'_> {
         let issuer = self.known_issuer().unwrap_or_default();
         let claimed = self.file.signed.statement().issuer.as_str();
         // What the issuer calls itself may take an agreement away, never make the choice look smaller.
-        let named = controllers(&mut content.auditors.iter().filter(|auditor| auditor.controller.as_str() != issuer));
+        let named = controllers(
+            &mut content
+                .auditors
+                .iter()
+                .filter(|auditor| auditor.controller.as_str() != issuer),
+        );
         let agreed = controllers(&mut content.auditors.iter().filter(|auditor| {
             let controller = auditor.controller.as_str();
             controller != issuer
@@ -57,16 +69,27 @@ impl Work<'_> {
                 && self.audited.iter().any(|(name, _)| **name == auditor.name)
         }));
         let Some(cap) = content.implementation_cap else {
-            return (zero, "the Trust file gives no cap for `implementation`".into());
+            return (
+                zero,
+                "the Trust file gives no cap for `implementation`".into(),
+            );
         };
         let (k, n) = (agreed.len(), named.len());
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let epsilon = Micros::from(replication.epsilon);
-        let amount = good_for::chosen_replicas(epsilon, replication.corrupt, replication.shared_fault, count(k), count(n));
+        let amount = good_for::chosen_replicas(
+            epsilon,
+            replication.corrupt,
+            replication.shared_fault,
+            count(k),
+            count(n),
+        );
         let amount = amount.min(Micros::from(cap)).in_currency(content.currency);
         (
             Some(amount),
-            format!("{k} of the {n} independent auditors in the Trust file agree; which ones, the issuer may have chosen"),
+            format!(
+                "{k} of the {n} independent auditors in the Trust file agree; which ones, the issuer may have chosen"
+            ),
         )
     }
 }

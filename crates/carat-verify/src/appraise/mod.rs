@@ -47,8 +47,15 @@ pub fn appraise(file: &ReceiptFile, question: &Question<'_>) -> Result<Appraisal
     if let Some(trust) = question.trust {
         let trust = trust.content().currency;
         let amounts = [question.relied, question.open_exposure];
-        if let Some(other) = amounts.iter().flatten().find(|amount| amount.currency() != trust) {
-            return Err(QuestionError::Currency { asked: other.currency(), trust });
+        if let Some(other) = amounts
+            .iter()
+            .flatten()
+            .find(|amount| amount.currency() != trust)
+        {
+            return Err(QuestionError::Currency {
+                asked: other.currency(),
+                trust,
+            });
         }
     }
     let spent = Cell::new(0);
@@ -297,7 +304,10 @@ impl<'a> Work<'a> {
             // A receipt that another rests on was made for whoever composed that one, and it sums its own reliance.
             return match claimed {
                 Some(claimed) if composer.as_ref() == Ok(claimed) => {
-                    self.pass("audience", format!("the receipt is for {claimed}, which rests on it"));
+                    self.pass(
+                        "audience",
+                        format!("the receipt is for {claimed}, which rests on it"),
+                    );
                     true
                 }
                 _ => {

@@ -75,7 +75,10 @@ pub(super) fn content(content: &Content) -> Result<(), TrustError> {
             "kappa lies between 0 and 1, without them; 0.8 is usual",
         ));
     }
-    if let Some(days) = content.audits.as_ref().and_then(|audits| audits.horizon_days)
+    if let Some(days) = content
+        .audits
+        .as_ref()
+        .and_then(|audits| audits.horizon_days)
         && !(1..=super::deterrence::MAX_HORIZON_DAYS).contains(&days)
     {
         return Err(TrustError::value(

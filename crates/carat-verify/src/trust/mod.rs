@@ -16,8 +16,8 @@ use carat_receipt::{Amount, Currency, Digest, Label, PublicKey, Signature, Signi
 
 pub(crate) use check::CLOCK_SKEW;
 pub use check::{Freshness, Standing};
-pub use platform::{Platform, PolicyName};
 pub use deterrence::{Audits, DEFAULT_HORIZON_DAYS, MAX_HORIZON_DAYS, Replication};
+pub use platform::{Platform, PolicyName};
 
 /// Largest Trust file in bytes.
 pub const MAX_TRUST_BYTES: usize = 1024 * 1024;

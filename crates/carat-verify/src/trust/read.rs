@@ -11,8 +11,8 @@ use serde::Deserialize;
 use toml::value::Datetime;
 
 use super::{
-    Auditor, Audits, Bond, Content, DeniedPlatform, Issuer, IssuerKey, LogKey, MAX_TRUST_BYTES, Model,
-    Replication, Revocation, TrustError, WitnessKey,
+    Auditor, Audits, Bond, Content, DeniedPlatform, Issuer, IssuerKey, LogKey, MAX_TRUST_BYTES,
+    Model, Replication, Revocation, TrustError, WitnessKey,
 };
 use crate::time;
 

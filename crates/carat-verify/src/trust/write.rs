@@ -86,7 +86,11 @@ pub(super) fn canonical(content: &Content) -> String {
         t.text("name", &model.name);
         t.text("program", model.program);
         if !model.proof_keys.is_empty() {
-            let keys: Vec<String> = model.proof_keys.iter().map(|k| format!("\"{k}\"")).collect();
+            let keys: Vec<String> = model
+                .proof_keys
+                .iter()
+                .map(|k| format!("\"{k}\""))
+                .collect();
             t.raw("proof_keys", format!("[{}]", keys.join(", ")));
         }
     }

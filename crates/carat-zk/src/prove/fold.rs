@@ -47,7 +47,8 @@ fn combine_int(x: &[i32], n: usize, inner: usize, weights: &[Vec<E>]) -> Vec<E> 
                     let mut sums = [0i64; DEGREE];
                     for (&v, l) in xs.iter().zip(ws) {
                         for d in 0..DEGREE {
-                            sums[d] = sums[d].wrapping_add(i64::from(v).wrapping_mul(i64::from(l[d])));
+                            sums[d] =
+                                sums[d].wrapping_add(i64::from(v).wrapping_mul(i64::from(l[d])));
                         }
                     }
                     total += join(sums);

@@ -26,13 +26,23 @@ pub(super) struct Planned {
 }
 
 /// Decides, where there is something to decide with: a policy, facts, an impact level or an amount at stake.
-pub(super) fn decide(args: &Args, home: &Home, model: &Model, inputs: &[Tensor]) -> Result<Option<Planned>, Failure> {
+pub(super) fn decide(
+    args: &Args,
+    home: &Home,
+    model: &Model,
+    inputs: &[Tensor],
+) -> Result<Option<Planned>, Failure> {
     if supply::record(home, &model.digest, "execute")?.is_none() {
         supply::calibrate(home, model, inputs)?;
     }
     let stated = args.at_stake.filter(|amount| !amount.is_zero());
     let own_policy = home.path("policy.toml").is_file();
-    if args.policy.is_none() && args.facts.is_none() && args.impact.is_none() && stated.is_none() && !own_policy {
+    if args.policy.is_none()
+        && args.facts.is_none()
+        && args.impact.is_none()
+        && stated.is_none()
+        && !own_policy
+    {
         return Ok(None);
     }
     let text = plan_command::policy_text(args.policy.as_deref(), Some(home))?;
@@ -42,7 +52,11 @@ pub(super) fn decide(args: &Args, home: &Home, model: &Model, inputs: &[Tensor])
         None => Facts::new(),
     };
     // What ran is not for the caller to say.
-    for (name, value) in [("name", model.name.to_string()), ("version", model.version.to_string()), ("program", model.digest.to_string())] {
+    for (name, value) in [
+        ("name", model.name.to_string()),
+        ("version", model.version.to_string()),
+        ("program", model.digest.to_string()),
+    ] {
         facts.set(&["model", name], Value::Text(value));
     }
     if let Some(impact) = args.impact {
@@ -54,17 +68,29 @@ pub(super) fn decide(args: &Args, home: &Home, model: &Model, inputs: &[Tensor])
     if proving.is_none() {
         proving = supply::calibrate_proof(home, model, inputs)?;
     }
-    let environment = supply::environment(args.environment.as_deref(), Some(home), Some(&model.digest), policy.currency)?;
+    let environment = supply::environment(
+        args.environment.as_deref(),
+        Some(home),
+        Some(&model.digest),
+        policy.currency,
+    )?;
     let environment = supply::only_real(environment, proving.as_ref());
     let decision = Decision::new(&text, &facts, &environment);
     let (decided, refused) = match decision.make() {
         Ok(decided) => {
-            let refused = decided.plan.is_err().then(|| planning::text(&decided).join("\n  "));
+            let refused = decided
+                .plan
+                .is_err()
+                .then(|| planning::text(&decided).join("\n  "));
             (Some(decided), refused)
         }
         Err(error) => (None, Some(planning::failure(error).message)),
     };
-    let planned = Planned { decision, decided, mode: policy.mode };
+    let planned = Planned {
+        decision,
+        decided,
+        mode: policy.mode,
+    };
     match refused {
         Some(why) if policy.mode == Mode::Enforce => {
             // A refusal is a decision too, and backtests want it.
@@ -72,7 +98,9 @@ pub(super) fn decide(args: &Args, home: &Home, model: &Model, inputs: &[Tensor])
             Err(Failure::new(Exit::Refused, why))
         }
         Some(why) if policy.mode == Mode::Warn => {
-            output::complain(&format!("carat: served although the policy would refuse it (mode warn): {why}"));
+            output::complain(&format!(
+                "carat: served although the policy would refuse it (mode warn): {why}"
+            ));
             Ok(Some(planned))
         }
         _ => Ok(Some(planned)),
@@ -94,10 +122,20 @@ impl Planned {
     }
 
     /// Puts plan, digests and the salted commitment to the facts into a Statement; gives what opens the commitment.
-    pub(super) fn state(&self, optional: &mut Optional, issued_at: u64, salt: Salt) -> Result<Option<Opened>, Failure> {
-        let Some(plan) = self.plan() else { return Ok(None) };
+    pub(super) fn state(
+        &self,
+        optional: &mut Optional,
+        issued_at: u64,
+        salt: Salt,
+    ) -> Result<Option<Opened>, Failure> {
+        let Some(plan) = self.plan() else {
+            return Ok(None);
+        };
         let opened = Opened::new(salt, self.decision.encode());
-        optional.plan = Some(plan.to_statement(issued_at).map_err(Failure::of(Exit::Internal))?);
+        optional.plan = Some(
+            plan.to_statement(issued_at)
+                .map_err(Failure::of(Exit::Internal))?,
+        );
         optional.policy = Some(self.decision.policy_digest());
         optional.environment = Some(self.decision.environment_digest());
         optional.planner = Some(Label::new(PLANNER).map_err(Failure::of(Exit::Internal))?);
@@ -107,15 +145,21 @@ impl Planned {
 
     /// Keeps the decision for backtests; in shadow mode this is where the difference is recorded.
     pub(super) fn remember(&self, home: &Home, receipt: Option<&Digest>) -> Result<(), Failure> {
-        let plan = self.decided.as_ref().and_then(|decided| decided.plan.as_ref().ok());
-        planning::remember(home, &Past {
-            time: crate::home::clock()?,
-            receipt_id: receipt.map(ToString::to_string),
-            served: receipt.is_some(),
-            decision: hex::encode(self.decision.encode()),
-            rung: plan.map(|plan| plan.rung.as_str().to_string()),
-            tau: plan.map(|plan| plan.tau.0),
-        })
+        let plan = self
+            .decided
+            .as_ref()
+            .and_then(|decided| decided.plan.as_ref().ok());
+        planning::remember(
+            home,
+            &Past {
+                time: crate::home::clock()?,
+                receipt_id: receipt.map(ToString::to_string),
+                served: receipt.is_some(),
+                decision: hex::encode(self.decision.encode()),
+                rung: plan.map(|plan| plan.rung.as_str().to_string()),
+                tau: plan.map(|plan| plan.tau.0),
+            },
+        )
     }
 
     /// For `--json`.
@@ -128,9 +172,16 @@ impl Planned {
 
     /// For people.
     pub(super) fn text(&self) -> Vec<String> {
-        let mut lines = self.decided.as_ref().map(planning::text).unwrap_or_default();
+        let mut lines = self
+            .decided
+            .as_ref()
+            .map(planning::text)
+            .unwrap_or_default();
         if self.mode == Mode::Shadow {
-            lines.insert(0, "mode shadow: the plan below is recorded and not carried out".into());
+            lines.insert(
+                0,
+                "mode shadow: the plan below is recorded and not carried out".into(),
+            );
         }
         lines
     }
