@@ -153,7 +153,7 @@ fn a_program_that_breaks_the_rules() {
         root: Root([0; 32]),
     };
     let mut range = good.clone();
-    range.nodes[0].range = Range::new(0, 0);
+    range.nodes[0].range = Range::new(-1, 0);
     let mut bits = good.clone();
     bits.nodes[0].op = Op::Shift { bits: 200 };
     let mut loops = good.clone();
