@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+"""A second verifier of Carat's proofs, written from docs/protocol.md and docs/protocol-whir.md.
+
+It shares no code with the Rust implementation.
+
+    python3 tools/python/verify_proof.py FILE.carat [...] [--model-key HEX]
+    python3 tools/python/verify_proof.py FILE.proof [...]
+
+A receipt needs its opening beside it (FILE.carat-open) and carries the Program. A `.proof` file is one of the tests: parts, each
+after its length in four bytes (little-endian): Program, profile, weights root, input and output of each statement,
+proof.
+
+Not checked here: which model the weights root stands for (compare the model key that is printed with your own, from
+`carat model key`, or give it with --model-key); the bits of soundness, which follow from the profile and the Program;
+and what the receipt is worth. Needs Python 3.11 and the package `blake3`; for receipts also `cbor2` and
+`cryptography`. Prints one JSON object per file. Exit status: 0 every proof holds, 1 one does not, 2 usage.
+"""
+
+import argparse
+import json
+import sys
+import time
+
+from carat_proof.program import Program, need, read_tensors, tagged_hash
+from carat_proof.transcript import Refused
+from carat_proof.verify import Statement, model_key, verify
+
+PROTOCOL, MODE = "carat/zk/v1", "succinct"
+
+
+def parts(data):
+    """The parts of a `.proof` file."""
+    found, at = [], 0
+    while at < len(data):
+        length = int.from_bytes(data[at : at + 4], "little")
+        need(len(data) - at >= 4 + length, "the file is cut short")
+        found.append(data[at + 4 : at + 4 + length])
+        at += 4 + length
+    need(len(found) >= 6 and len(found) % 2 == 0, "the file has another number of parts")
+    return found
+
+
+def from_parts(data):
+    """(Program, profile, weights root, statements, proof), the statements named by their values."""
+    program, profile, root, *values, proof = parts(data)
+    statements = []
+    for x, y in zip(values[::2], values[1::2]):
+        statements.append(Statement(tagged_hash("carat/zk-values/v1", x, y), read_tensors(x), read_tensors(y)))
+    return Program(program), profile.decode("ascii", "replace"), root, statements, proof
+
+
+def from_receipt(path, data):
+    """The same for each proof in a receipt, whose signature and opening are checked too."""
+    import read_receipt
+
+    try:
+        with open(path + "-open", "rb") as file:
+            opened = file.read()
+    except FileNotFoundError as e:
+        raise Refused(f"the opening {path}-open is missing: without values there is nothing to prove") from e
+    reader = read_receipt.Reader()
+    try:
+        said = reader.read(data, opened)
+        wrong = [f"{c['name']}: {c['reason']}" for c in reader.checks if c["ok"] is False]
+        need(not wrong, "; ".join(wrong))
+        opening = read_receipt.item(opened)
+        sections = read_receipt.items(data)[1:]
+    except read_receipt.Refused as e:
+        raise Refused(str(e)) from e
+    # The reader has checked that the Program and both openings are those of the Statement.
+    programs = [body for number, body in sections if number == 2]
+    need(programs, "the receipt does not carry its Program")
+    program = Program(programs[0])
+    need(program.digest.hex() == said["program"], "the Program is another")
+    inputs, outputs = read_tensors(opening[3][1]), read_tensors(opening[4][1])
+    own = bytes.fromhex(said["receipt_id"])
+    proofs = [body[2] for number, body in sections if number == 1 and body[0] == 4]
+    need(proofs, "the receipt holds no proof")
+    for protocol, mode, profile, root, digests, _bits, proof in proofs:
+        need((protocol, mode) == (PROTOCOL, MODE), f"a proof of another protocol: {protocol} {mode}")
+        need(digests.count(own) == 1, "the proof does not cover this receipt")
+        statements = [Statement(d, inputs, outputs) if d == own else Statement(d) for d in digests]
+        yield program, profile, root, statements, proof
+
+
+def check(path, expected):
+    with open(path, "rb") as file:
+        data = file.read()
+    cases = [from_parts(data)] if path.endswith(".proof") else from_receipt(path, data)
+    found = []
+    for program, profile, root, statements, proof in cases:
+        start = time.process_time()
+        verify(program, profile, root, statements, proof)
+        key = model_key(program, profile, root)
+        need(expected in (None, key), "the proof is about another model key")
+        found.append(
+            {
+                "program": program.digest.hex(),
+                "profile": profile,
+                "model_key": key.hex(),
+                "model_key_expected": expected is not None,
+                "statements": len(statements),
+                "proof_bytes": len(proof),
+                "seconds": round(time.process_time() - start, 3),
+            }
+        )
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Check Carat's proofs with a second implementation.")
+    parser.add_argument("files", nargs="+", metavar="FILE")
+    parser.add_argument("--model-key", metavar="HEX", type=bytes.fromhex, help="the key that the proofs must be about")
+    arguments = parser.parse_args()
+    good = True
+    for path in arguments.files:
+        try:
+            result = {"file": path, "ok": True, "proofs": check(path, arguments.model_key)}
+        except Refused as e:
+            good, result = False, {"file": path, "ok": False, "reason": str(e)}
+        except OSError as e:
+            parser.error(str(e))
+        print(json.dumps(result, indent=2, ensure_ascii=False))
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
