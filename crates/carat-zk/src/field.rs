@@ -21,7 +21,6 @@ pub const F_BYTES: usize = 4;
 pub const E_BYTES: usize = DEGREE * F_BYTES;
 
 /// The residue of an integer.
-#[must_use]
 pub fn int(value: i64) -> F {
     F::from_u32(value.rem_euclid(carat_program::MODULUS) as u32)
 }

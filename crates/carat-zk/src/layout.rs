@@ -50,7 +50,6 @@ pub(crate) fn eq_table(point: &[E]) -> Vec<E> {
 }
 
 /// `eq(a, b)`: the product of `a_i b_i + (1 - a_i)(1 - b_i)`.
-#[must_use]
 pub(crate) fn eq(a: &[E], b: &[E]) -> E {
     a.iter().zip(b).map(|(&x, &y)| one_eq(x, y)).product()
 }
@@ -153,7 +152,6 @@ pub(crate) fn valid(dims: &[usize], point: &[E]) -> E {
 }
 
 /// The value at a point of the tensor with these row-major elements.
-#[must_use]
 pub(crate) fn evaluate(dims: &[usize], data: &[i32], point: &[E]) -> E {
     let parts = split(dims, point);
     let mut values: Option<Vec<E>> = None;

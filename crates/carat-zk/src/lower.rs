@@ -284,8 +284,16 @@ impl Builder<'_> {
             self.lookup(t, vec![shifted]);
             return check_certificate((p.lo, p.hi), (lo, hi), p.bits);
         }
-        let dims = self.dims(q);
         let highs = (n + TABLE - 1) / TABLE;
+        if !certified((p.lo, p.hi), (lo, lo + highs * TABLE - 1), p.bits) {
+            // Nothing but the exact range leaves one quotient. From both ends: q - lo and hi - q below 2^bits, whose sum
+            // is hi - lo without wrapping, since hi - lo + p is more than both together can be (2^bits < 2 n).
+            self.ranged(shifted, bits);
+            let rest = self.linear(vec![(-1, q)], hi);
+            self.ranged(rest, bits);
+            return check_certificate((p.lo, p.hi), (lo, hi), p.bits);
+        }
+        let dims = self.dims(q);
         let high = self.column(
             dims,
             0,

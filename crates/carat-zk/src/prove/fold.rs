@@ -70,12 +70,13 @@ fn combine_int(x: &[i32], n: usize, inner: usize, weights: &[Vec<E>]) -> Vec<E> 
             for s in &mut sums {
                 s[..width].fill(0);
             }
-            for i in first..(first + rows).min(w.len()).min(n) {
-                if w[i] == [0; DEGREE] {
+            let last = (first + rows).min(w.len()).min(n);
+            for (k, weight) in w[first..last].iter().enumerate() {
+                if *weight == [0; DEGREE] {
                     continue;
                 }
-                let from = (o * n + i) * inner + at;
-                accumulate(&mut sums, &x[from..from + width], &w[i]);
+                let from = (o * n + first + k) * inner + at;
+                accumulate(&mut sums, &x[from..from + width], weight);
             }
             for (k, t) in out.iter_mut().enumerate() {
                 *t += join(core::array::from_fn(|d| sums[d][k]));

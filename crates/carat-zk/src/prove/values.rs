@@ -21,6 +21,9 @@ pub struct Run {
     pub nodes: Vec<Tensor>,
 }
 
+/// Given a column's index and its honest values, what a dishonest prover commits to instead.
+type Forger = dyn Fn(usize, &[i32]) -> Option<Vec<i32>>;
+
 /// Values on demand.
 pub(crate) struct Values<'a> {
     program: &'a Program,
@@ -29,7 +32,7 @@ pub(crate) struct Values<'a> {
     runs: &'a [Run],
     computed: Vec<OnceLock<Cow<'a, [i32]>>>,
     /// Columns that a dishonest prover of the tests puts in place of the honest ones; nothing then comes from the trace.
-    forged: Option<&'a dyn Fn(usize, &[i32]) -> Option<Vec<i32>>>,
+    forged: Option<&'a Forger>,
 }
 
 /// The representative of smallest absolute value modulo p.

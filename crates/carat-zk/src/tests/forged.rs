@@ -119,7 +119,7 @@ fn a_wrapped_quotient() {
     // p = 127 * 2^24 + 1, so q - floor(p / 2^s) leaves a remainder that is one less: only the bound on q refuses it.
     for bits in [1u8, 4, 8, 14, 15, 16, 17, 20, 24] {
         let wrap = (MODULUS >> bits) as i32;
-        for reach in [200i64, 100_000, 500_000_000] {
+        for reach in [200i64, 100_000, 500_000_000, 1_000_000_000] {
             let (program, weights) = step(Op::Shift { bits }, &[3], -reach, reach);
             let x = tensors(&program, &[&[reach as i32, -(reach as i32), 77]]);
             let case = Case::on((program, weights), vec![x]);
