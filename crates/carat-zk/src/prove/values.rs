@@ -22,7 +22,7 @@ pub struct Run {
 }
 
 /// Given a column's index and its honest values, what a dishonest prover commits to instead.
-type Forger = dyn Fn(usize, &[i32]) -> Option<Vec<i32>>;
+type Forger<'a> = dyn Fn(usize, &[i32]) -> Option<Vec<i32>> + 'a;
 
 /// Values on demand.
 pub(crate) struct Values<'a> {
@@ -32,7 +32,7 @@ pub(crate) struct Values<'a> {
     runs: &'a [Run],
     computed: Vec<OnceLock<Cow<'a, [i32]>>>,
     /// Columns that a dishonest prover of the tests puts in place of the honest ones; nothing then comes from the trace.
-    forged: Option<&'a Forger>,
+    forged: Option<&'a Forger<'a>>,
 }
 
 /// The representative of smallest absolute value modulo p.
@@ -60,7 +60,7 @@ impl<'a> Values<'a> {
 
     /// Replaces columns: given a column's index and its honest values, the forger may return others.
     #[cfg(test)]
-    pub(crate) fn forge(mut self, forger: &'a dyn Fn(usize, &[i32]) -> Option<Vec<i32>>) -> Self {
+    pub(crate) fn forge(mut self, forger: &'a Forger<'a>) -> Self {
         self.forged = Some(forger);
         self
     }
