@@ -4,13 +4,16 @@
     python3 tools/python/test_proof.py [FOLDER]
 
 FOLDER holds `.proof` files (see verify_proof.py); without it those in tools/python/testdata and the shipped one of
-crates/carat-zk/tests/data are used. Between them they must use every kind of step and of table. Needs Python 3.11 and
-the package `blake3`. Prints what was checked and ends with status 0, or with 1.
+crates/carat-zk/tests/data are used, and a receipt. Between them they must use every kind of step and of table. The
+files steps-*.proof are proofs of Programs of crates/carat-zk/tests/roundtrip.rs; mix.carat was made by `carat run
+--prove`, and its constants lie in two polynomials. Needs Python 3.11 and the packages `blake3`, `cbor2` and
+`cryptography`. Prints what was checked and ends with status 0, or with 1.
 """
 
 import pathlib
 import random
 import sys
+import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -30,11 +33,11 @@ from carat_proof.verify import (  # noqa: E402
     verify,
     weighted_below,
 )
-from verify_proof import from_parts  # noqa: E402
+from verify_proof import check, from_parts  # noqa: E402
 
 KINDS = {"linear", "axes", "reshape", "permute", "sum", "mul", "contract", "conv"}
 TABLES = {"range", "step", "clamp", "constant"}
-CHANGED = 16  # bytes changed per proof
+CHANGED = 16  # bytes changed per large proof; of a small one, more
 
 
 def refused(what, check, *arguments):
@@ -108,8 +111,16 @@ def programs():
     refused("a byte more", Program, good + b"\0")
     refused("another profile", Program, good.replace(b"integer/v1", b"integer/v2"))
     refused("a number in a longer form", Program, good.replace(cbor([-10, 11]), bytes([0x82, 0x29, 0x18, 0x0B])))
-    # (p-1)/2 both ways: a second quotient exists modulo p, whatever bounds the first.
     half = (P - 1) // 2
+    # A little less: only the exact range of the quotient leaves it unique, so it is bounded from both ends.
+    near = half - 1000
+    lo, hi = recorded = (shift_round(-near, 9), shift_round(near, 9))
+    graph = Plan(Program(one_step([5, [9]], (-near, near), recorded)), 1).graph
+    (q,) = graph.shifts
+    ends = [node.args for node in graph.nodes if node.kind == "linear" and {x for _, x in node.args[0]} == {q}]
+    if ends != [([(1, q)], -lo), ([(-1, q)], hi)]:
+        sys.exit("the quotient is not bounded from both ends")
+    # (p-1)/2 both ways: a second quotient exists modulo p, whatever bounds the first.
     wide = one_step(shift, (-half, half), (shift_round(-half, 1), shift_round(half, 1)))
     refused("a quotient that is not unique", Plan, Program(wide), 1)
 
@@ -120,7 +131,8 @@ def mutations(name, case, chance):
     def check(proof=proof, statements=statements, root=root, profile=profile):
         verify(program, profile, root, statements, proof)
 
-    for place in [len(proof) * i // CHANGED for i in range(CHANGED)]:
+    count = CHANGED if len(proof) > 10_000 else min(len(proof), 8 * CHANGED)
+    for place in [len(proof) * i // count for i in range(count)]:
         changed = bytearray(proof)
         changed[place] ^= 1 << chance.randrange(8)
         refused(f"{name} with byte {place} changed", check, bytes(changed))
@@ -150,12 +162,35 @@ def mutations(name, case, chance):
         refused(f"{name} for another Statement", check, proof, hidden)
 
 
+def receipts(folder):
+    """Whole receipts: values from the opening, the Program from the file, other statements by their digests."""
+    for path in sorted(folder.glob("*.carat")):
+        (found,) = check(str(path), None)
+        refused("another model key", check, str(path), bytes(32))
+        data, opened = path.read_bytes(), pathlib.Path(f"{path}-open").read_bytes()
+        with tempfile.TemporaryDirectory() as name:
+            copy = pathlib.Path(name) / "copy.carat"
+            copy.write_bytes(data)
+            refused("a receipt without its opening", check, str(copy), None)
+            beside = pathlib.Path(f"{copy}-open")
+            beside.write_bytes(opened)
+            check(str(copy), None)
+            # A byte in the middle of the file is one of the proof; the signature does not cover evidence.
+            copy.write_bytes(data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :])
+            refused("a receipt with another proof", check, str(copy), None)
+            copy.write_bytes(data)
+            beside.write_bytes(opened[:-1] + bytes([opened[-1] ^ 1]))
+            refused("a receipt with another opening", check, str(copy), None)
+        print(f"{path.name}: its proof of {found['proof_bytes']} bytes verifies in {found['seconds']} s")
+
+
 def main():
     if len(sys.argv) > 1:
         files = sorted(pathlib.Path(sys.argv[1]).glob("*.proof"))
     else:
         shipped = ROOT / "crates" / "carat-zk" / "tests" / "data" / "shipped.proof"
         files = sorted((ROOT / "tools" / "python" / "testdata").glob("*.proof")) + [shipped] * shipped.exists()
+        receipts(ROOT / "tools" / "python" / "testdata")
     if not files:
         sys.exit("the fixtures are missing")
     chance = random.Random(1)

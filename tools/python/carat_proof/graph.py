@@ -191,11 +191,17 @@ class Builder:
         if certified(r, (lo, lo + (1 << width) - 1), n):
             self.ranged(shifted, width)
             return
+        highs = -(-count // TABLE)
         if count <= TABLE:
             self.lookup(self.table("range", (), count), shifted)
             top = hi
+        elif not certified(r, (lo, lo + highs * TABLE - 1), n):
+            # Only the exact range will do. q - lo and hi - q are both below 2^width, and their sum hi - lo + p would be
+            # more than both can be: so neither is negative.
+            self.ranged(shifted, width)
+            self.ranged(self.linear([(-1, q)], hi), width)
+            top = hi
         else:
-            highs = -(-count // TABLE)
             high = self.column(self.dims(q), 0, highs - 1)
             self.lookup(self.table("range", (), highs), high)
             self.ranged(self.linear([(1, shifted), (-TABLE, high)], 0), 16)
