@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A second verifier of Carat's proofs, written from docs/protocol.md and docs/protocol-whir.md.
+"""A second verifier of Carat's proofs: docs/protocol.md and docs/protocol-whir.md in plain Python.
 
 It shares no code with the Rust implementation.
 
