@@ -143,6 +143,7 @@ pub(super) fn run(mut args: Args, context: &Context) -> Outcome {
     let proved = args
         .proving
         .prove(&model, &mut issued.file, values, &progress)?;
+    super::audit::served::keep(&home, &issued.file, &issued.opening, &model.path)?;
     let staged_open = files::stage(&open_path, &issued.opening.encode(), Mode::Private)?;
     let staged = files::stage(&path, &issued.file.encode(), Mode::Shared)?;
     // The opening first: a receipt whose opening is lost could never be replayed.

@@ -91,7 +91,7 @@ enum UseWhen {
 }
 
 /// Reads a receipt that another one rests on, and its opening where there is one.
-fn read_upstream(path: &PathBuf) -> Result<(ReceiptFile, Option<Opening>), Failure> {
+fn read_upstream(path: &Path) -> Result<(ReceiptFile, Option<Opening>), Failure> {
     let bytes = files::read_capped(path, "a receipt", MAX_FILE_BYTES as u64)?;
     let file = ReceiptFile::decode(&bytes)
         .map_err(|error| Failure::new(Exit::Invalid, format!("{}: {error}", path.display())))?;
@@ -164,7 +164,7 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
     let rests_on = args
         .upstream
         .iter()
-        .map(read_upstream)
+        .map(|path| read_upstream(path))
         .collect::<Result<Vec<_>, _>>()?;
     let upstream: Vec<Upstream<'_>> = rests_on
         .iter()
@@ -199,7 +199,6 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
             checkpoint: seen.checkpoint(),
             consistency: None,
         },
-        ..Question::default()
     };
     let appraisal =
         carat_verify::appraise_bytes(&bytes, &question).map_err(Failure::of(Exit::Usage))?;

@@ -395,8 +395,8 @@ fn tampered_padding() {
             }
         }
     };
-    let spoil =
-        || -> Option<Box<dyn Fn(&mut [crate::field::F])>> { Some(Box::new(garbage.clone())) };
+    type Spoil = Box<dyn Fn(&mut [crate::field::F])>;
+    let spoil = || -> Option<Spoil> { Some(Box::new(garbage.clone())) };
     // The true statement: a proof with garbage in the padding says nothing false, accepted or not.
     hooks::start(None, spoil());
     let honest = case.forge(&|_, _| None);
