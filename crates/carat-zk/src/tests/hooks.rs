@@ -25,7 +25,7 @@ pub(crate) struct Lie {
 }
 
 /// Changes the committed polynomial.
-type Spoil = Box<dyn Fn(&mut [F])>;
+pub(crate) type Spoil = Box<dyn Fn(&mut [F])>;
 
 #[derive(Default)]
 struct State {
