@@ -1,6 +1,6 @@
 //! What an answer is worth, which verification that calls for, and what a receipt is good for: pure functions.
 //!
-//! No clock, no files, no randomness of its own: the same inputs give the same [`plan`], bit for bit, on every machine.
+//! No clock, no files, no randomness of its own: the same inputs give the same [`plan()`], bit for bit, on every machine.
 //! Everything that decides is integer arithmetic with a stated direction of rounding ([`probability`], [`hazard`]);
 //! money is exact. The rules T1 to T8, their assumptions and sources are in [`rules`]; what they are for is explained
 //! in `docs/policy.md` and `docs/why-this-much.md`.

@@ -1,6 +1,6 @@
 //! Gains, bonds and prices: exact integers with a stated direction of rounding.
 //!
-//! [`Amount`](carat_receipt::Amount) is money with its currency, at the edges. Inside the rules one currency is given, and
+//! [`carat_receipt::Amount`] is money with its currency, at the edges. Inside the rules one currency is given, and
 //! [`Micros`] counts its millionths; [`Price`] counts its million-millionths, because checking one answer costs so little.
 
 use core::fmt;

@@ -1,6 +1,6 @@
 //! The cheapest sufficient verification for a consequence in an environment.
 //!
-//! Enumeration: every way to buy evidence is a [`lines::Line`], which knows the price at which it covers a value and the
+//! Enumeration: every way to buy evidence is a `lines::Line`, which knows the price at which it covers a value and the
 //! value that it covers at a price. Lines without supply, with a forbidden assumption, below a required level or too slow
 //! are dropped; of the rest the cheapest that covers the value is the plan. Pure and total: the same consequence and
 //! environment give the same plan on every machine, in microseconds.

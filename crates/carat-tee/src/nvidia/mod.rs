@@ -2,7 +2,7 @@
 //!
 //! A report is signed by a certificate of the GPU's firmware, whose chain ends at NVIDIA's device root. It says nothing about
 //! the CPU it is plugged into: that comes from the nonce, which is derived from the CPU's binding (`docs/binding.md`).
-//! Measurements are compared with reference values where the policy accepts a bundle of them ([`reference`]).
+//! Measurements are compared with reference values where the policy accepts a bundle of them ([`mod@reference`]).
 
 pub mod reference;
 pub mod spdm;

@@ -24,7 +24,7 @@ use crate::{Checks, Kind, PlatformId, Reason, Request};
 
 /// DER of `Intel SGX Root CA`, the root of SGX and TDX, to 2049.
 pub(crate) const ROOT_DER: &[u8] = include_bytes!("../../roots/intel/sgx-root-ca.der");
-/// SHA-256 of [`ROOT_DER`].
+/// SHA-256 of `ROOT_DER`.
 pub const INTEL_ROOT: [u8; 32] =
     crate::anchors::digest("44a0196b2b99f889b8e149e95b807a350e7424964399e885a7cbb8ccfab674d3");
 
