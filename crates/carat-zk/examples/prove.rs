@@ -1,4 +1,4 @@
-//! Proves one run of a compiled model on random inputs and prints times: `prove FILE.carat-model [statements]`.
+//! Proves one run of a compiled model on random inputs and prints times: `prove FILE.carat-model [statements [times]]`.
 //! For measurements that are reported, use `carat bench prove`.
 #![allow(clippy::print_stdout)]
 
@@ -32,6 +32,7 @@ impl Observer for Clock {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = std::env::args().nth(1).ok_or("which model?")?;
     let count: usize = std::env::args().nth(2).map_or(Ok(1), |s| s.parse())?;
+    let times: usize = std::env::args().nth(3).map_or(Ok(5), |s| s.parse())?;
     let model = ModelFile::decode(&std::fs::read(path)?)?;
     let program = &model.program;
     let mut state = 1u64;
@@ -70,7 +71,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .iter()
         .map(|(x, y)| Instance::of_values(x, y))
         .collect();
-    for _ in 0..5 {
+    for _ in 0..times {
         let clock = Clock(RefCell::new(Vec::new()));
         let start = Instant::now();
         let proof = prove(

@@ -13,6 +13,8 @@ pub mod field;
 mod gkr;
 mod graph;
 pub mod io;
+#[cfg(feature = "prover")]
+mod kernels;
 mod key;
 mod layout;
 mod ledger;

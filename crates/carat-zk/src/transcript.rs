@@ -11,7 +11,7 @@ use crate::{
 use alloc::vec::Vec;
 use p3_blake3::Blake3;
 use p3_challenger::{CanObserve, CanSample, HashChallenger, SerializingChallenger32};
-use p3_field::BasedVectorSpace;
+use p3_field::{BasedVectorSpace, PrimeField32};
 
 /// The hash chain under the transcript: BLAKE3 over everything absorbed since the last draw, chained.
 pub type Challenger = SerializingChallenger32<F, HashChallenger<u8, Blake3, 32>>;
@@ -40,8 +40,12 @@ impl Transcript {
         framed.extend_from_slice(label.as_bytes());
         framed.extend_from_slice(&(data.len() as u64).to_le_bytes());
         framed.extend_from_slice(data);
-        for byte in framed {
-            self.challenger.observe_byte(byte);
+        let (pieces, rest) = framed.as_chunks::<PIECE>();
+        for piece in pieces {
+            self.challenger.observe_piece(*piece);
+        }
+        for &byte in rest {
+            self.challenger.observe_piece([byte]);
         }
     }
 
@@ -71,17 +75,28 @@ impl Transcript {
     }
 }
 
+/// Bytes that enter the chain at once where there are many.
+const PIECE: usize = 64;
+
 /// Bytes enter the chain as they are.
-trait ObserveByte {
-    fn observe_byte(&mut self, byte: u8);
+trait ObservePiece {
+    fn observe_piece<const N: usize>(&mut self, piece: [u8; N]);
 }
 
-impl ObserveByte for Challenger {
-    fn observe_byte(&mut self, byte: u8) {
-        // The chain takes bytes through digests of any length; one byte at a time keeps the framing ours.
-        let digest: p3_symmetric::Hash<F, u8, 1> = [byte].into();
+impl ObservePiece for Challenger {
+    fn observe_piece<const N: usize>(&mut self, piece: [u8; N]) {
+        // The chain takes bytes through digests of any length, and adds no framing; the framing is ours.
+        let digest: p3_symmetric::Hash<F, u8, N> = piece.into();
         self.observe(digest);
     }
+}
+
+/// The wire form of base field elements.
+fn bytes_of(elements: &[F]) -> Vec<u8> {
+    elements
+        .iter()
+        .flat_map(|v| v.as_canonical_u32().to_le_bytes())
+        .collect()
 }
 
 /// Where every message of the prover goes.
@@ -116,6 +131,16 @@ impl Sink {
         let data = &crate::tests::hooks::sent_bytes(label, data)[..];
         self.transcript.bytes(label, data);
         self.proof.extend_from_slice(data);
+    }
+
+    /// Sends base field elements.
+    pub fn send_f(&mut self, label: &str, elements: &[F]) {
+        self.send_bytes(label, &bytes_of(elements));
+    }
+
+    /// Appends base field elements that the polynomial commitment has already absorbed in its own framing.
+    pub(crate) fn append_f(&mut self, elements: &[F]) {
+        self.proof.extend_from_slice(&bytes_of(elements));
     }
 
     /// Appends bytes that the polynomial commitment has already absorbed in its own framing.
@@ -200,6 +225,21 @@ impl<'a> Source<'a> {
         let data = self.take(n)?;
         self.transcript.bytes(label, data);
         Ok(data)
+    }
+
+    /// The next base field elements, absorbed.
+    ///
+    /// # Errors
+    /// [`Error::Truncated`], [`Error::NotCanonical`].
+    pub fn receive_f(&mut self, label: &str, n: usize) -> Result<Vec<F>, Error> {
+        let elements = self.take_f(n)?;
+        self.transcript.bytes(label, &bytes_of(&elements));
+        Ok(elements)
+    }
+
+    /// The next bytes, neither read nor absorbed.
+    pub(crate) fn peek(&self, n: usize) -> Result<&'a [u8], Error> {
+        self.rest.get(..n).ok_or(Error::Truncated)
     }
 
     /// Bytes left to read.

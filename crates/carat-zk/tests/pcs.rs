@@ -135,21 +135,30 @@ fn openings_are_as_short_as_planned() {
         (22, 140),
         (24, 160),
     ] {
-        let scheme = Whir::new(Profile::Proven100, n, Use::Witness).unwrap();
-        // The most that siblings can take, which is above what is usual.
-        let most = scheme.max_opening_bytes();
-        assert!(most <= kib * 1024 * 5 / 4, "n = {n}: {most} bytes");
+        for purpose in [Use::Witness, Use::Weights] {
+            let scheme = Whir::new(Profile::Proven100, n, purpose).unwrap();
+            // The most that siblings can take, which is above what is usual.
+            let most = scheme.max_opening_bytes();
+            assert!(most <= kib * 1024 * 3 / 2, "{purpose:?} n = {n}: {most} bytes");
+        }
     }
 }
 
 #[test]
 fn another_value_point_root_or_transcript_is_refused() {
-    for n in [1, 9, 14, 15] {
-        let opened = open(Profile::Proven100, n, Use::Witness);
+    for (n, purpose) in [
+        (1, Use::Witness),
+        (9, Use::Witness),
+        (14, Use::Witness),
+        (15, Use::Witness),
+        (16, Use::Weights),
+        (21, Use::Weights),
+    ] {
+        let opened = open(Profile::Proven100, n, purpose);
         let wrong = opened.value + E::ONE;
         assert!(matches!(
             opened.verify(&opened.root, &opened.point, wrong, &opened.proof),
-            Err(Error::Opening("witness", _))
+            Err(Error::Opening(what, _)) if what == purpose.name()
         ));
         for i in 0..n {
             let mut point = opened.point.clone();
@@ -292,9 +301,16 @@ fn every_byte_counts() {
         proof[i / 255] ^= (i % 255) as u8 + 1;
     });
     // Every byte of a proximity proof, one bit each.
-    let opened = open(Profile::Proven100, 14, Use::Witness);
-    refuse_all(&opened, opened.proof.len(), |i, proof| {
-        proof[i] ^= 1 << (i % 8);
+    for purpose in Use::ALL {
+        let opened = open(Profile::Proven100, 14, purpose);
+        refuse_all(&opened, opened.proof.len(), |i, proof| {
+            proof[i] ^= 1 << (i % 8);
+        });
+    }
+    // Of the large form for constants, a part.
+    let opened = open(Profile::Proven100, 21, Use::Weights);
+    refuse_all(&opened, opened.proof.len() / 397, |i, proof| {
+        proof[i * 397] ^= 1 << (i % 8);
     });
 }
 
@@ -302,8 +318,12 @@ fn every_byte_counts() {
 fn a_value_has_one_encoding() {
     // The residue plus p is the same element and must still be refused.
     let p = 2_130_706_433_u32;
-    for n in [3, 14] {
-        let opened = open(Profile::Proven100, n, Use::Witness);
+    for (n, purpose) in [
+        (3, Use::Witness),
+        (14, Use::Witness),
+        (14, Use::Weights),
+    ] {
+        let opened = open(Profile::Proven100, n, purpose);
         let mut tried = 0;
         for at in (0..opened.proof.len() - 3).step_by(4) {
             let mut proof = opened.proof.clone();
@@ -325,8 +345,12 @@ fn a_value_has_one_encoding() {
 
 #[test]
 fn neither_short_nor_long() {
-    for n in [3, 14] {
-        let opened = open(Profile::Proven100, n, Use::Witness);
+    for (n, purpose) in [
+        (3, Use::Witness),
+        (14, Use::Witness),
+        (14, Use::Weights),
+    ] {
+        let opened = open(Profile::Proven100, n, purpose);
         refuse_all(&opened, opened.proof.len(), |i, proof| proof.truncate(i));
         let mut proof = opened.proof.clone();
         proof.push(0);

@@ -14,12 +14,15 @@ use std::{fmt::Write as _, fs, path::PathBuf};
 /// The transcript before an opening: this domain string, then the root.
 const DOMAIN: &str = "carat/zk/pcs-fixture";
 
-const FIXTURES: [(Profile, Use, usize); 5] = [
+const FIXTURES: [(Profile, Use, usize); 7] = [
     (Profile::Proven100, Use::Witness, 2),
     (Profile::Proven100, Use::Witness, 10),
     (Profile::Proven100, Use::Witness, 14),
-    (Profile::Proven120, Use::Weights, 15),
-    (Profile::Proven100, Use::Weights, 17),
+    (Profile::Proven120, Use::Witness, 15),
+    (Profile::Proven100, Use::Fold, 17),
+    // A fold that is shown, and one that is committed.
+    (Profile::Proven120, Use::Weights, 14),
+    (Profile::Proven100, Use::Weights, 21),
 ];
 
 fn path(profile: Profile, purpose: Use, n: usize, ending: &str) -> PathBuf {
@@ -114,8 +117,8 @@ fn the_page_prints_every_schedule() {
         .filter(|line| line.starts_with("| proven-"))
         .collect();
     let mut schedules = Vec::new();
-    for profile in Profile::ALL {
-        for purpose in Use::ALL {
+    for purpose in Use::ALL {
+        for profile in Profile::ALL {
             for n in 14..=MAX_VARIABLES {
                 schedules.push(Whir::new(profile, n, purpose).unwrap().describe());
             }

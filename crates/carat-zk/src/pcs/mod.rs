@@ -1,4 +1,5 @@
-//! The polynomial commitment: WHIR over KoalaBear with BLAKE3 trees, and a direct form for small polynomials.
+//! The polynomial commitment: WHIR over KoalaBear with BLAKE3 trees, a form for constants whose rows are known to be code
+//! words, and a direct form for small polynomials.
 //!
 //! A multilinear polynomial in `n` variables is given by its `2^n` values on the Boolean cube. Index bits are most
 //! significant first: the value at `(x_0, ..., x_{n-1})` has index `sum x_i 2^(n-1-i)`. A point lists its coordinates
@@ -8,6 +9,7 @@
 //! protocol, byte for byte, is `docs/protocol-whir.md`.
 
 mod direct;
+mod rows;
 mod schedule;
 mod security;
 mod whir;
@@ -55,6 +57,8 @@ enum Form {
     Direct,
     /// A proximity proof.
     Whir(Box<whir::Scheme>),
+    /// Encoded rows.
+    Rows(rows::Scheme),
 }
 
 /// What the committer keeps to open its polynomial; any number of times.
@@ -70,6 +74,7 @@ pub struct ProverData {
 enum ProverForm {
     Direct(alloc::sync::Arc<Vec<F>>),
     Whir(whir::Data),
+    Rows(rows::Data),
 }
 
 #[cfg(feature = "prover")]
@@ -85,6 +90,7 @@ impl ProverData {
         match &self.form {
             ProverForm::Direct(values) => values,
             ProverForm::Whir(data) => data.evaluations(),
+            ProverForm::Rows(data) => data.evaluations(),
         }
     }
 }
@@ -98,6 +104,15 @@ impl Whir {
         let form = match Schedule::new(profile, n, purpose)? {
             Schedule::Direct => Form::Direct,
             Schedule::Whir(parameters) => Form::Whir(Box::new(whir::Scheme::new(n, &parameters)?)),
+            Schedule::Rows(parameters) => {
+                let fold = (!parameters.shown)
+                    .then(|| {
+                        let n = rows::Scheme::fold_variables(n, &parameters);
+                        Self::new(profile, n, Use::Fold)
+                    })
+                    .transpose()?;
+                Form::Rows(rows::Scheme::new(n, parameters, fold))
+            }
         };
         Ok(Self {
             profile,
@@ -131,6 +146,7 @@ impl Whir {
         match &self.form {
             Form::Direct => Security::exact(),
             Form::Whir(scheme) => scheme.security(),
+            Form::Rows(scheme) => scheme.security(),
         }
     }
 
@@ -140,6 +156,7 @@ impl Whir {
         let derived = match &self.form {
             Form::Direct => "direct".to_string(),
             Form::Whir(scheme) => scheme.describe(),
+            Form::Rows(scheme) => scheme.describe(),
         };
         format!(
             "| {} | {} | {} | {derived} |",
@@ -155,6 +172,7 @@ impl Whir {
         match &self.form {
             Form::Direct => direct::opening_bytes(self.n),
             Form::Whir(scheme) => scheme.max_opening_bytes(),
+            Form::Rows(scheme) => scheme.max_opening_bytes(),
         }
     }
 
@@ -181,6 +199,10 @@ impl Whir {
                 let (root, data) = scheme.commit(evaluations);
                 (root, ProverForm::Whir(data))
             }
+            Form::Rows(scheme) => {
+                let (root, data) = scheme.commit(evaluations);
+                (root, ProverForm::Rows(data))
+            }
         };
         Ok((root, ProverData { root, form }))
     }
@@ -202,6 +224,7 @@ impl Whir {
         match (&self.form, &data.form) {
             (Form::Direct, ProverForm::Direct(values)) => Ok(direct::open(values, point, sink)),
             (Form::Whir(scheme), ProverForm::Whir(data)) => scheme.open(data, point, sink),
+            (Form::Rows(scheme), ProverForm::Rows(data)) => scheme.open(data, point, sink),
             _ => Err(Error::Values(
                 "an opening with the data of another scheme".into(),
             )),
@@ -226,6 +249,7 @@ impl Whir {
         match &self.form {
             Form::Direct => direct::verify(root, point, value, source),
             Form::Whir(scheme) => scheme.verify(root, point, value, source),
+            Form::Rows(scheme) => scheme.verify(root, point, value, source),
         }
         .map_err(|reason| match reason {
             Refused::Reading(error) => error,

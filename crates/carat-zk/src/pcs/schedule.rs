@@ -1,5 +1,6 @@
 //! Which parameters a commitment of a given size has.
 
+use super::rows;
 use crate::Error;
 use alloc::{format, vec::Vec};
 use p3_whir::{FoldingFactor, ProtocolParameters, SecurityAssumption};
@@ -57,19 +58,22 @@ impl Profile {
 pub enum Use {
     /// Committed and opened once per proof.
     Witness,
+    /// The combined rows of constants: committed and opened once per proof, inside the opening of the constants.
+    Fold,
     /// Committed once per model, opened in every proof.
     Weights,
 }
 
 impl Use {
-    /// Both uses.
-    pub const ALL: [Self; 2] = [Self::Witness, Self::Weights];
+    /// Every use.
+    pub const ALL: [Self; 3] = [Self::Witness, Self::Fold, Self::Weights];
 
     /// The name that transcripts and errors carry.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Witness => "witness",
+            Self::Fold => "fold",
             Self::Weights => "weights",
         }
     }
@@ -82,6 +86,8 @@ pub enum Schedule {
     Direct,
     /// By WHIR with these parameters.
     Whir(ProtocolParameters),
+    /// By encoded rows, folded at the point's own coordinates.
+    Rows(rows::Parameters),
 }
 
 impl Schedule {
@@ -98,7 +104,10 @@ impl Schedule {
         if n <= MAX_DIRECT {
             return Ok(Self::Direct);
         }
-        Ok(Self::Whir(parameters(profile, n, purpose)))
+        Ok(match purpose {
+            Use::Weights => Self::Rows(rows(profile, n)),
+            Use::Witness | Use::Fold => Self::Whir(parameters(profile, n, purpose)),
+        })
     }
 }
 
@@ -107,12 +116,8 @@ impl Schedule {
 ///
 /// Every value is a plain integer of a table, so a verifier elsewhere can copy it; `docs/protocol-whir.md` prints it.
 fn parameters(profile: Profile, n: usize, purpose: Use) -> ProtocolParameters {
-    // A lower rate costs commitment time, once per model for weights, and saves bytes and queries in every proof.
-    let rate = match purpose {
-        Use::Witness if n <= 15 => 3,
-        Use::Weights if n <= 20 => 3,
-        _ => 2,
-    };
+    // A lower rate costs commitment time, and saves bytes and queries.
+    let rate = if n <= 15 { 3 } else { 2 };
     // The first fold decides how much is committed again: `2^(n - first)` extension elements.
     let first = match n {
         ..=14 => 5,
@@ -150,8 +155,10 @@ fn parameters(profile: Profile, n: usize, purpose: Use) -> ProtocolParameters {
     };
     // Bits of each term, so that the sum over all terms of an opening reaches `Profile::opening_bits`.
     let security_level = match profile {
+        // One bit more where the opening around it has terms of its own.
+        Profile::Proven100 if purpose == Use::Fold => 105,
         Profile::Proven100 => 104,
-        Profile::Proven120 if n <= 22 => 126,
+        Profile::Proven120 if purpose == Use::Witness && n <= 22 => 126,
         Profile::Proven120 => 127,
     };
     ProtocolParameters {
@@ -161,5 +168,45 @@ fn parameters(profile: Profile, n: usize, purpose: Use) -> ProtocolParameters {
         soundness_type: SecurityAssumption::JohnsonBound,
         security_level,
         pow_bits,
+    }
+}
+
+/// The parameters for constants, chosen by measurement within about 150 KiB at `n = 22` and 210 KiB at 24.
+///
+/// A fold of up to 2^12 elements is shown: committing to it would take longer and save little.
+pub(super) fn rows(profile: Profile, n: usize) -> rows::Parameters {
+    let shown = n <= 20;
+    let rows = match n {
+        ..=14 => 5,
+        15..=16 => 6,
+        17 => 7,
+        18..=22 => 8,
+        23..=24 => 9,
+        25..=26 => 10,
+        _ => 11,
+    };
+    // The encoded constants stay in memory, so a lower rate is for small ones.
+    let rate = match n {
+        ..=18 => 4,
+        19..=20 => 3,
+        _ => 2,
+    };
+    let work = match n {
+        ..=16 => 8,
+        17..=20 => 10,
+        _ => 12,
+    };
+    let level = match profile {
+        Profile::Proven100 => 105,
+        Profile::Proven120 => 126,
+    };
+    // A commitment to a fold may stand for up to 2^7 polynomials until it is opened.
+    let level: usize = if shown { level } else { level + 7 };
+    rows::Parameters {
+        rows,
+        rate,
+        queries: (level - work).div_ceil(rate),
+        work,
+        shown,
     }
 }

@@ -170,6 +170,7 @@ mod tests {
             for purpose in Use::ALL {
                 for n in 0..=MAX_VARIABLES {
                     let Ok(Schedule::Whir(parameters)) = Schedule::new(profile, n, purpose) else {
+                        // Other forms have terms of our own, which `tests/pcs.rs` bounds.
                         continue;
                     };
                     let scheme = Scheme::new(n, &parameters).unwrap();

@@ -51,7 +51,7 @@ pub(super) type Config = WhirConfig<E, F, Challenger>;
 #[cfg(feature = "prover")]
 pub(super) type P3Data = WhirProverData<F, E, Mmcs, Layout>;
 
-fn mmcs() -> Mmcs {
+pub(super) fn mmcs() -> Mmcs {
     Mmcs::new(
         SerializingHasher::new(Blake3),
         CompressionFunctionFromHasher::new(Blake3),

@@ -1,11 +1,11 @@
 //! The prover's half of the fractional-sum argument; see [`crate::gkr`].
 
 use super::{
-    kernels::{GRAIN, Layer, P, Vector, WIDTH, add_scaled, eq_products},
     lookups::{lift, unpack},
 };
 use crate::{
     field::{E, F},
+    kernels::{GRAIN, Layer, P, Vector, WIDTH, add_scaled, eq_products},
     transcript::Sink,
 };
 use p3_field::{Field, PackedValue, PrimeCharacteristicRing};

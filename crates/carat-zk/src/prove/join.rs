@@ -1,14 +1,14 @@
 //! All claims on one commitment become one claim per polynomial.
 
-use super::{
-    Prover,
-    kernels::{Vector, eq_vector, product, product_base, products},
-    rows::{Blocks, combine_rows, dot_rows},
-};
+use super::Prover;
 use crate::{
     claims::ValueClaim,
     field::{E, F},
     graph::Id,
+    kernels::{
+        Vector, eq_vector, product, product_base, products,
+        rows::{Blocks, combine_rows, dot_rows},
+    },
     layout::{eq, eq_table, padded_positions},
     plan::{Block, row_vars},
     store::Store,

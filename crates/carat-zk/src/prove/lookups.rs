@@ -3,11 +3,11 @@
 use super::{
     Prover, entry,
     gkr::{self, Leaves},
-    kernels::{P, WIDTH},
     positions,
 };
 use crate::{
     field::{E, F, int},
+    kernels::{P, WIDTH},
     plan::Block,
     verify::fingerprint,
 };

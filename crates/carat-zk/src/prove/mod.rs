@@ -3,9 +3,7 @@
 mod fold;
 mod gkr;
 mod join;
-mod kernels;
 mod lookups;
-mod rows;
 mod values;
 
 use crate::{
@@ -25,7 +23,7 @@ use crate::{
 };
 use carat_program::{Program, Weights};
 use fold::{Axis, evaluate, fold, pad};
-use kernels::{Vector, eq_products, eq_vector, product, triple};
+use crate::kernels::{Vector, eq_products, eq_vector, product, triple};
 use p3_field::PrimeCharacteristicRing;
 pub(crate) use values::Values;
 
@@ -389,7 +387,7 @@ impl Prover<'_, '_> {
         let values = fold(self.dims(id), self.values.get(id), &keep);
         let mut kernel = eq_vector(&claims[0].point, E::ONE);
         for (c, &g) in claims.iter().zip(&powers).skip(1) {
-            kernels::add_scaled(&mut kernel, &eq_vector(&c.point, E::ONE), g);
+            crate::kernels::add_scaled(&mut kernel, &eq_vector(&c.point, E::ONE), g);
         }
         let (point, value, _) = product(&mut self.sink, sum, Vector::new(values), kernel);
         self.sink.send("merged", &[value]);

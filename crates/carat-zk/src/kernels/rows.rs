@@ -1,12 +1,32 @@
 //! Work on a committed polynomial without copying it: sums of its rows, and vectors filled block by block.
 
-use super::kernels::{GRAIN, P, Vector, WIDTH, eq_vector, horizontal};
+use super::{GRAIN, P, Vector, WIDTH, eq_vector};
 use crate::{
-    field::{E, F},
+    field::{DEGREE, E, F},
     plan::Block,
 };
-use p3_field::{Field, PackedFieldExtension, PackedValue, PrimeCharacteristicRing};
+use p3_field::{
+    BasedVectorSpace, Field, PackedFieldExtension, PackedValue, PrimeCharacteristicRing,
+};
 use rayon::prelude::*;
+
+type Packed = <F as Field>::Packing;
+
+/// Products that are summed before they are reduced.
+const BATCH: usize = 8;
+
+/// The d-th coefficients of elements, for each d.
+fn coefficients(elements: &[E]) -> [Vec<F>; DEGREE] {
+    core::array::from_fn(|d| {
+        elements
+            .iter()
+            .map(|e| {
+                let c: &[F] = e.as_basis_coefficients_slice();
+                c[d]
+            })
+            .collect()
+    })
+}
 
 /// `out[k] = sum_i weights[i] * rows[i * width + k]` over rows of a committed polynomial.
 pub(crate) fn combine_rows(rows: &[F], width: usize, weights: &[E]) -> Vector {
@@ -19,47 +39,61 @@ pub(crate) fn combine_rows(rows: &[F], width: usize, weights: &[E]) -> Vector {
         }
         return Vector::Plain(out);
     }
-    let packed = <F as Field>::Packing::pack_slice(rows);
+    /// Registers of columns handled together: their sums stay in the first-level cache.
+    const TILE: usize = 64;
+    let packed = Packed::pack_slice(rows);
     let width = width / WIDTH;
-    let run = |first: usize, count: usize| {
-        let mut out = vec![P::ZERO; width];
-        for i in first..first + count {
-            let w = P::from(weights[i]);
-            for (o, &v) in out.iter_mut().zip(&packed[i * width..(i + 1) * width]) {
-                *o += w * v;
+    let weights = coefficients(weights);
+    let mut out = vec![P::ZERO; width];
+    out.par_chunks_mut(TILE).enumerate().for_each(|(t, out)| {
+        let at = t * TILE;
+        let mut sums = [[Packed::ZERO; TILE]; DEGREE];
+        let count = weights[0].len();
+        for first in (0..count).step_by(BATCH) {
+            // A last batch may be short: its other rows have weight zero.
+            let row = |i: usize| {
+                let from = (first + i).min(count - 1) * width + at;
+                &packed[from..from + out.len()]
+            };
+            let batch: [&[Packed]; BATCH] = core::array::from_fn(row);
+            for (sums, weights) in sums.iter_mut().zip(&weights) {
+                let w: [Packed; BATCH] = core::array::from_fn(|i| {
+                    weights
+                        .get(first + i)
+                        .map_or(Packed::ZERO, |&w| Packed::from(w))
+                });
+                for (k, sum) in sums[..out.len()].iter_mut().enumerate() {
+                    *sum += Packed::dot_product(&w, &core::array::from_fn(|i| batch[i][k]));
+                }
             }
         }
-        out
-    };
-    let count = weights.len();
-    // Enough rows that the sums of a task are worth adding up.
-    let task = count.div_ceil(rayon::current_num_threads()).max(16);
-    let sums = (0..count.div_ceil(task))
-        .into_par_iter()
-        .map(|c| run(c * task, task.min(count - c * task)))
-        .reduce_with(|mut a, b| {
-            a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
-            a
-        });
-    Vector::Packed(sums.unwrap_or_else(|| vec![P::ZERO; width]))
+        for (k, o) in out.iter_mut().enumerate() {
+            *o = P::from_basis_coefficients_fn(|d| sums[d][k]);
+        }
+    });
+    Vector::Packed(out)
 }
 
 /// `out[i] = sum_k rows[i * width + k] * weights[k]`, `weights` being one row long.
 pub(crate) fn dot_rows(rows: &[F], weights: &[E]) -> Vec<E> {
     let width = weights.len();
-    if width < 2 * WIDTH {
+    if width < BATCH * WIDTH {
         let dot = |row: &[F]| row.iter().zip(weights).map(|(&v, &w)| w * v).sum();
         return rows.chunks_exact(width).map(dot).collect();
     }
-    let weights: Vec<P> = weights.chunks_exact(WIDTH).map(P::from_ext_slice).collect();
+    let weights = coefficients(weights);
+    let weights = weights
+        .each_ref()
+        .map(|w| Packed::pack_slice(w).as_chunks::<BATCH>().0);
     rows.par_chunks_exact(width)
+        .with_min_len(((1 << 12) / width).max(1))
         .map(|row| {
-            let row = <F as Field>::Packing::pack_slice(row);
-            let mut sum = P::ZERO;
-            for (&w, &v) in weights.iter().zip(row) {
-                sum += w * v;
-            }
-            horizontal(sum)
+            let row = Packed::pack_slice(row).as_chunks::<BATCH>().0;
+            E::from_basis_coefficients_fn(|d: usize| -> F {
+                let products = row.iter().zip(weights[d]);
+                let sum: Packed = products.map(|(v, w)| Packed::dot_product(v, w)).sum();
+                sum.as_slice().iter().copied().sum::<F>()
+            })
         })
         .collect()
 }

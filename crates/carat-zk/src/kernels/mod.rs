@@ -3,6 +3,8 @@
 //! The first variable is the most significant index bit, so binding it combines the two halves of a vector, and every
 //! loop runs over contiguous packed elements.
 
+pub(crate) mod rows;
+
 use crate::{
     field::{E, F},
     sumcheck::interpolate,
@@ -523,4 +525,46 @@ pub(crate) fn add_scaled(a: &mut Vector, b: &Vector, m: E) {
         (Vector::Plain(a), Vector::Plain(b)) => a.iter_mut().zip(b).for_each(|(a, &b)| *a += b * m),
         _ => unreachable!("vectors of one length are stored alike"),
     }
+}
+
+/// The value of a base field polynomial at a point.
+pub(crate) fn evaluate_base(values: &[F], point: &[E]) -> E {
+    let columns = point.len().div_ceil(2);
+    let (row, column) = point.split_at(point.len() - columns);
+    let weights = crate::layout::eq_table(column);
+    rows::dot_rows(values, &weights)
+        .iter()
+        .zip(crate::layout::eq_table(row))
+        .map(|(&v, w)| v * w)
+        .sum()
+}
+
+/// Adds `sum_k scales[k] * places[k]^i` to element i.
+pub(crate) fn add_powers(out: &mut Vector, places: &[F], scales: &[E]) {
+    let Vector::Packed(out) = out else {
+        let Vector::Plain(out) = out else { return };
+        for (&x, &g) in places.iter().zip(scales) {
+            let mut power = g;
+            for o in out.iter_mut() {
+                *o += power;
+                power *= x;
+            }
+        }
+        return;
+    };
+    /// Registers of powers that are kept while the scales go through them.
+    const RUN: usize = 1 << 6;
+    out.par_chunks_mut(RUN).enumerate().for_each(|(c, out)| {
+        let first = (c * RUN * WIDTH) as u64;
+        for (&x, &g) in places.iter().zip(scales) {
+            let lanes: Vec<F> = x.shifted_powers(x.exp_u64(first)).take(WIDTH).collect();
+            let mut power = *<F as Field>::Packing::from_slice(&lanes);
+            let step = <F as Field>::Packing::from(x.exp_u64(WIDTH as u64));
+            let scale = P::from(g);
+            for o in out.iter_mut() {
+                *o += scale * power;
+                power *= step;
+            }
+        }
+    });
 }

@@ -1,0 +1,552 @@
+//! The form for constants: rows of a matrix, each encoded, opened at the point's own row coordinates.
+//!
+//! The polynomial is a matrix: its first variables number the rows, the others the positions of a row. Each row is
+//! encoded with a Reed-Solomon code, and the leaves of the tree are the columns of the encoded matrix. To open at
+//! (a, b), the rows are combined with the weights `eq(a, .)`; the combination, the *fold*, is a polynomial in the
+//! variables of b whose value at b is the claimed one. The verifier draws positions and compares the code word of the
+//! fold with the same combination of the opened columns.
+//!
+//! The fold takes the coordinates that the claim already has, not fresh ones, so one pass over the constants is all that an
+//! opening costs. That is sound because the rows *are* code words: whoever relies on the root has computed it from the
+//! constants, or takes the word of somebody who has. Two code words of length N with k coefficients agree in fewer than k
+//! places, so a false fold is missed with probability below `(k/N)^queries`. `docs/protocol-whir.md`, section 8.
+
+use super::{Refused, Root, Security, Term, Whir, whir};
+use crate::{
+    Error,
+    field::{DEGREE, E, F},
+    layout::{dot_eq, eq, eq_table},
+    sumcheck,
+    transcript::Source,
+    verify::powers,
+};
+use alloc::{
+    boxed::Box,
+    string::{String, ToString},
+    vec::Vec,
+};
+use p3_challenger::{CanSampleBits, GrindingChallenger};
+use p3_commit::Mmcs as _;
+use p3_field::{BasedVectorSpace, Field, PrimeCharacteristicRing, TwoAdicField};
+use p3_matrix::Dimensions;
+use p3_merkle_tree::PrunedMerklePaths;
+use p3_symmetric::MerkleCap;
+
+#[cfg(feature = "prover")]
+use crate::{
+    kernels::{Vector, product, rows::combine_rows},
+    transcript::Sink,
+};
+#[cfg(feature = "prover")]
+use p3_dft::{Radix2DFTSmallBatch, TwoAdicSubgroupDft};
+#[cfg(feature = "prover")]
+use p3_matrix::dense::RowMajorMatrix;
+
+const DIGEST: usize = 32;
+
+/// Variables that number the coefficients of an element of E, in a committed fold.
+const SLICES: usize = 3;
+
+/// The integers of one size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parameters {
+    /// Variables that number the rows.
+    pub rows: usize,
+    /// A row of `2^k` values has a code word of `2^(k + rate)`.
+    pub rate: usize,
+    /// Columns that are opened.
+    pub queries: usize,
+    /// Bits of proof of work before positions are drawn.
+    pub work: usize,
+    /// Whether the fold is shown, rather than committed.
+    pub shown: bool,
+}
+
+/// The form for one size.
+#[derive(Debug)]
+pub(super) struct Scheme {
+    parameters: Parameters,
+    /// Variables of a row.
+    columns: usize,
+    /// How the fold is committed, unless it is shown.
+    fold: Option<Box<Whir>>,
+}
+
+#[cfg(feature = "prover")]
+type Tree = <whir::Mmcs as p3_commit::Mmcs<F>>::ProverData<RowMajorMatrix<F>>;
+
+/// What the committer keeps.
+#[cfg(feature = "prover")]
+#[derive(Clone)]
+pub(super) struct Data {
+    values: alloc::sync::Arc<Vec<F>>,
+    tree: alloc::sync::Arc<Tree>,
+}
+
+#[cfg(feature = "prover")]
+impl core::fmt::Debug for Data {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Data").finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "prover")]
+impl Data {
+    pub(super) fn evaluations(&self) -> &[F] {
+        &self.values
+    }
+}
+
+/// A condition that a committed fold must meet: its value at a place of the code, or at the claim's own point.
+struct Condition {
+    x: F,
+    value: E,
+}
+
+impl Scheme {
+    pub(super) fn new(n: usize, parameters: Parameters, fold: Option<Whir>) -> Self {
+        Self {
+            parameters,
+            columns: n - parameters.rows,
+            fold: fold.map(Box::new),
+        }
+    }
+
+    /// Variables of the polynomial that a committed fold becomes.
+    pub(super) fn fold_variables(n: usize, parameters: &Parameters) -> usize {
+        n - parameters.rows + SLICES
+    }
+
+    /// Levels of the tree.
+    fn levels(&self) -> usize {
+        self.columns + self.parameters.rate
+    }
+
+    /// The derived integers, as the columns of the table in `docs/protocol-whir.md` from "rows" on.
+    pub(super) fn describe(&self) -> String {
+        let p = &self.parameters;
+        let fold = match &self.fold {
+            None => "shown".to_string(),
+            Some(fold) => fold.variables().to_string(),
+        };
+        [
+            p.rows.to_string(),
+            p.rate.to_string(),
+            p.queries.to_string(),
+            p.work.to_string(),
+            fold,
+        ]
+        .join(" | ")
+    }
+
+    pub(super) fn security(&self) -> Security {
+        let mut terms = Vec::new();
+        // Each polynomial that the commitment to a fold may still stand for has its own chance.
+        let inner = self.fold.as_ref().map(|w| w.security());
+        let candidates = inner.as_ref().map_or(0.0, |s| s.candidates_bits);
+        terms.push(Term {
+            name: "columns",
+            count: 1,
+            bits: (self.parameters.queries * self.parameters.rate) as f64 - candidates,
+            grinding: self.parameters.work as u32,
+        });
+        if let Some(inner) = inner {
+            // Combining the conditions, two for each round of the sumcheck, and the slices at a random point.
+            let bad = self.parameters.queries + 1 + 2 * self.columns + SLICES;
+            terms.push(Term {
+                name: "conditions on the fold",
+                count: 1,
+                bits: (E::bits() - 1) as f64 - libm::log2(bad as f64) - candidates,
+                grinding: 0,
+            });
+            terms.extend(inner.terms);
+        }
+        Security {
+            terms,
+            candidates_bits: 0.0,
+        }
+    }
+
+    pub(super) fn max_opening_bytes(&self) -> usize {
+        let p = &self.parameters;
+        let element = crate::field::E_BYTES;
+        let siblings: usize = (0..self.levels())
+            .map(|level| p.queries.min(1 << level))
+            .sum();
+        let columns = (usize::from(p.work > 0) + (p.queries << p.rows)) * crate::field::F_BYTES
+            + 4
+            + siblings * DIGEST;
+        columns
+            + match &self.fold {
+                None => element << self.columns,
+                Some(fold) => {
+                    DIGEST
+                        + (2 * self.columns + (1 << SLICES)) * element
+                        + fold.max_opening_bytes()
+                }
+            }
+    }
+
+    /// The place of the code at a position.
+    fn place(&self, position: usize) -> F {
+        F::two_adic_generator(self.levels()).exp_u64(position as u64)
+    }
+
+    fn siblings_limit(&self) -> usize {
+        (0..self.levels())
+            .map(|level| self.parameters.queries.min(1 << level))
+            .sum()
+    }
+
+    #[cfg(feature = "prover")]
+    pub(super) fn commit(&self, values: Vec<F>) -> (Root, Data) {
+        let (rows, width) = (1 << self.parameters.rows, 1 << self.columns);
+        // One column of the matrix per row of the polynomial, with the coefficients down the columns.
+        let mut padded = F::zero_vec(rows * width << self.parameters.rate);
+        p3_matrix::dense::RowMajorMatrixView::new(&values, width).transpose_into(
+            &mut p3_matrix::dense::RowMajorMatrixViewMut::new(&mut padded[..rows * width], rows),
+        );
+        let encoded = Radix2DFTSmallBatch::default().dft_batch(RowMajorMatrix::new(padded, rows));
+        let (cap, tree) = whir::mmcs().commit_matrix(encoded);
+        let data = Data {
+            values: alloc::sync::Arc::new(values),
+            tree: alloc::sync::Arc::new(tree),
+        };
+        (Root(cap.roots()[0]), data)
+    }
+
+    #[cfg(feature = "prover")]
+    pub(super) fn open(&self, data: &Data, point: &[E], sink: &mut Sink) -> Result<E, Error> {
+        let (row, column) = point.split_at(self.parameters.rows);
+        let fold = combine_rows(&data.values, 1 << self.columns, &eq_table(row));
+        let fold_values = fold.unpack();
+        let value = dot_eq(&fold_values, column);
+        sink.transcript.elements("pcs value", &[value]);
+        let committed = match &self.fold {
+            None => {
+                sink.send("pcs fold", &fold_values);
+                None
+            }
+            Some(inner) => {
+                let (root, data) = inner.commit(slices(&fold_values))?;
+                sink.send_bytes("pcs fold root", &root.0);
+                Some((inner, data))
+            }
+        };
+        if self.parameters.work > 0 {
+            let witness = sink
+                .transcript
+                .challenger()
+                .grind(self.parameters.work);
+            sink.append_f(&[witness]);
+        }
+        let positions = self.positions(sink.transcript.challenger());
+        let (opened, paths) = whir::mmcs().open_multi_batch(&positions, &data.tree);
+        let flat: Vec<F> = opened.into_iter().flatten().flatten().collect();
+        sink.send_f("pcs columns", &flat);
+        let mut siblings = (paths.sibling_hashes.len() as u32).to_le_bytes().to_vec();
+        siblings.extend(paths.sibling_hashes.iter().flatten());
+        sink.send_bytes("pcs siblings", &siblings);
+        let Some((inner, data)) = committed else {
+            return Ok(value);
+        };
+        let weights = eq_table(row);
+        let conditions = self.conditions(&positions, &flat, &weights);
+        let gamma = sink.transcript.challenge();
+        let claim = combined(value, &conditions, gamma);
+        let kernel = kernel(column, &conditions, gamma);
+        let (at, _, _) = product(sink, claim, fold, kernel);
+        let at_slices: Vec<E> = data
+            .evaluations()
+            .chunks_exact(1 << self.columns)
+            .map(|slice| crate::kernels::evaluate_base(slice, &at))
+            .collect();
+        sink.send("pcs slices", &at_slices);
+        let slice = sink.transcript.point(SLICES);
+        let _ = inner.open(&data, &[slice, at].concat(), sink)?;
+        Ok(value)
+    }
+
+    pub(super) fn verify(
+        &self,
+        root: &Root,
+        point: &[E],
+        value: E,
+        source: &mut Source<'_>,
+    ) -> Result<(), Refused> {
+        let (row, column) = point.split_at(self.parameters.rows);
+        source.transcript.elements("pcs value", &[value]);
+        enum Fold<'a> {
+            Shown(Vec<E>),
+            Committed(&'a Whir, Root),
+        }
+        let fold = match &self.fold {
+            None => Fold::Shown(source.receive("pcs fold", 1 << self.columns)?),
+            Some(inner) => {
+                let mut root = [0; DIGEST];
+                root.copy_from_slice(source.receive_bytes("pcs fold root", DIGEST)?);
+                Fold::Committed(inner, Root(root))
+            }
+        };
+        let wrong = |what: &str| Err(Refused::Opening(what.to_string()));
+        if self.parameters.work > 0 {
+            let witness = source.take_f(1)?[0];
+            let challenger = source.transcript.challenger();
+            if !challenger.check_witness(self.parameters.work, witness) {
+                return wrong("a proof of work is too small");
+            }
+        }
+        let positions = self.positions(source.transcript.challenger());
+        let flat = source.receive_f("pcs columns", self.parameters.queries << self.parameters.rows)?;
+        let paths = self.siblings(source)?;
+        let opened: Vec<Vec<&[F]>> = flat
+            .chunks_exact(1 << self.parameters.rows)
+            .map(|column| alloc::vec![column])
+            .collect();
+        let dimensions = [Dimensions {
+            width: 1 << self.parameters.rows,
+            height: 1 << self.levels(),
+        }];
+        let cap = MerkleCap::new(alloc::vec![root.0]);
+        if whir::mmcs()
+            .verify_multi_batch(&cap, &dimensions, &positions, &opened, &paths)
+            .is_err()
+        {
+            return wrong("the columns are not leaves of the tree");
+        }
+        let conditions = self.conditions(&positions, &flat, &eq_table(row));
+        match fold {
+            Fold::Shown(fold) => {
+                if dot_eq(&fold, column) != value {
+                    return wrong("the fold does not give the claimed value");
+                }
+                for c in &conditions {
+                    let at = fold.iter().rev().fold(E::ZERO, |sum, &u| sum * c.x + u);
+                    if at != c.value {
+                        return wrong("the fold is not that of the committed rows");
+                    }
+                }
+                Ok(())
+            }
+            Fold::Committed(inner, root) => {
+                let gamma = source.transcript.challenge();
+                let claim = combined(value, &conditions, gamma);
+                let (at, left) = sumcheck::verify(source, self.columns, 2, claim)?;
+                let sent = source.receive("pcs slices", 1 << SLICES)?;
+                let mut weight = eq(column, &at);
+                for (c, g) in conditions.iter().zip(powers(gamma, conditions.len() + 1).iter().skip(1)) {
+                    weight += *g * tensor_power(c.x, &at);
+                }
+                if left != weight * join(&sent) {
+                    return wrong("the conditions do not reduce to the fold");
+                }
+                let slice = source.transcript.point(SLICES);
+                let value = dot_eq(&sent, &slice);
+                inner
+                    .verify(&root, &[slice, at].concat(), value, source)
+                    .map_err(Refused::from)
+            }
+        }
+    }
+
+    /// Draws the positions; repeats are kept.
+    fn positions(&self, challenger: &mut impl CanSampleBits<usize>) -> Vec<usize> {
+        (0..self.parameters.queries)
+            .map(|_| challenger.sample_bits(self.levels()))
+            .collect()
+    }
+
+    /// What the opened columns say of the fold's code word.
+    fn conditions(&self, positions: &[usize], columns: &[F], weights: &[E]) -> Vec<Condition> {
+        positions
+            .iter()
+            .zip(columns.chunks_exact(weights.len()))
+            .map(|(&position, column)| Condition {
+                x: self.place(position),
+                value: weights.iter().zip(column).map(|(&w, &v)| w * v).sum(),
+            })
+            .collect()
+    }
+
+    fn siblings(&self, source: &mut Source<'_>) -> Result<PrunedMerklePaths<u8, DIGEST>, Error> {
+        let mut count = [0; 4];
+        let head = source.peek(4)?;
+        count.copy_from_slice(head);
+        let count = u32::from_le_bytes(count) as usize;
+        if count > self.siblings_limit() {
+            return Err(Error::Check("the length of a Merkle opening"));
+        }
+        let bytes = source.receive_bytes("pcs siblings", 4 + count * DIGEST)?;
+        let digest = |d: &[u8]| {
+            let mut out = [0; DIGEST];
+            out.copy_from_slice(d);
+            out
+        };
+        Ok(PrunedMerklePaths {
+            sibling_hashes: bytes[4..].chunks_exact(DIGEST).map(digest).collect(),
+        })
+    }
+}
+
+/// The coefficients of the fold's elements, one after the other, as values of one polynomial over F.
+#[cfg(feature = "prover")]
+fn slices(fold: &[E]) -> Vec<F> {
+    let mut out = F::zero_vec(fold.len() << SLICES);
+    for (i, e) in fold.iter().enumerate() {
+        let coefficients: &[F] = e.as_basis_coefficients_slice();
+        for (d, &c) in coefficients.iter().enumerate() {
+            out[d * fold.len() + i] = c;
+        }
+    }
+    out
+}
+
+/// The element whose coefficients are these: `sum X^d slice_d`. Slices past the last coefficient do not count.
+fn join(slices: &[E]) -> E {
+    slices
+        .iter()
+        .take(DEGREE)
+        .enumerate()
+        .map(|(d, &s)| s * E::from_basis_coefficients_fn(|i| F::from_bool(i == d)))
+        .sum()
+}
+
+/// The claim and all conditions in one: `value + sum gamma^(i + 1) condition_i`.
+fn combined(value: E, conditions: &[Condition], gamma: E) -> E {
+    let powers = powers(gamma, conditions.len() + 1);
+    value
+        + conditions
+            .iter()
+            .zip(&powers[1..])
+            .map(|(c, &g)| g * c.value)
+            .sum::<E>()
+}
+
+/// The polynomial with the value `x^i` at index i, at a point.
+fn tensor_power(x: F, at: &[E]) -> E {
+    let mut power = x;
+    let mut product = E::ONE;
+    for &r in at.iter().rev() {
+        product *= r * (power - F::ONE) + F::ONE;
+        power = power.square();
+    }
+    product
+}
+
+/// `eq(column, .)` plus the powers of each condition's place, combined as [`combined`] does.
+#[cfg(feature = "prover")]
+fn kernel(column: &[E], conditions: &[Condition], gamma: E) -> Vector {
+    let mut out = crate::kernels::eq_vector(column, E::ONE);
+    let powers = powers(gamma, conditions.len() + 1);
+    let places: Vec<F> = conditions.iter().map(|c| c.x).collect();
+    crate::kernels::add_powers(&mut out, &places, &powers[1..]);
+    out
+}
+
+#[cfg(all(test, feature = "prover"))]
+mod tests {
+    use super::*;
+    use crate::{
+        pcs::{Profile, ProverData, ProverForm, Use},
+        transcript::Transcript,
+    };
+
+    fn values(n: usize) -> Vec<F> {
+        (0..1u64 << n).map(|i| F::from_u64(i * i + 3 * i + 1)).collect()
+    }
+
+    /// Opens with other values than those under the tree, and verifies.
+    fn dishonest(n: usize, change: impl Fn(&mut Vec<F>)) -> Result<(), Error> {
+        let scheme = Whir::new(Profile::Proven100, n, Use::Weights).unwrap();
+        let (root, data) = scheme.commit(values(n)).unwrap();
+        let ProverForm::Rows(Data { tree, .. }) = data.form else {
+            panic!("constants of this size have another form");
+        };
+        let mut changed = values(n);
+        change(&mut changed);
+        let data = ProverData {
+            root,
+            form: ProverForm::Rows(Data {
+                values: alloc::sync::Arc::new(changed),
+                tree,
+            }),
+        };
+        let transcript = || {
+            let mut t = Transcript::new("a dishonest opening");
+            t.bytes("root", &root.0);
+            t
+        };
+        let mut sink = Sink::new(transcript());
+        let point = sink.transcript.point(n);
+        let value = scheme.open(&data, &point, &mut sink).unwrap();
+        let proof = sink.finish();
+        let mut source = Source::new(transcript(), &proof);
+        let point = source.transcript.point(n);
+        scheme.verify(&root, &point, value, &mut source)?;
+        source.finish()
+    }
+
+    #[test]
+    fn a_fold_of_other_rows_is_refused() {
+        // Shown and committed folds.
+        for n in [14, 21] {
+            dishonest(n, |_| {}).unwrap();
+            let last = (1 << n) - 1;
+            for at in [0, 77, last] {
+                assert!(matches!(
+                    dishonest(n, |v| v[at] += F::ONE),
+                    Err(Error::Opening("weights", _))
+                ));
+            }
+            // Two rows in each other's place, and all of them doubled.
+            let width = 1 << (n - 5);
+            assert!(dishonest(n, |v| (0..width).for_each(|i| v.swap(i, width + i))).is_err());
+            assert!(dishonest(n, |v| v.iter_mut().for_each(|v| *v = v.double())).is_err());
+        }
+    }
+
+    #[test]
+    fn the_code_word_of_a_fold_is_the_fold_of_the_code_words() {
+        let n = 14;
+        let scheme = Scheme::new(n, crate::pcs::schedule::rows(Profile::Proven100, n), None);
+        let (_, data) = scheme.commit(values(n));
+        let weights: Vec<E> = (0..1u64 << scheme.parameters.rows)
+            .map(|i| E::from_basis_coefficients_fn(|d| F::from_u64(i * 7 + d as u64)))
+            .collect();
+        let width = 1 << scheme.columns;
+        let fold = combine_rows(&data.values, width, &weights).unpack();
+        for (i, u) in fold.iter().enumerate() {
+            let sum: E = (0..weights.len())
+                .map(|r| weights[r] * data.values[r * width + i])
+                .sum();
+            assert_eq!(*u, sum);
+        }
+        for position in [0, 1, 5, (1 << scheme.levels()) - 1] {
+            let (opened, _) = whir::mmcs().open_multi_batch(&[position], &data.tree);
+            let condition = &scheme.conditions(&[position], &opened[0][0], &weights)[0];
+            let at = fold.iter().rev().fold(E::ZERO, |s, &u| s * condition.x + u);
+            assert_eq!(at, condition.value);
+        }
+    }
+
+    #[test]
+    fn kernels_are_what_the_verifier_evaluates() {
+        for columns in [3, 9] {
+            let column: Vec<E> = (0..columns).map(|i| E::from_u64(i * i + 2)).collect();
+            let conditions: Vec<Condition> = (2..5)
+                .map(|i| Condition {
+                    x: F::from_u64(i * 1_000_003),
+                    value: E::from_u64(i),
+                })
+                .collect();
+            let gamma = E::from_u64(99);
+            let at: Vec<E> = (0..columns).map(|i| E::from_u64(3 * i + 7)).collect();
+            let table = kernel(&column, &conditions, gamma).unpack();
+            let mut expected = eq(&column, &at);
+            for (c, g) in conditions.iter().zip(powers(gamma, 4).iter().skip(1)) {
+                expected += *g * tensor_power(c.x, &at);
+            }
+            assert_eq!(dot_eq(&table, &at), expected);
+        }
+    }
+}
