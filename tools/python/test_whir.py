@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT / "tools" / "python"))
 from carat_proof import whir  # noqa: E402
 from carat_proof.field import E, P, evaluate  # noqa: E402
 from carat_proof.transcript import Refused, Source, Transcript  # noqa: E402
-from carat_proof.whir_schedules import ROWS  # noqa: E402
+from carat_proof.whir_schedules import ROWS, WEIGHTS  # noqa: E402
 
 FIXTURES = ROOT / "crates" / "carat-zk" / "tests" / "data" / "pcs"
 
@@ -105,9 +105,9 @@ def main():
 
     page = (ROOT / "docs" / "protocol-whir.md").read_text().splitlines()
     printed = [row for row in page if row.startswith("| proven-")]
-    if printed != [row for row in ROWS.splitlines() if row]:
+    if printed != [row for row in (ROWS + WEIGHTS).splitlines() if row]:
         sys.exit("docs/protocol-whir.md prints other schedules")
-    print(f"{len(whir.SCHEDULES)} schedules are those of docs/protocol-whir.md")
+    print(f"{len(whir.SCHEDULES) + len(whir.WEIGHTS_SCHEDULES)} schedules are those of docs/protocol-whir.md")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,11 @@ use std::sync::Mutex;
 
 use exit::{Exit, Failure};
 
+/// Keeps freed memory for a while: a proof allocates the same large vectors again and again, and page faults would cost
+/// more than its arithmetic.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Where a panic of any thread is kept until it is known whether somebody catches it.
 static PANIC: Mutex<Option<String>> = Mutex::new(None);
 

@@ -5,7 +5,7 @@ from blake3 import blake3
 from .field import DEGREE, ONE, P, ZERO, E, MONTGOMERY, eq, evaluate, powers, root_of_unity, select
 from .keccak import keccak256
 from .transcript import Refused
-from .whir_schedules import ROWS
+from .whir_schedules import ROWS, WEIGHTS
 
 DIRECT_DOMAIN = b"carat/zk/direct/v1"
 MAX_DIRECT = 13
@@ -49,6 +49,30 @@ def _schedules():
 
 
 SCHEDULES = _schedules()
+
+
+class MatrixSchedule:
+    """A row of the table of section 8."""
+
+    def __init__(self, n, rows, rate, queries, work, fold):
+        self.rows = int(rows)
+        self.columns = n - self.rows
+        self.levels = self.columns + int(rate)
+        self.queries = int(queries)
+        self.work = int(work)
+        self.shown = fold == "shown"
+
+
+def _weights():
+    table = {}
+    for row in WEIGHTS.split("\n"):
+        if row:
+            profile, _, n, *cells = (cell.strip() for cell in row.strip("| ").split("|"))
+            table[profile, int(n)] = MatrixSchedule(int(n), *cells)
+    return table
+
+
+WEIGHTS_SCHEDULES = _weights()
 
 
 # 3. Seeds --------------------------------------------------------------------
@@ -243,6 +267,8 @@ def verify(source, profile, use, n, root, point, value):
     transcript.elements("pcs point", point)
     if n <= MAX_DIRECT:
         return verify_direct(source, n, root, point, value)
+    if use == "weights":
+        return verify_rows(source, profile, n, root, point, value)
     s = SCHEDULES[profile, use, n]
     opening = Opening(source, s)
 
@@ -353,3 +379,81 @@ def verify_direct(source, n, root, point, value):
     source.transcript.elements("pcs value", [value])
     if evaluate(values, point) != value:
         raise Refused("the values do not give the claimed value")
+
+
+# 8. The form for constants ---------------------------------------------------
+
+SLICES = 3
+
+
+class Opened:
+    """Columns of the matrix and the siblings of their paths, as `check_tree` takes them."""
+
+    def __init__(self, rows, siblings):
+        self.rows = rows
+        self.siblings = siblings
+
+
+def verify_rows(source, profile, n, root, point, value):
+    transcript = source.transcript
+    s = WEIGHTS_SCHEDULES[profile, n]
+    row, column = point[: s.rows], point[s.rows :]
+    transcript.elements("pcs value", [value])
+    if s.shown:
+        fold = source.receive("pcs fold", 1 << s.columns)
+    else:
+        fold_root = source.receive_bytes("pcs fold root", 32)
+    if s.work:
+        transcript.check_work(s.work, source.take_f(1)[0])
+    positions = [transcript.draw_bits(s.levels) for _ in range(s.queries)]
+    at = source.at
+    flat = source.take_f(s.queries << s.rows)
+    transcript.bytes("pcs columns", source.proof[at : source.at])
+    count = int.from_bytes(source.proof[source.at : source.at + 4], "little")
+    if count > sum(min(s.queries, 1 << level) for level in range(s.levels)):
+        raise Refused("more siblings than paths can have")
+    siblings = source.receive_bytes("pcs siblings", 4 + 32 * count)[4:]
+    columns = [flat[i : i + (1 << s.rows)] for i in range(0, len(flat), 1 << s.rows)]
+    digests = [siblings[i : i + 32] for i in range(0, len(siblings), 32)]
+    check_tree(root, s.levels, positions, Opened(columns, digests))
+
+    # What each column says of the fold's code word.
+    generator = root_of_unity(s.levels)
+    conditions = [(pow(generator, j, P), evaluate(c, row)) for j, c in zip(positions, columns, strict=True)]
+    if s.shown:
+        if evaluate(fold, column) != value:
+            raise Refused("the fold does not give the claimed value")
+        for x, expected in conditions:
+            total = ZERO
+            for e in reversed(fold):
+                total = total * x + e
+            if total != expected:
+                raise Refused("the fold is not that of the committed rows")
+        return
+    gamma = transcript.challenge()
+    claim, power = value, ONE
+    weights = [(ONE, lambda x: eq(column, x))]
+    for x, expected in conditions:
+        power = power * gamma
+        claim = claim + power * expected
+        weights.append((power, lambda at, x=x: select(x, at)))
+    z = []
+    for _ in range(s.columns):
+        at_zero, at_two = source.receive("round", 2)
+        r = transcript.challenge()
+        at_one = claim - at_zero
+        # Through the values at 0, 1 and 2.
+        half = pow(2, -1, P)
+        claim = at_zero * ((r - 1) * (r - 2) * half) - at_one * (r * (r - 2)) + at_two * (r * (r - 1) * half)
+        z.append(r)
+    slices = source.receive("pcs slices", 1 << SLICES)
+    weight = ZERO
+    for power, at in weights:
+        weight = weight + power * at(z)
+    joined = ZERO
+    for d in range(DEGREE):
+        joined = joined + slices[d] * E(tuple(int(i == d) for i in range(DEGREE)))
+    if claim != weight * joined:
+        raise Refused("the conditions do not reduce to the fold")
+    tau = transcript.point(SLICES)
+    verify(source, profile, "fold", s.columns + SLICES, fold_root, tau + z, evaluate(slices, tau))
