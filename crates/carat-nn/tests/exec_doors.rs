@@ -7,6 +7,7 @@ use carat_program::{
     Contraction, ConvGeometry, Op, PoolKind, Program, Shape, Tensor, Weights, Window,
 };
 use exec_support::{Builder, Rng, inputs};
+use std::sync::Arc;
 
 fn tensor(dims: &[usize], data: Vec<i32>) -> Tensor {
     Tensor::new(Shape::new(dims).unwrap(), data).unwrap()
@@ -151,13 +152,13 @@ fn weights_must_be_the_programs_own() {
         "a constant is missing"
     );
     let mut changed = weights.clone();
-    changed.data[0].pop();
+    Arc::make_mut(&mut changed.data[0]).pop();
     assert!(
         matches!(new(&changed), Err(ExecError::Program(_))),
         "a constant is short"
     );
     let mut changed = weights.clone();
-    changed.data[0][5] = 20_000;
+    Arc::make_mut(&mut changed.data[0])[5] = 20_000;
     assert!(
         matches!(new(&changed), Err(ExecError::Program(_))),
         "a weight is out of range"
@@ -168,11 +169,11 @@ fn weights_must_be_the_programs_own() {
         program.constants[0].range.lo as i32,
         program.constants[0].range.hi as i32,
     );
-    changed.data[0]
+    Arc::make_mut(&mut changed.data[0])
         .iter_mut()
         .take(27)
         .for_each(|w| *w = if *w < 0 { lo } else { hi });
-    changed.data[0]
+    Arc::make_mut(&mut changed.data[0])
         .iter_mut()
         .skip(27)
         .take(2)

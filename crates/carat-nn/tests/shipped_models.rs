@@ -90,7 +90,8 @@ fn fidelity_notices_a_damaged_model() {
     let largest = (0..weights.len())
         .max_by_key(|&i| weights[i].len())
         .expect("weights");
-    weights[largest].iter_mut().for_each(|w| *w = -*w);
+    let flipped = weights[largest].iter().map(|w| -w).collect::<Vec<_>>();
+    weights[largest] = flipped.into();
     let constant = &mut file.program.constants[largest];
     constant.range = Range::of(&weights[largest]).expect("weights");
     constant.root = constant_root(

@@ -3,6 +3,7 @@
 use crate::{ConstantWidth, Program, ProgramError, Weights};
 use alloc::{
     string::{String, ToString},
+    sync::Arc,
     vec::Vec,
 };
 use thiserror::Error;
@@ -104,7 +105,7 @@ impl ModelFile {
             }
             let (head, tail) = constants.split_at(length);
             constants = tail;
-            data.extend(width.decode(head));
+            data.extend(width.decode(head).map(Arc::new));
         }
         if !constants.is_empty() {
             return Err(ModelFileError::Damaged(

@@ -1,7 +1,7 @@
 //! The data of a program's constants, and the hash trees that bind it.
 
 use crate::{Op, Program, ProgramError, Range, ValueId};
-use alloc::{format, string::ToString, vec::Vec};
+use alloc::{format, string::ToString, sync::Arc, vec::Vec};
 use carat_receipt::Digest;
 use sha2::{Digest as _, Sha256};
 
@@ -98,8 +98,8 @@ pub fn constant_root(bytes: &[u8], salt: Option<&[u8; 32]>) -> Digest {
 /// The data of all constants of a program, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Weights {
-    /// One row-major vector per constant.
-    pub data: Vec<Vec<i32>>,
+    /// One row-major vector per constant, shared by whoever computes with them.
+    pub data: Vec<Arc<Vec<i32>>>,
     /// Salt of the hash trees of a private model.
     pub salt: Option<[u8; 32]>,
 }

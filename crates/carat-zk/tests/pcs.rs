@@ -139,7 +139,10 @@ fn openings_are_as_short_as_planned() {
             let scheme = Whir::new(Profile::Proven100, n, purpose).unwrap();
             // The most that siblings can take, which is above what is usual.
             let most = scheme.max_opening_bytes();
-            assert!(most <= kib * 1024 * 3 / 2, "{purpose:?} n = {n}: {most} bytes");
+            assert!(
+                most <= kib * 1024 * 3 / 2,
+                "{purpose:?} n = {n}: {most} bytes"
+            );
         }
     }
 }
@@ -318,11 +321,7 @@ fn every_byte_counts() {
 fn a_value_has_one_encoding() {
     // The residue plus p is the same element and must still be refused.
     let p = 2_130_706_433_u32;
-    for (n, purpose) in [
-        (3, Use::Witness),
-        (14, Use::Witness),
-        (14, Use::Weights),
-    ] {
+    for (n, purpose) in [(3, Use::Witness), (14, Use::Witness), (14, Use::Weights)] {
         let opened = open(Profile::Proven100, n, purpose);
         let mut tried = 0;
         for at in (0..opened.proof.len() - 3).step_by(4) {
@@ -345,11 +344,7 @@ fn a_value_has_one_encoding() {
 
 #[test]
 fn neither_short_nor_long() {
-    for (n, purpose) in [
-        (3, Use::Witness),
-        (14, Use::Witness),
-        (14, Use::Weights),
-    ] {
+    for (n, purpose) in [(3, Use::Witness), (14, Use::Witness), (14, Use::Weights)] {
         let opened = open(Profile::Proven100, n, purpose);
         refuse_all(&opened, opened.proof.len(), |i, proof| proof.truncate(i));
         let mut proof = opened.proof.clone();

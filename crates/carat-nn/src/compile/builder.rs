@@ -206,7 +206,10 @@ impl Builder {
             })
             .collect();
         let weights = Weights {
-            data: constants.iter().map(|&i| self.data[i].clone()).collect(),
+            data: constants
+                .iter()
+                .map(|&i| Arc::new(self.data[i].clone()))
+                .collect(),
             salt: None,
         };
         let origins = self

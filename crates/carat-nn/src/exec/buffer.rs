@@ -35,6 +35,10 @@ impl Buffer {
     }
 }
 
+/// Constants of one node that are packed already: those of a matrix's rows and panels, or of a convolution's kernel. How
+/// they are packed depends on the node alone, so every plan of a program may share them.
+pub(crate) type Packed = [Option<std::sync::Arc<Buffer>>; 2];
+
 /// Temporary blocks that steps share.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {

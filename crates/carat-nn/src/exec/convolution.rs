@@ -6,7 +6,7 @@
 //! no output (where a window would run over the image's edge); they are computed and dropped. Other strides, and images
 //! so small that too many columns would be dropped, copy the windows into panels first.
 
-use super::buffer::{Buffer, Operand, Run, Scratch};
+use super::buffer::{Buffer, Operand, Packed, Run, Scratch};
 use super::matrix::{Known, is_short};
 use super::simd::{self, Epilogue, Geometry, Isa, Job, LANES, Offsets, Sink};
 use super::strided::{merge, offsets, outer, strides_of};
@@ -74,6 +74,7 @@ impl Convolution {
         w: Known<'_>,
         out: &Shape,
         isa: Isa,
+        earlier: &Packed,
     ) -> Self {
         let window = &geometry.window;
         let n = window.kernel.len();
@@ -185,11 +186,18 @@ impl Convolution {
             epilogue: Epilogue::default(),
         };
         if let Some(data) = w.data {
-            let mut packed = Buffer::default();
-            this.pack_weights(isa, data, packed.sized(this.packed_len()));
-            this.weights = Some(packed.into());
+            this.weights = Some(earlier[0].clone().unwrap_or_else(|| {
+                let mut packed = Buffer::default();
+                this.pack_weights(isa, data, packed.sized(this.packed_len()));
+                packed.into()
+            }));
         }
         this
+    }
+
+    /// The packed kernel, for another plan of the same program.
+    pub(crate) fn packed(&self) -> Packed {
+        [self.weights.clone(), None]
     }
 
     /// Words that one group's padded image and windows can take at most, saturated.

@@ -7,7 +7,7 @@ use super::step::Place;
 use super::{ExecError, Trace, input};
 use carat_program::{Program, Tensor, Weights};
 use rayon::prelude::*;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// How to execute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +45,7 @@ const BLOCK_SAMPLES: usize = 256;
 #[derive(Debug)]
 pub struct Executable {
     program: Program,
-    constants: Vec<Vec<i32>>,
+    constants: Vec<Arc<Vec<i32>>>,
     isa: Isa,
     threads: usize,
     parallel_work: usize,
@@ -85,7 +85,7 @@ impl Executable {
             n => n,
         };
         let constants = weights.data.clone();
-        let plan = Plan::new(program, &constants, isa, true);
+        let plan = Plan::new(program, &constants, isa, true, None);
         Ok(Self {
             program: program.clone(),
             constants,
@@ -225,9 +225,10 @@ impl Executable {
     /// As [`Executable::run`].
     pub fn trace(&self, inputs: &[Tensor]) -> Result<Trace, ExecError> {
         input::check(&self.program, inputs, None)?;
-        let plan = self
-            .traced
-            .get_or_init(|| Plan::new(&self.program, &self.constants, self.isa, false));
+        let plan = self.traced.get_or_init(|| {
+            let shared = Some(&self.plan);
+            Plan::new(&self.program, &self.constants, self.isa, false, shared)
+        });
         let slices: Vec<&[i32]> = inputs.iter().map(Tensor::data).collect();
         let mut session = Session::default();
         self.spread(plan.work, || {
@@ -392,7 +393,7 @@ impl Executable {
 }
 
 impl Session {
-    fn run(&mut self, plan: &Plan, constants: &[Vec<i32>], run: Run, inputs: &[&[i32]]) {
+    fn run(&mut self, plan: &Plan, constants: &[Arc<Vec<i32>>], run: Run, inputs: &[&[i32]]) {
         self.slots.resize_with(plan.slots.len(), Buffer::default);
         for (data, slot) in inputs.iter().zip(&plan.inputs) {
             if let Some(slot) = *slot {
@@ -404,7 +405,7 @@ impl Session {
         }
     }
 
-    fn value<'a>(&'a self, plan: &Plan, constants: &'a [Vec<i32>], id: usize) -> &'a [i32] {
+    fn value<'a>(&'a self, plan: &Plan, constants: &'a [Arc<Vec<i32>>], id: usize) -> &'a [i32] {
         match plan.places[id] {
             Some(Place::Slot(slot)) => self.slots[slot].as_slice(),
             Some(Place::Constant(c)) => &constants[c],

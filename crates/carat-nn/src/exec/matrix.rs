@@ -1,6 +1,6 @@
 //! Contractions: any index notation becomes matrix products of packed operands.
 
-use super::buffer::{Buffer, Operand, Run, Scratch};
+use super::buffer::{Buffer, Operand, Packed, Run, Scratch};
 use super::simd::{self, Epilogue, Isa, Job, LANES, Offsets, Sink};
 use super::strided::{copy, offsets};
 use carat_program::{Contraction, Range, Shape};
@@ -64,6 +64,7 @@ impl Matrix {
         b: Known<'_>,
         out: &Shape,
         isa: Isa,
+        earlier: &Packed,
     ) -> Self {
         let only = |mine: &[u8], other: &[u8]| -> Vec<u8> {
             spec.out
@@ -86,6 +87,7 @@ impl Matrix {
         } else {
             (&spec.a, &spec.b, a, b)
         };
+        let [earlier_rows, earlier_panels] = earlier.clone();
         let batch: Vec<u8> = spec
             .out
             .iter()
@@ -132,22 +134,28 @@ impl Matrix {
         });
         let (n_rows, n_columns) = (a_side.rows.len(), b_side.rows.len());
         if let Some(data) = a.data {
-            let mut packed = Buffer::default();
-            let each = n_rows * words;
-            let to = packed.sized(each * a_side.batches.len());
-            for (&base, to) in a_side.batches.iter().zip(to.chunks_exact_mut(each)) {
-                a_side.pack_rows(isa, wide, words, &data[base as usize..], to);
-            }
-            a_side.packed = Some(packed.into());
+            let pack = || {
+                let mut packed = Buffer::default();
+                let each = n_rows * words;
+                let to = packed.sized(each * a_side.batches.len());
+                for (&base, to) in a_side.batches.iter().zip(to.chunks_exact_mut(each)) {
+                    a_side.pack_rows(isa, wide, words, &data[base as usize..], to);
+                }
+                packed.into()
+            };
+            a_side.packed = Some(earlier_rows.unwrap_or_else(pack));
         }
         if let Some(data) = b.data {
-            let mut packed = Buffer::default();
-            let each = n_columns.div_ceil(LANES) * LANES * words;
-            let to = packed.sized(each * b_side.batches.len());
-            for (&base, to) in b_side.batches.iter().zip(to.chunks_exact_mut(each)) {
-                b_side.pack_panels(isa, wide, words, &data[base as usize..], to);
-            }
-            b_side.packed = Some(packed.into());
+            let pack = || {
+                let mut packed = Buffer::default();
+                let each = n_columns.div_ceil(LANES) * LANES * words;
+                let to = packed.sized(each * b_side.batches.len());
+                for (&base, to) in b_side.batches.iter().zip(to.chunks_exact_mut(each)) {
+                    b_side.pack_panels(isa, wide, words, &data[base as usize..], to);
+                }
+                packed.into()
+            };
+            b_side.packed = Some(earlier_panels.unwrap_or_else(pack));
         }
         Self {
             wide,
@@ -187,6 +195,11 @@ impl Matrix {
             rows: a,
             columns: b,
         }
+    }
+
+    /// The packed constants, for another plan of the same program.
+    pub(crate) fn packed(&self) -> Packed {
+        [self.a.packed.clone(), self.b.packed.clone()]
     }
 
     /// Whether rows stand for the second operand's axes.

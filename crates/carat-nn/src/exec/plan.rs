@@ -1,5 +1,6 @@
 //! From a program to steps over reusable buffers: what can be fused, packed and decided once is.
 
+use super::buffer::Packed;
 use super::convolution::Convolution;
 use super::elementwise::{Elementwise, Head};
 use super::gather::Gather;
@@ -10,6 +11,7 @@ use super::simd::{Along, Epilogue, Isa, Step as After};
 use super::step::{Kernel, Place, Step};
 use super::strided::{Copy, offsets, strides_of};
 use carat_program::{Op, Program, ValueId};
+use std::sync::Arc;
 
 /// A prepared program.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub(crate) struct Plan {
     pub(crate) places: Vec<Option<Place>>,
     /// Multiply-adds and elements touched for one sample: a rough measure of time.
     pub(crate) work: usize,
+    /// The packed constants of each node.
+    packed: Vec<Packed>,
 }
 
 /// Working memory that preparing and running a program takes, before anything is allocated. Saturated.
@@ -54,8 +58,9 @@ pub(crate) fn bytes_needed(program: &Program) -> u64 {
 
 struct Planner<'a> {
     program: &'a Program,
-    constants: &'a [Vec<i32>],
+    constants: &'a [Arc<Vec<i32>>],
     isa: Isa,
+    packed: Vec<Packed>,
     /// The value whose elements a value shares (through reshapes).
     root: Vec<ValueId>,
     /// How often each value is used, by nodes and outputs, and the last node that uses it.
@@ -66,8 +71,18 @@ struct Planner<'a> {
 
 impl Plan {
     /// Prepares a validated program. Without `fuse`, each node's result is kept in a slot of its own.
-    pub(crate) fn new(program: &Program, constants: &[Vec<i32>], isa: Isa, fuse: bool) -> Self {
+    /// Constants that an `earlier` plan has packed are shared with it.
+    pub(crate) fn new(
+        program: &Program,
+        constants: &[Arc<Vec<i32>>],
+        isa: Isa,
+        fuse: bool,
+        earlier: Option<&Self>,
+    ) -> Self {
         let mut planner = Planner::new(program, constants, isa);
+        if let Some(earlier) = earlier {
+            planner.packed.clone_from(&earlier.packed);
+        }
         let mut drafts: Vec<(Kernel, Vec<ValueId>, ValueId)> = vec![];
         let mut work = 0usize;
         for (i, node) in program.nodes.iter().enumerate() {
@@ -89,12 +104,13 @@ impl Plan {
 }
 
 impl<'a> Planner<'a> {
-    fn new(program: &'a Program, constants: &'a [Vec<i32>], isa: Isa) -> Self {
+    fn new(program: &'a Program, constants: &'a [Arc<Vec<i32>>], isa: Isa) -> Self {
         let n = program.value_count();
         let mut this = Self {
             program,
             constants,
             isa,
+            packed: vec![Packed::default(); program.nodes.len()],
             root: (0..n as u32).map(ValueId).collect(),
             uses: vec![0; n],
             consumer: vec![usize::MAX; n],
@@ -149,7 +165,8 @@ impl<'a> Planner<'a> {
         let second = || self.known(node.inputs[1]);
         match &node.op {
             Op::Contract { spec, .. } => {
-                let mut matrix = Matrix::new(spec, x, second(), out, self.isa);
+                let mut matrix = Matrix::new(spec, x, second(), out, self.isa, &self.packed[i]);
+                self.packed[i] = matrix.packed();
                 let mut axes = Matrix::axes(spec);
                 if matrix.swapped() {
                     std::mem::swap(&mut axes.rows, &mut axes.columns);
@@ -158,7 +175,9 @@ impl<'a> Planner<'a> {
                 Kernel::Matrix(Box::new(matrix))
             }
             Op::Conv { geometry, .. } => {
-                let mut convolution = Convolution::new(geometry, x, second(), out, self.isa);
+                let mut convolution =
+                    Convolution::new(geometry, x, second(), out, self.isa, &self.packed[i]);
+                self.packed[i] = convolution.packed();
                 let axes = TileAxes {
                     rows: vec![1],
                     columns: vec![],
@@ -322,7 +341,7 @@ impl<'a> Planner<'a> {
                 hi: saturate(*hi),
             },
             Op::Lut { offset } => {
-                let table = self.constants[self.program.constant_index(node.inputs[1])?].clone();
+                let table = self.constants[self.program.constant_index(node.inputs[1])?].to_vec();
                 After::Lut {
                     offset: i32::try_from(*offset).ok()?,
                     table,
@@ -525,6 +544,7 @@ impl<'a> Planner<'a> {
             inputs,
             places: by_root,
             work,
+            packed: self.packed.clone(),
         }
     }
 }

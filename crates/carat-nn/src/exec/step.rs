@@ -7,6 +7,7 @@ use super::gather::Gather;
 use super::matrix::Matrix;
 use super::reduce::{ArgMax, Pool, Reduce};
 use super::strided::Copy;
+use std::sync::Arc;
 
 /// Where a value lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +48,7 @@ impl Step {
         &self,
         run: Run,
         slots: &mut [Buffer],
-        constants: &[Vec<i32>],
+        constants: &[Arc<Vec<i32>>],
         scratch: &mut Scratch,
     ) {
         let mut target = std::mem::take(&mut slots[self.slot]);

@@ -241,7 +241,11 @@ impl Builder {
                 .collect(),
         };
         let weights = Weights {
-            data: self.constants.into_iter().map(|(_, data)| data).collect(),
+            data: self
+                .constants
+                .into_iter()
+                .map(|(_, data)| data.into())
+                .collect(),
             salt: None,
         };
         program

@@ -180,9 +180,7 @@ impl Scheme {
             + match &self.fold {
                 None => element << self.columns,
                 Some(fold) => {
-                    DIGEST
-                        + (2 * self.columns + (1 << SLICES)) * element
-                        + fold.max_opening_bytes()
+                    DIGEST + (2 * self.columns + (1 << SLICES)) * element + fold.max_opening_bytes()
                 }
             }
     }
@@ -234,10 +232,7 @@ impl Scheme {
             }
         };
         if self.parameters.work > 0 {
-            let witness = sink
-                .transcript
-                .challenger()
-                .grind(self.parameters.work);
+            let witness = sink.transcript.challenger().grind(self.parameters.work);
             sink.append_f(&[witness]);
         }
         let positions = self.positions(sink.transcript.challenger());
@@ -297,7 +292,10 @@ impl Scheme {
             }
         }
         let positions = self.positions(source.transcript.challenger());
-        let flat = source.receive_f("pcs columns", self.parameters.queries << self.parameters.rows)?;
+        let flat = source.receive_f(
+            "pcs columns",
+            self.parameters.queries << self.parameters.rows,
+        )?;
         let paths = self.siblings(source)?;
         let opened: Vec<Vec<&[F]>> = flat
             .chunks_exact(1 << self.parameters.rows)
@@ -334,7 +332,10 @@ impl Scheme {
                 let (at, left) = sumcheck::verify(source, self.columns, 2, claim)?;
                 let sent = source.receive("pcs slices", 1 << SLICES)?;
                 let mut weight = eq(column, &at);
-                for (c, g) in conditions.iter().zip(powers(gamma, conditions.len() + 1).iter().skip(1)) {
+                for (c, g) in conditions
+                    .iter()
+                    .zip(powers(gamma, conditions.len() + 1).iter().skip(1))
+                {
                     weight += *g * tensor_power(c.x, &at);
                 }
                 if left != weight * join(&sent) {
@@ -452,7 +453,9 @@ mod tests {
     };
 
     fn values(n: usize) -> Vec<F> {
-        (0..1u64 << n).map(|i| F::from_u64(i * i + 3 * i + 1)).collect()
+        (0..1u64 << n)
+            .map(|i| F::from_u64(i * i + 3 * i + 1))
+            .collect()
     }
 
     /// Opens with other values than those under the tree, and verifies.

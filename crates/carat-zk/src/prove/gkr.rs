@@ -1,8 +1,6 @@
 //! The prover's half of the fractional-sum argument; see [`crate::gkr`].
 
-use super::{
-    lookups::{lift, unpack},
-};
+use super::lookups::{lift, unpack};
 use crate::{
     field::{E, F},
     kernels::{GRAIN, Layer, P, Vector, WIDTH, add_scaled, eq_products},

@@ -6,6 +6,7 @@ mod join;
 mod lookups;
 mod values;
 
+use crate::kernels::{Vector, eq_products, eq_vector, product, triple};
 use crate::{
     Error, Instance, Profile, Proof,
     claims::{Claims, ValueClaim},
@@ -23,7 +24,6 @@ use crate::{
 };
 use carat_program::{Program, Weights};
 use fold::{Axis, evaluate, fold, pad};
-use crate::kernels::{Vector, eq_products, eq_vector, product, triple};
 use p3_field::PrimeCharacteristicRing;
 pub(crate) use values::Values;
 

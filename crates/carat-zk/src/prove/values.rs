@@ -111,7 +111,7 @@ impl<'a> Values<'a> {
         let node = &self.graph.nodes[id];
         match &node.kind {
             Kind::Column(c) => self.fill(self.graph.columns[*c].fill),
-            Kind::Constant(c) => self.weights.data[*c].clone(),
+            Kind::Constant(c) => self.weights.data[*c].to_vec(),
             Kind::Linear { terms, bias } => {
                 let operands: Vec<(i64, &[i32])> =
                     terms.iter().map(|&(c, x)| (c, self.get(x))).collect();
