@@ -1,6 +1,6 @@
 //! Proofs for the commands: keys, traces, progress, and the evidence that goes into receipts.
 
-use std::cell::RefCell;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use carat_program::Tensor;
@@ -70,7 +70,7 @@ pub(crate) fn failure(error: Error) -> Failure {
 #[derive(Default)]
 pub(crate) struct Clock<'a> {
     progress: Option<&'a Progress>,
-    began: RefCell<Vec<(Phase, Instant)>>,
+    began: Mutex<Vec<(Phase, Instant)>>,
 }
 
 impl<'a> Clock<'a> {
@@ -78,13 +78,13 @@ impl<'a> Clock<'a> {
     pub(crate) fn telling(progress: &'a Progress) -> Self {
         Self {
             progress: Some(progress),
-            began: RefCell::default(),
+            began: Mutex::default(),
         }
     }
 
     /// How long each phase took, the last one until `end`.
     pub(crate) fn phases(&self, end: Instant) -> Vec<(Phase, Duration)> {
-        let began = self.began.borrow();
+        let began = self.began.lock().unwrap_or_else(PoisonError::into_inner);
         let ends = began.iter().skip(1).map(|(_, at)| *at).chain([end]);
         began
             .iter()
@@ -96,7 +96,10 @@ impl<'a> Clock<'a> {
 
 impl Observer for Clock<'_> {
     fn begin(&self, phase: Phase) {
-        self.began.borrow_mut().push((phase, Instant::now()));
+        self.began
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((phase, Instant::now()));
         if let Some(progress) = self.progress {
             let at = Phase::ALL
                 .iter()

@@ -8,7 +8,7 @@ use carat_zk::{
     Instance, Ledger, Observer, Options as ProveOptions, Phase, Profile, ProvingKey, Run, prove,
     verify,
 };
-use std::cell::RefCell;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// Keeps memory that is freed: page faults would cost more than the arithmetic.
@@ -21,11 +21,15 @@ fn cpu() -> Duration {
     Duration::new(t.tv_sec.unsigned_abs(), t.tv_nsec as u32)
 }
 
-struct Clock(RefCell<Vec<(Phase, Duration)>>);
+/// When each phase began: time on the clock, and processor time of all threads.
+struct Clock(Mutex<Vec<(Phase, Instant, Duration)>>);
 
 impl Observer for Clock {
     fn begin(&self, phase: Phase) {
-        self.0.borrow_mut().push((phase, cpu()));
+        self.0
+            .lock()
+            .expect("one thread at a time")
+            .push((phase, Instant::now(), cpu()));
     }
 }
 
@@ -72,7 +76,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .map(|(x, y)| Instance::of_values(x, y))
         .collect();
     for _ in 0..times {
-        let clock = Clock(RefCell::new(Vec::new()));
+        let clock = Clock(Mutex::new(Vec::new()));
         let start = Instant::now();
         let proof = prove(
             program,
@@ -87,19 +91,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         )?;
         let proving = start.elapsed();
         let end = cpu();
-        let start = Instant::now();
+        let verifying = Instant::now();
         verify(program, key.key(), Profile::Proven100, &instances, &proof)?;
         println!(
             "prove {proving:?}  verify {:?}  {} bytes",
-            start.elapsed(),
+            verifying.elapsed(),
             proof.bytes.len()
         );
-        let mut marks = clock.0.into_inner();
-        marks.push((Phase::Witness, end));
+        let mut marks = clock.0.into_inner()?;
+        marks.push((Phase::Witness, start + proving, end));
         for w in marks.windows(2) {
-            print!("  {} {:.1?}", w[0].0.name(), w[1].1 - w[0].1);
+            print!(
+                "  {} {:.1?} ({:.1?})",
+                w[0].0.name(),
+                w[1].1 - w[0].1,
+                w[1].2 - w[0].2
+            );
         }
-        println!("  (processor time, all threads)");
+        println!("  (and processor time of all threads)");
     }
     println!(
         "{:.1} bits",

@@ -3,6 +3,7 @@
 //! The first variable is the most significant index bit, so binding it combines the two halves of a vector, and every
 //! loop runs over contiguous packed elements.
 
+pub(crate) mod fractions;
 pub(crate) mod rows;
 
 use crate::{
@@ -22,7 +23,7 @@ pub(crate) type P = <E as ExtensionField<F>>::ExtensionPacking;
 pub(crate) const WIDTH: usize = <<F as Field>::Packing as PackedValue>::WIDTH;
 
 /// Packed elements that one task handles.
-pub(crate) const GRAIN: usize = 1 << 9;
+pub(crate) const GRAIN: usize = 1 << 8;
 
 /// A vector of `2^n` elements.
 #[derive(Debug, Clone)]
@@ -37,12 +38,8 @@ impl Vector {
         if elements.len() < 2 * WIDTH {
             return Self::Plain(elements);
         }
-        Self::Packed(
-            elements
-                .chunks_exact(WIDTH)
-                .map(P::from_ext_slice)
-                .collect(),
-        )
+        let packed = elements.par_chunks_exact(WIDTH).with_min_len(GRAIN);
+        Self::Packed(packed.map(P::from_ext_slice).collect())
     }
 
     /// Elements.
@@ -76,6 +73,34 @@ impl Vector {
             Self::Packed(v) => fold(v, r),
             Self::Plain(v) => fold(v, r),
         }
+        self.settle();
+    }
+
+    /// Sums over the first variable.
+    fn sum_halves(&mut self) {
+        fn sum<A: Algebra<E> + Copy + Send + Sync>(v: &mut Vec<A>) {
+            let half = v.len() / 2;
+            let (low, high) = v.split_at_mut(half);
+            let add = |(low, high): (&mut [A], &[A])| {
+                low.iter_mut().zip(high).for_each(|(a, &b)| *a += b);
+            };
+            if half > 4 * GRAIN {
+                let chunks = low.par_chunks_mut(GRAIN).zip(high.par_chunks(GRAIN));
+                chunks.for_each(add);
+            } else {
+                add((low, high));
+            }
+            v.truncate(half);
+        }
+        match self {
+            Self::Packed(v) => sum(v),
+            Self::Plain(v) => sum(v),
+        }
+        self.settle();
+    }
+
+    /// A single register is kept as plain elements.
+    fn settle(&mut self) {
         if let Self::Packed(v) = self
             && v.len() == 1
         {
@@ -84,7 +109,7 @@ impl Vector {
     }
 
     /// Both halves: the first variable zero, and one.
-    pub(crate) fn halves(self) -> (Self, Self) {
+    fn halves(self) -> (Self, Self) {
         match self {
             Self::Packed(mut v) if v.len() > 2 => {
                 let high = v.split_off(v.len() / 2);
@@ -118,6 +143,12 @@ fn fold_slice<A: Algebra<E> + Copy>(low: &mut [A], high: &[A], r: E) {
     }
 }
 
+/// A vector of one element, written by all threads: memory that nobody has touched is slow to touch.
+pub(crate) fn filled(element: P, len: usize) -> Vec<P> {
+    let elements = (0..len).into_par_iter().with_min_len(GRAIN);
+    elements.map(|_| element).collect()
+}
+
 /// `eq(point, .)`.
 pub(crate) fn eq_vector(point: &[E], scale: E) -> Vector {
     let lanes = WIDTH.trailing_zeros() as usize;
@@ -133,12 +164,11 @@ pub(crate) fn eq_vector(point: &[E], scale: E) -> Vector {
         .into_iter()
         .map(|e| e * scale)
         .collect();
-    let mut v = Vec::with_capacity(1 << head.len());
-    v.push(P::from_ext_slice(&table));
-    for &r in head.iter().rev() {
-        let n = v.len();
-        v.resize(2 * n, P::ZERO);
-        let (low, high) = v.split_at_mut(n);
+    let mut v = P::zero_vec(1 << head.len());
+    v[0] = P::from_ext_slice(&table);
+    for (k, &r) in head.iter().rev().enumerate() {
+        let n = 1 << k;
+        let (low, high) = v[..2 * n].split_at_mut(n);
         let split = |low: &mut [P], high: &mut [P]| {
             for (a, b) in low.iter_mut().zip(high) {
                 *b = *a * r;
@@ -246,18 +276,16 @@ pub(crate) fn products(
 ) -> (Vec<E>, E) {
     let mut point = Vec::with_capacity(rounds);
     for _ in 0..rounds {
-        let (mut zero, mut two) = (E::ZERO, E::ZERO);
-        for (f, g) in &pairs {
-            let (a, b) = product_round(f, g);
-            zero += a;
-            two += b;
-        }
+        let (zero, two) = pairs
+            .par_iter()
+            .map(|(f, g)| product_round(f, g))
+            .reduce(|| (E::ZERO, E::ZERO), |(a, b), (c, d)| (a + c, b + d));
         let (r, next) = send_round(sink, &[zero, claim - zero, two]);
         claim = next;
-        for (f, g) in &mut pairs {
+        pairs.par_iter_mut().for_each(|(f, g)| {
             f.fold(r);
             g.fold(r);
-        }
+        });
         point.push(r);
     }
     (point, claim)
@@ -283,16 +311,12 @@ pub(crate) fn product_base(sink: &mut Sink, claim: E, f: &[F], mut g: Vector) ->
     let (r, claim) = send_round(sink, &[zero, claim - zero, two]);
     g.fold(r);
     let scale = P::from(r);
-    let mut folded = vec![P::ZERO; f0.len()];
-    folded
-        .par_chunks_mut(GRAIN)
-        .enumerate()
-        .for_each(|(c, out)| {
-            for (k, o) in out.iter_mut().enumerate() {
-                let i = c * GRAIN + k;
-                *o = scale * (f1[i] - f0[i]) + f0[i];
-            }
-        });
+    let folded = f0
+        .par_iter()
+        .zip(f1)
+        .with_min_len(GRAIN)
+        .map(|(&low, &high)| scale * (high - low) + low)
+        .collect();
     let (mut point, value, _) = product(sink, claim, Vector::Packed(folded), g);
     point.insert(0, r);
     (point, value)
@@ -339,18 +363,7 @@ impl<'a> EqRounds<'a> {
         self.done += 1;
         if self.rest.len() > 1 {
             // Summing over the next variable leaves eq over those after it.
-            let (mut low, high) =
-                core::mem::replace(&mut self.rest, Vector::Plain(Vec::new())).halves();
-            match (&mut low, &high) {
-                (Vector::Packed(a), Vector::Packed(b)) => {
-                    a.iter_mut().zip(b).for_each(|(a, &b)| *a += b)
-                }
-                (Vector::Plain(a), Vector::Plain(b)) => {
-                    a.iter_mut().zip(b).for_each(|(a, &b)| *a += b)
-                }
-                _ => unreachable!("halves are stored alike"),
-            }
-            self.rest = low;
+            self.rest.sum_halves();
         }
         (r, next)
     }
@@ -359,10 +372,35 @@ impl<'a> EqRounds<'a> {
 /// Proves `sum eq(z, x) (a b + c d)`; a pair may be left out. Returns the point and the factors there.
 pub(crate) fn eq_products(
     sink: &mut Sink,
-    mut claim: E,
+    claim: E,
     z: &[E],
+    factors: Vec<[Vector; 2]>,
+) -> (Vec<E>, Vec<[E; 2]>) {
+    rest_of_eq_products(sink, claim, EqRounds::new(z), factors)
+}
+
+fn rest_of_eq_products(
+    sink: &mut Sink,
+    mut claim: E,
+    mut rounds: EqRounds<'_>,
     mut factors: Vec<[Vector; 2]>,
 ) -> (Vec<E>, Vec<[E; 2]>) {
+    let mut point = Vec::new();
+    while factors[0][0].len() > 1 {
+        let (zero, lead) = eq_round(&rounds.rest, &factors);
+        let (r, next) = rounds.round(sink, claim, zero, lead);
+        claim = next;
+        // Folding and the next round in one pass would read less, and was measured to be slower.
+        factors.iter_mut().flatten().for_each(|v| v.fold(r));
+        point.push(r);
+    }
+    let ends = factors.iter().map(|[a, b]| [a.single(), b.single()]);
+    (point, ends.collect())
+}
+
+/// The sums over the first half of `eq (a b + c d)`: its value at zero of the first variable, and the coefficient of its
+/// square.
+fn eq_round(eq: &Vector, factors: &[[Vector; 2]]) -> (E, E) {
     fn round<A: Algebra<E> + Copy + Send + Sync>(eq: &[A], pairs: &[[&[A]; 2]]) -> (A, A) {
         let half = pairs[0][0].len() / 2;
         sum_pairs(half, |i| {
@@ -375,43 +413,25 @@ pub(crate) fn eq_products(
             (zero * eq[i], lead * eq[i])
         })
     }
-    let mut rounds = EqRounds::new(z);
-    let mut point = Vec::new();
-    while factors[0][0].len() > 1 {
-        let (zero, lead) = match &rounds.rest {
-            Vector::Packed(eq) if matches!(factors[0][0], Vector::Packed(_)) => {
-                let pairs: Vec<[&[P]; 2]> = factors
-                    .iter()
-                    .map(|[a, b]| [packed(a), packed(b)])
-                    .collect();
-                let (a, b) = round(eq, &pairs);
-                (horizontal(a), horizontal(b))
-            }
-            rest => {
-                let eq = rest.unpack();
-                let plain: Vec<[Vec<E>; 2]> = factors
-                    .iter()
-                    .map(|[a, b]| [a.unpack(), b.unpack()])
-                    .collect();
-                let pairs: Vec<[&[E]; 2]> = plain.iter().map(|[a, b]| [&a[..], &b[..]]).collect();
-                round(&eq, &pairs)
-            }
-        };
-        let (r, next) = rounds.round(sink, claim, zero, lead);
-        claim = next;
-        for [a, b] in &mut factors {
-            a.fold(r);
-            b.fold(r);
+    match eq {
+        Vector::Packed(eq) if matches!(factors[0][0], Vector::Packed(_)) => {
+            let pairs: Vec<[&[P]; 2]> = factors
+                .iter()
+                .map(|[a, b]| [packed(a), packed(b)])
+                .collect();
+            let (a, b) = round(eq, &pairs);
+            (horizontal(a), horizontal(b))
         }
-        point.push(r);
+        rest => {
+            let eq = rest.unpack();
+            let plain: Vec<[Vec<E>; 2]> = factors
+                .iter()
+                .map(|[a, b]| [a.unpack(), b.unpack()])
+                .collect();
+            let pairs: Vec<[&[E]; 2]> = plain.iter().map(|[a, b]| [&a[..], &b[..]]).collect();
+            round(&eq, &pairs)
+        }
     }
-    (
-        point,
-        factors
-            .iter()
-            .map(|[a, b]| [a.single(), b.single()])
-            .collect(),
-    )
 }
 
 fn packed(v: &Vector) -> &[P] {
@@ -453,61 +473,6 @@ pub(crate) fn triple(
         point.push(r);
     }
     (point, f[0], g[0])
-}
-
-/// One layer of the fractional-sum tree: numerators and denominators.
-#[derive(Debug)]
-pub(crate) struct Layer {
-    pub(crate) numerators: Vector,
-    pub(crate) denominators: Vector,
-}
-
-impl Layer {
-    /// The layer above: fraction x is the sum of fractions (0, x) and (1, x).
-    pub(crate) fn above(&self) -> Self {
-        fn add<A: Algebra<E> + Copy + Send + Sync>(n: &[A], d: &[A]) -> (Vec<A>, Vec<A>) {
-            let half = n.len() / 2;
-            let (mut up_n, mut up_d) = (vec![A::ZERO; half], vec![A::ZERO; half]);
-            let sum = |at: usize, up_n: &mut [A], up_d: &mut [A]| {
-                for (k, (un, ud)) in up_n.iter_mut().zip(up_d).enumerate() {
-                    let i = at + k;
-                    *un = n[i] * d[i + half] + n[i + half] * d[i];
-                    *ud = d[i] * d[i + half];
-                }
-            };
-            if half > GRAIN {
-                up_n.par_chunks_mut(GRAIN)
-                    .zip(up_d.par_chunks_mut(GRAIN))
-                    .enumerate()
-                    .for_each(|(c, (un, ud))| sum(c * GRAIN, un, ud));
-            } else {
-                sum(0, &mut up_n, &mut up_d);
-            }
-            (up_n, up_d)
-        }
-        match (&self.numerators, &self.denominators) {
-            (Vector::Packed(n), Vector::Packed(d)) => {
-                let (n, d) = add(n, d);
-                if n.len() == 1 {
-                    return Self {
-                        numerators: Vector::Plain(table_of(&n)),
-                        denominators: Vector::Plain(table_of(&d)),
-                    };
-                }
-                Self {
-                    numerators: Vector::Packed(n),
-                    denominators: Vector::Packed(d),
-                }
-            }
-            _ => {
-                let (n, d) = add(&self.numerators.unpack(), &self.denominators.unpack());
-                Self {
-                    numerators: Vector::Plain(n),
-                    denominators: Vector::Plain(d),
-                }
-            }
-        }
-    }
 }
 
 /// `a += m * b`

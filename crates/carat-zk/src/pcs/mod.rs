@@ -176,6 +176,17 @@ impl Whir {
         }
     }
 
+    /// About how many bytes committing to a polynomial takes and keeps.
+    #[cfg(feature = "prover")]
+    pub(crate) fn kept_bytes(&self) -> u64 {
+        match &self.form {
+            Form::Direct => 4 << self.n,
+            // The value, its code word and tree.
+            Form::Whir(_) => 40 << self.n,
+            Form::Rows(scheme) => scheme.kept_bytes(),
+        }
+    }
+
     /// Commits to a polynomial. Nothing is absorbed: the caller sends the root before it draws any challenge.
     ///
     /// # Errors

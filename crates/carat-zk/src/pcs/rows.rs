@@ -167,6 +167,13 @@ impl Scheme {
         }
     }
 
+    /// Bytes that a committer keeps: values, code words and tree.
+    #[cfg(feature = "prover")]
+    pub(super) fn kept_bytes(&self) -> u64 {
+        let values = (crate::field::F_BYTES as u64) << (self.columns + self.parameters.rows);
+        values + (values << self.parameters.rate) + ((2 * DIGEST as u64) << self.levels())
+    }
+
     pub(super) fn max_opening_bytes(&self) -> usize {
         let p = &self.parameters;
         let element = crate::field::E_BYTES;
@@ -200,7 +207,7 @@ impl Scheme {
     pub(super) fn commit(&self, values: Vec<F>) -> (Root, Data) {
         let (rows, width) = (1 << self.parameters.rows, 1 << self.columns);
         // One column of the matrix per row of the polynomial, with the coefficients down the columns.
-        let mut padded = F::zero_vec(rows * width << self.parameters.rate);
+        let mut padded = F::zero_vec((rows * width) << self.parameters.rate);
         p3_matrix::dense::RowMajorMatrixView::new(&values, width).transpose_into(
             &mut p3_matrix::dense::RowMajorMatrixViewMut::new(&mut padded[..rows * width], rows),
         );

@@ -18,121 +18,145 @@ pub(crate) enum Axis<'a> {
     Map(Vec<Vec<E>>),
 }
 
-/// Coefficients of an element, each of smallest absolute value.
-fn limbs(e: E) -> [i32; DEGREE] {
-    let c: &[F] = e.as_basis_coefficients_slice();
-    core::array::from_fn(|i| crate::field::signed(c[i]) as i32)
+/// Coefficients of elements, each of smallest absolute value: all first ones, all second ones, ...
+type Limbs = [Vec<i32>; DEGREE];
+
+fn limbs(elements: &[E]) -> Limbs {
+    core::array::from_fn(|d| {
+        elements
+            .iter()
+            .map(|e| {
+                let c: &[F] = e.as_basis_coefficients_slice();
+                crate::field::signed(c[d]) as i32
+            })
+            .collect()
+    })
 }
 
 fn join(sums: [i64; DEGREE]) -> E {
     E::from_basis_coefficients_fn(|i| crate::field::int(sums[i]))
 }
 
+/// The largest absolute value, or one.
+fn magnitude(x: &[i32]) -> u32 {
+    x.iter().fold(1, |m, v| m.max(v.unsigned_abs()))
+}
+
 /// `out[o][j][k] = sum_i weights[j][i] * x[o][i][k]` over integers.
 fn combine_int(x: &[i32], n: usize, inner: usize, weights: &[Vec<E>]) -> Vec<E> {
     // |x| <= 2^30 and |limb| <= 2^30: so many products fit 63 bits.
-    let largest = x.iter().fold(1u32, |m, v| m.max(v.unsigned_abs()));
-    let rows = (1usize << (32 - (32 - largest.leading_zeros()).min(31))).clamp(4, 1 << 20);
+    let largest = x.par_chunks(TASK).map(magnitude).max().unwrap_or(1);
+    let rows = (1usize << (32 - (32 - largest.leading_zeros()).min(31))).clamp(ROWS, 1 << 20);
     let outer = x.len() / (n * inner).max(1);
-    let limbs: Vec<Vec<[i32; DEGREE]>> = weights
-        .iter()
-        .map(|w| w.iter().map(|&e| limbs(e)).collect())
-        .collect();
+    let limbs: Vec<Limbs> = weights.iter().map(|w| limbs(w)).collect();
+    let mut out = E::zero_vec(outer * limbs.len() * inner);
     if inner == 1 {
-        let mut out = Vec::with_capacity(outer * weights.len());
-        for o in 0..outer {
-            for w in &limbs {
-                let mut total = E::ZERO;
-                for (xs, ws) in x[o * n..(o + 1) * n].chunks(rows).zip(w.chunks(rows)) {
-                    let mut sums = [0i64; DEGREE];
-                    for (&v, l) in xs.iter().zip(ws) {
-                        for d in 0..DEGREE {
-                            sums[d] =
-                                sums[d].wrapping_add(i64::from(v).wrapping_mul(i64::from(l[d])));
-                        }
-                    }
-                    total += join(sums);
-                }
-                out.push(total);
+        let dot = |(index, out): (usize, &mut E)| {
+            let x = &x[index / limbs.len() * n..][..n];
+            let w = &limbs[index % limbs.len()];
+            for (first, x) in x.chunks(rows).enumerate() {
+                *out += join(core::array::from_fn(|d| {
+                    let products = x.iter().zip(w[d].get(first * rows..).unwrap_or(&[]));
+                    products.fold(0i64, |sum, (&v, &l)| {
+                        // Cannot overflow; checked arithmetic would not become vector instructions.
+                        sum.wrapping_add(i64::from(v).wrapping_mul(i64::from(l)))
+                    })
+                }));
             }
-        }
+        };
+        out.par_iter_mut()
+            .enumerate()
+            .with_min_len(TASK / n.max(1) + 1)
+            .for_each(dot);
         return out;
     }
-    /// Positions handled together: their sums stay in the first-level cache.
-    const TILE: usize = 256;
     let tiles = inner.div_ceil(TILE);
     let tile = |index: usize, out: &mut [E]| {
         let (o, at) = (index / (limbs.len() * tiles), index % tiles * TILE);
         let w = &limbs[index / tiles % limbs.len()];
         let width = out.len();
+        let count = w[0].len().min(n);
         let mut sums = [[0i64; TILE]; DEGREE];
-        for first in (0..w.len().min(n)).step_by(rows) {
+        for first in (0..count).step_by(rows) {
             for s in &mut sums {
                 s[..width].fill(0);
             }
-            let last = (first + rows).min(w.len()).min(n);
-            for (k, weight) in w[first..last].iter().enumerate() {
-                if *weight == [0; DEGREE] {
-                    continue;
+            for k in (first..(first + rows).min(count)).step_by(ROWS) {
+                // A last batch may be short: its other rows have weight zero.
+                let row = |i: usize| &x[(o * n + (k + i).min(count - 1)) * inner + at..][..width];
+                let l = core::array::from_fn(|d| {
+                    core::array::from_fn(|i| w[d][..count].get(k + i).copied().unwrap_or(0))
+                });
+                if l != [[0; ROWS]; DEGREE] {
+                    accumulate(&mut sums, core::array::from_fn(row), &l);
                 }
-                let from = (o * n + first + k) * inner + at;
-                accumulate(&mut sums, &x[from..from + width], weight);
             }
             for (k, t) in out.iter_mut().enumerate() {
                 *t += join(core::array::from_fn(|d| sums[d][k]));
             }
         }
     };
-    let mut out = vec![E::ZERO; outer * limbs.len() * inner];
-    let work = x.len() * limbs.len();
     let mut parts: Vec<&mut [E]> = out
         .chunks_mut(inner)
         .flat_map(|row| row.chunks_mut(TILE))
         .collect();
-    if work > 1 << 14 {
-        parts
-            .par_iter_mut()
-            .enumerate()
-            .for_each(|(i, part)| tile(i, part));
-    } else {
-        parts
-            .iter_mut()
-            .enumerate()
-            .for_each(|(i, part)| tile(i, part));
-    }
+    parts
+        .par_iter_mut()
+        .enumerate()
+        .with_min_len(TASK / (n * inner.min(TILE)).max(1) + 1)
+        .for_each(|(i, part)| tile(i, part));
     drop(parts);
     out
 }
 
-/// `sums[d][k] += l[d] * row[k]`, in a form that becomes widening vector multiplications.
+/// Positions handled together: their sums stay in the first-level cache.
+const TILE: usize = 256;
+
+/// Rows handled together: their factors stay in registers.
+const ROWS: usize = 4;
+
+/// Products that are worth a task of their own.
+const TASK: usize = 1 << 13;
+
+/// `sums[d][k] += sum_i l[d][i] * rows[i][k]`, in a form that becomes widening vector multiplications.
 #[inline]
-fn accumulate<const T: usize>(sums: &mut [[i64; T]; DEGREE], row: &[i32], l: &[i32; DEGREE]) {
-    for d in 0..DEGREE {
-        let factor = i64::from(l[d]);
-        for (s, &v) in sums[d].iter_mut().zip(row) {
+fn accumulate(sums: &mut [[i64; TILE]; DEGREE], rows: [&[i32]; ROWS], l: &[[i32; ROWS]; DEGREE]) {
+    let [a, b, c, d] = rows;
+    for (sums, l) in sums.iter_mut().zip(l) {
+        let l = l.map(i64::from);
+        for ((((s, &a), &b), &c), &d) in sums.iter_mut().zip(a).zip(b).zip(c).zip(d) {
             // Cannot overflow (see `rows` in the caller); checked arithmetic would not become vector instructions.
-            *s = s.wrapping_add(factor.wrapping_mul(i64::from(v)));
+            let product = |v: i32, l: i64| i64::from(v).wrapping_mul(l);
+            let low = product(a, l[0]).wrapping_add(product(b, l[1]));
+            let high = product(c, l[2]).wrapping_add(product(d, l[3]));
+            *s = s.wrapping_add(low.wrapping_add(high));
         }
     }
 }
 
 fn combine_ext(x: &[E], n: usize, inner: usize, weights: &[Vec<E>]) -> Vec<E> {
     let outer = x.len() / (n * inner).max(1);
-    let mut out = Vec::with_capacity(outer * weights.len() * inner);
-    for o in 0..outer {
-        for w in weights {
-            let mut row = vec![E::ZERO; inner];
-            for (i, &e) in w.iter().enumerate().take(n) {
-                if e == E::ZERO {
-                    continue;
-                }
-                for (r, &v) in row.iter_mut().zip(&x[(o * n + i) * inner..]) {
-                    *r += v * e;
-                }
-            }
-            out.extend(row);
-        }
+    let mut out = E::zero_vec(outer * weights.len() * inner);
+    if out.is_empty() {
+        return out;
     }
+    let row = |(index, row): (usize, &mut [E])| {
+        let (o, w) = (index / weights.len(), &weights[index % weights.len()]);
+        for (i, &e) in w.iter().enumerate().take(n) {
+            if e == E::ZERO {
+                continue;
+            }
+            for (r, &v) in row.iter_mut().zip(&x[(o * n + i) * inner..]) {
+                *r += v * e;
+            }
+        }
+    };
+    // At least so many products for each task.
+    let least = (1 << 10) / (n * inner).max(1) + 1;
+    out.par_chunks_mut(inner)
+        .enumerate()
+        .with_min_len(least)
+        .for_each(row);
     out
 }
 
@@ -177,8 +201,9 @@ pub(crate) fn fold(dims: &[usize], data: &[i32], axes: &[Axis<'_>]) -> Vec<E> {
         dims[a] = weights.len();
     }
     let values = values.unwrap_or_else(|| {
-        data.iter()
-            .map(|&v| E::from(crate::field::int(v.into())))
+        data.par_iter()
+            .with_min_len(TASK)
+            .map(|&v| E::from(F::from_i32(v)))
             .collect()
     });
     pad(&dims, &values)
@@ -189,7 +214,7 @@ pub(crate) fn pad(dims: &[usize], values: &[E]) -> Vec<E> {
     if dims.iter().all(|d| d.is_power_of_two()) {
         return values.to_vec();
     }
-    let mut out = vec![E::ZERO; 1 << dims.iter().map(|&d| bits(d)).sum::<usize>()];
+    let mut out = E::zero_vec(1 << dims.iter().map(|&d| bits(d)).sum::<usize>());
     for (&v, at) in values.iter().zip(crate::layout::padded_positions(dims)) {
         out[at] = v;
     }

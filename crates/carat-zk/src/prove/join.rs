@@ -7,14 +7,15 @@ use crate::{
     graph::Id,
     kernels::{
         Vector, eq_vector, product, product_base, products,
-        rows::{Blocks, combine_rows, dot_rows},
+        rows::{Term, combine_rows, dot_rows, sum_terms},
     },
     layout::{eq, eq_table, padded_positions},
-    plan::{Block, row_vars},
+    plan::row_vars,
     store::Store,
     verify::powers,
 };
 use p3_field::PrimeCharacteristicRing;
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 
 /// The claims on one commitment, the powers of a challenge that combine them, and the combination's part in each of the
@@ -23,15 +24,6 @@ pub(super) struct Join {
     claims: Vec<(usize, Id, ValueClaim)>,
     powers: Vec<E>,
     parts: Vec<E>,
-}
-
-/// `scale * eq(point, .)` on one box.
-struct Term {
-    block: Block,
-    point: Vec<E>,
-    scale: E,
-    /// The slots that hold elements, where not all do.
-    mask: Option<Vec<usize>>,
 }
 
 impl Join {
@@ -77,7 +69,7 @@ impl Prover<'_, '_> {
         let mut rest = Vec::new();
         for (i, polynomial) in polynomials.iter().enumerate().skip(1) {
             let terms = join.terms(self, &self.plan.weights[i]);
-            rest.push(terms.iter().map(|t| t.sum(polynomial)).sum::<E>());
+            rest.push(terms.iter().map(|t| kernel_sum(t, polynomial)).sum::<E>());
         }
         self.sink.send("parts", &rest);
         join.parts = vec![sum - rest.iter().copied().sum::<E>()];
@@ -88,11 +80,8 @@ impl Prover<'_, '_> {
     /// Joins the claims on the witness. Returns the point at which to open it.
     pub(super) fn open_witness(&mut self, join: &mut Join, polynomial: &[F]) -> Vec<E> {
         let store = &self.plan.witness;
-        let mut kernel = Blocks::new(store.vars);
-        for t in join.terms(self, store) {
-            kernel.add(t.block, &t.point, t.scale, t.mask.as_deref());
-        }
-        let (at, value) = product_base(&mut self.sink, join.parts[0], polynomial, kernel.finish());
+        let kernel = sum_terms(store.vars, join.terms(self, store));
+        let (at, value) = product_base(&mut self.sink, join.parts[0], polynomial, kernel);
         self.sink.send("opened", &[value]);
         at
     }
@@ -127,12 +116,12 @@ impl Prover<'_, '_> {
                 None => table.iter().enumerate().for_each(|(i, &e)| add(i, e)),
             }
         }
-        let mut pairs = Vec::new();
-        for t in &large {
+        let combine = |t: &&Term| {
             let (row, column) = t.point.split_at(t.block.vars - columns);
             let rows = combine_rows(&polynomial[t.block.range()], width, &eq_table(row));
-            pairs.push((rows, eq_vector(column, t.scale)));
-        }
+            (rows, eq_vector(column, t.scale))
+        };
+        let mut pairs: Vec<(Vector, Vector)> = large.par_iter().map(combine).collect();
         for (&row, kernel) in &dense {
             let values = &polynomial[row * width..(row + 1) * width];
             let values = values.iter().map(|&v| v.into()).collect();
@@ -160,15 +149,13 @@ impl Prover<'_, '_> {
     }
 }
 
-impl Term {
-    /// The sum over the box of the kernel times the polynomial.
-    fn sum(&self, polynomial: &[F]) -> E {
-        let values = &polynomial[self.block.range()];
-        let table = eq_table(&self.point);
-        let sum: E = match &self.mask {
-            Some(slots) => slots.iter().map(|&i| table[i] * values[i]).sum(),
-            None => table.iter().zip(values).map(|(&e, &v)| e * v).sum(),
-        };
-        sum * self.scale
-    }
+/// The sum over a box of its kernel times the polynomial.
+fn kernel_sum(term: &Term, polynomial: &[F]) -> E {
+    let values = &polynomial[term.block.range()];
+    let table = eq_table(&term.point);
+    let sum: E = match &term.mask {
+        Some(slots) => slots.iter().map(|&i| table[i] * values[i]).sum(),
+        None => table.iter().zip(values).map(|(&e, &v)| e * v).sum(),
+    };
+    sum * term.scale
 }

@@ -1,14 +1,11 @@
 //! The lookup argument: every looked-up tuple is a row of its table.
 
-use super::{
-    Prover, entry,
-    gkr::{self, Leaves},
-    positions,
-};
+use super::{Prover, Values, entry, fold::evaluate, gkr, positions};
 use crate::{
     field::{E, F, int},
-    kernels::{P, WIDTH},
-    plan::Block,
+    graph::Id,
+    kernels::{P, WIDTH, filled, fractions::Leaves},
+    plan::{Block, Plan},
     verify::fingerprint,
 };
 use p3_field::{Field, PackedFieldExtension, PackedValue, PrimeCharacteristicRing};
@@ -27,72 +24,75 @@ struct Fill {
 }
 
 fn residues(values: &[i32]) -> Vec<F> {
-    values.iter().map(|&v| F::from_i32(v)).collect()
+    let values = values.par_iter().with_min_len(1 << 13);
+    values.map(|&v| F::from_i32(v)).collect()
 }
 
 /// Values at their padded positions.
-fn padded(values: &[i32], positions: Option<&[usize]>, size: usize) -> Vec<F> {
+pub(super) fn padded(values: &[i32], positions: Option<&[usize]>, size: usize) -> Vec<F> {
     let Some(positions) = positions else {
         return residues(values);
     };
-    let mut out = vec![F::ZERO; size];
+    let mut out = F::zero_vec(size);
     for (&v, &at) in values.iter().zip(positions) {
         out[at] = F::from_i32(v);
     }
     out
 }
 
+/// The fractions of a lookup's elements.
+fn looked_up(plan: &Plan, values: &Values<'_>, index: usize, alpha: E, mix: E) -> Fill {
+    let lookup = &plan.graph.lookups[index];
+    let block = plan.leaves.blocks[index];
+    let size = 1usize << block.vars;
+    let positions = positions(&plan.graph.nodes[lookup.tuple[0]].dims);
+    let column = |id| padded(values.get(id), positions.as_deref(), size);
+    // In the padding the numerator is zero, and so is the tuple.
+    let numerators = match &positions {
+        None => vec![F::ONE; size],
+        Some(p) => {
+            let mut out = F::zero_vec(size);
+            p.iter().for_each(|&at| out[at] = F::ONE);
+            out
+        }
+    };
+    Fill {
+        block,
+        numerators,
+        first: column(lookup.tuple[0]),
+        second: lookup.tuple.get(1).map(|&id| column(id)),
+        base: alpha - fingerprint(&[E::ZERO], lookup.table, mix),
+    }
+}
+
+/// The fractions of a table's rows.
+fn tabled(plan: &Plan, values: &Values<'_>, index: usize, alpha: E, mix: E) -> Fill {
+    let graph = &plan.graph;
+    let table = &graph.tables[index];
+    let block = plan.leaves.blocks[graph.lookups.len() + index];
+    let size = 1usize << block.vars;
+    let counts = values.get(graph.column_nodes[table.multiplicity]);
+    let constant = table.constant.map(|id| values.get(id));
+    let mut numerators = F::zero_vec(size);
+    for (n, &c) in numerators.iter_mut().zip(counts) {
+        *n = -F::from_i32(c);
+    }
+    let (first, second) = (0..size)
+        .map(|t| {
+            let [a, b] = entry(table, t, constant);
+            (int(a), int(b))
+        })
+        .unzip();
+    Fill {
+        block,
+        numerators,
+        first,
+        second: Some(second),
+        base: alpha - fingerprint(&[E::ZERO], index, mix),
+    }
+}
+
 impl Prover<'_, '_> {
-    fn looked_up(&self, index: usize, alpha: E, mix: E) -> Fill {
-        let lookup = &self.plan.graph.lookups[index];
-        let block = self.plan.leaves.blocks[index];
-        let size = 1usize << block.vars;
-        let positions = positions(self.dims(lookup.tuple[0]));
-        let column = |id| padded(self.values.get(id), positions.as_deref(), size);
-        // In the padding the numerator is zero, and so is the tuple.
-        let numerators = match &positions {
-            None => vec![F::ONE; size],
-            Some(p) => {
-                let mut out = vec![F::ZERO; size];
-                p.iter().for_each(|&at| out[at] = F::ONE);
-                out
-            }
-        };
-        Fill {
-            block,
-            numerators,
-            first: column(lookup.tuple[0]),
-            second: lookup.tuple.get(1).map(|&id| column(id)),
-            base: alpha - fingerprint(&[E::ZERO], lookup.table, mix),
-        }
-    }
-
-    fn tabled(&self, index: usize, alpha: E, mix: E) -> Fill {
-        let graph = &self.plan.graph;
-        let table = &graph.tables[index];
-        let block = self.plan.leaves.blocks[graph.lookups.len() + index];
-        let size = 1usize << block.vars;
-        let counts = self.values.get(graph.column_nodes[table.multiplicity]);
-        let constant = table.constant.map(|id| self.values.get(id));
-        let mut numerators = vec![F::ZERO; size];
-        for (n, &c) in numerators.iter_mut().zip(counts) {
-            *n = -F::from_i32(c);
-        }
-        let (first, second) = (0..size)
-            .map(|t| {
-                let [a, b] = entry(table, t, constant);
-                (int(a), int(b))
-            })
-            .unzip();
-        Fill {
-            block,
-            numerators,
-            first,
-            second: Some(second),
-            base: alpha - fingerprint(&[E::ZERO], index, mix),
-        }
-    }
-
     pub(super) fn lookups(&mut self) {
         let (plan, graph) = (self.plan, &self.plan.graph);
         if graph.lookups.is_empty() {
@@ -101,15 +101,21 @@ impl Prover<'_, '_> {
         let mix = self.sink.transcript.challenge();
         let alpha = self.sink.transcript.challenge();
         let size = 1usize << plan.leaves.vars;
-        let mut numerators = vec![F::ZERO; size];
-        let mut denominators = vec![P::ONE; size.div_ceil(WIDTH)];
+        let mut numerators = F::zero_vec(size);
+        let mut denominators = filled(P::ONE, size.div_ceil(WIDTH));
         let count = graph.lookups.len();
-        for i in 0..count + graph.tables.len() {
-            let fill = if i < count {
-                self.looked_up(i, alpha, mix)
-            } else {
-                self.tabled(i - count, alpha, mix)
-            };
+        let values = self.values;
+        let fills: Vec<Fill> = (0..count + graph.tables.len())
+            .into_par_iter()
+            .map(|i| {
+                if i < count {
+                    looked_up(plan, values, i, alpha, mix)
+                } else {
+                    tabled(plan, values, i - count, alpha, mix)
+                }
+            })
+            .collect();
+        for fill in fills {
             let range = fill.block.range();
             numerators[range.clone()].copy_from_slice(&fill.numerators);
             if range.len() < WIDTH {
@@ -144,13 +150,19 @@ impl Prover<'_, '_> {
                 denominators,
             },
         );
-        for (i, lookup) in graph.lookups.iter().enumerate() {
-            let own = plan.leaves.cut(plan.leaves.blocks[i], &point).1.to_vec();
-            let sent: Vec<E> = lookup
-                .tuple
-                .iter()
-                .map(|&id| self.evaluate(id, &own))
-                .collect();
+        let points: Vec<Vec<E>> = (0..count)
+            .map(|i| plan.leaves.cut(plan.leaves.blocks[i], &point).1.to_vec())
+            .collect();
+        let sent: Vec<Vec<E>> = graph
+            .lookups
+            .par_iter()
+            .zip(&points)
+            .map(|(lookup, own)| {
+                let at = |&id: &Id| evaluate(&graph.nodes[id].dims, values.get(id), own);
+                lookup.tuple.iter().map(at).collect()
+            })
+            .collect();
+        for ((lookup, own), sent) in graph.lookups.iter().zip(points).zip(sent) {
             self.sink.send("looked up", &sent);
             for (&id, &v) in lookup.tuple.iter().zip(&sent) {
                 self.claims.push(id, own.clone(), v);
@@ -170,19 +182,4 @@ impl Prover<'_, '_> {
             }
         }
     }
-}
-
-/// Elements of a packed vector whose length may be below one register.
-pub(super) fn unpack(values: &[P], len: usize) -> Vec<E> {
-    (0..len)
-        .map(|i| values[i / WIDTH].extract(i % WIDTH))
-        .collect()
-}
-
-/// Base field elements as extension elements.
-pub(super) fn lift(values: &[F]) -> Vec<P> {
-    Packed::pack_slice(values)
-        .iter()
-        .map(|&v| P::from(v))
-        .collect()
 }

@@ -6,7 +6,7 @@ mod join;
 mod lookups;
 mod values;
 
-use crate::kernels::{Vector, eq_products, eq_vector, product, triple};
+use crate::kernels::{Vector, eq_products, eq_vector, product, product_base, triple};
 use crate::{
     Error, Instance, Profile, Proof,
     claims::{Claims, ValueClaim},
@@ -18,13 +18,15 @@ use crate::{
     },
     pcs::{ProverData, Root, Use, Whir},
     plan::{Plan, weights_stores},
-    store::Store,
+    store::{Piece, Store},
     transcript::Sink,
     verify::{ContractShape, joint_root, permuted, powers, statement, summed},
 };
 use carat_program::{Program, Weights};
 use fold::{Axis, evaluate, fold, pad};
+use lookups::padded;
 use p3_field::PrimeCharacteristicRing;
+use rayon::prelude::*;
 pub(crate) use values::Values;
 
 pub use values::Run;
@@ -120,8 +122,8 @@ impl Phase {
     }
 }
 
-/// Hears about progress, and may stop a proof.
-pub trait Observer {
+/// Hears about progress, and may stop a proof. It is called from one thread at a time, but not from the caller's.
+pub trait Observer: Sync {
     /// A phase begins.
     fn begin(&self, phase: Phase);
 
@@ -170,10 +172,10 @@ impl Options<'_> {
 /// # Errors
 /// [`Error::Unsupported`] for a Program that has no proof.
 pub fn estimate_memory(program: &Program, statements: usize) -> Result<u64, Error> {
-    Ok(memory(&Plan::new(program, statements)?))
+    memory(&Plan::new(program, statements)?)
 }
 
-fn memory(plan: &Plan) -> u64 {
+fn memory(plan: &Plan) -> Result<u64, Error> {
     let size = |vars: usize| 1u64 << vars;
     // Values of the graph; then per committed value the value, its codeword and tree, the kernel and the folded halves;
     // per leaf both sides of the whole tree.
@@ -183,49 +185,70 @@ fn memory(plan: &Plan) -> u64 {
         .iter()
         .map(|n| 4 * n.dims.iter().product::<usize>() as u64)
         .sum();
-    values
-        + 110 * size(plan.witness.vars)
-        + 110 * size(plan.leaves.vars)
-        + plan.weights.iter().map(|s| 40 * size(s.vars)).sum::<u64>()
+    let mut constants = 0;
+    for store in &plan.weights {
+        // No profile changes what is kept.
+        constants += Whir::new(Profile::Proven100, store.vars, Use::Weights)?.kept_bytes();
+    }
+    Ok(values + 110 * size(plan.witness.vars) + 110 * size(plan.leaves.vars) + constants)
 }
 
 /// The polynomial of a store: each tensor's elements in its boxes.
 fn place(store: &Store, tensors: &[(&[usize], &[i32])]) -> Vec<F> {
-    let mut out = vec![F::ZERO; 1 << store.vars];
-    for piece in &store.pieces {
-        let (dims, data) = tensors[piece.tensor];
-        let out = &mut out[piece.block.range()];
-        let lengths = piece.dims();
-        if lengths == dims && piece.is_full() {
-            for (o, &v) in out.iter_mut().zip(data) {
-                *o = F::from_i32(v);
-            }
-            continue;
-        }
-        // Row-major over the box: where each row lies in the tensor, and in the box.
-        let (Some(&width), Some(&side)) = (lengths.last(), piece.sides.last()) else {
-            out[0] = F::from_i32(data[0]);
-            continue;
-        };
-        let outer = lengths.len() - 1;
-        let starts: Vec<usize> = piece.sides.iter().map(|s| s.start).collect();
-        let slots = padded_positions(&lengths[..outer]);
-        for (row, &slot) in slots.iter().enumerate() {
-            let at = layout::unflatten(&lengths[..outer], row);
-            let from = at
-                .iter()
-                .zip(&starts)
-                .zip(dims)
-                .fold(0, |f, ((i, s), d)| f * d + i + s)
-                * dims[outer]
-                + side.start;
-            let to = slot << side.vars;
-            for (o, &v) in out[to..to + width].iter_mut().zip(&data[from..]) {
-                *o = F::from_i32(v);
-            }
-        }
+    let mut out = F::zero_vec(1 << store.vars);
+    // Boxes do not overlap, so each has a stretch of its own.
+    let mut pieces: Vec<&Piece> = store.pieces.iter().collect();
+    pieces.sort_by_key(|piece| piece.block.offset);
+    let (mut rest, mut at) = (&mut out[..], 0);
+    let mut parts = Vec::with_capacity(pieces.len());
+    for piece in pieces {
+        let range = piece.block.range();
+        let (own, after) = core::mem::take(&mut rest)[range.start - at..].split_at_mut(range.len());
+        parts.push((piece, own));
+        (rest, at) = (after, range.end);
     }
+    parts.into_par_iter().for_each(|(piece, out)| {
+        let (dims, data) = tensors[piece.tensor];
+        place_box(piece, dims, data, out);
+    });
     out
+}
+
+fn place_box(piece: &Piece, dims: &[usize], data: &[i32], out: &mut [F]) {
+    /// Elements that one task converts.
+    const RUN: usize = 1 << 14;
+    let put = |out: &mut [F], data: &[i32]| {
+        for (o, &v) in out.iter_mut().zip(data) {
+            *o = F::from_i32(v);
+        }
+    };
+    let lengths = piece.dims();
+    if lengths == dims && piece.is_full() {
+        out.par_chunks_mut(RUN)
+            .zip(data.par_chunks(RUN))
+            .for_each(|(out, data)| put(out, data));
+        return;
+    }
+    // Row-major over the box: where each row lies in the tensor, and in the box.
+    let (Some(&width), Some(&side)) = (lengths.last(), piece.sides.last()) else {
+        out[0] = F::from_i32(data[0]);
+        return;
+    };
+    let outer = lengths.len() - 1;
+    let starts: Vec<usize> = piece.sides.iter().map(|s| s.start).collect();
+    let slots = padded_positions(&lengths[..outer]);
+    for (row, &slot) in slots.iter().enumerate() {
+        let at = layout::unflatten(&lengths[..outer], row);
+        let from = at
+            .iter()
+            .zip(&starts)
+            .zip(dims)
+            .fold(0, |f, ((i, s), d)| f * d + i + s)
+            * dims[outer]
+            + side.start;
+        let to = slot << side.vars;
+        put(&mut out[to..to + width], &data[from..]);
+    }
 }
 
 /// Proves that a model gave these outputs for these inputs: one proof for all `instances`, each with the run that it
@@ -249,17 +272,20 @@ pub fn prove(
         instance.check(program)?;
     }
     let plan = Plan::new(program, instances.len())?;
-    let needed = memory(&plan);
+    let needed = memory(&plan)?;
     if needed > options.memory_limit {
         return Err(Error::Memory {
             needed,
             allowed: options.memory_limit,
         });
     }
-    options.begin(Phase::Witness)?;
-    let values = Values::new(program, weights, &plan.graph, runs);
-    values.check()?;
-    prove_with(&plan, key, instances, &values, options)
+    // On one of the pool's own threads: from outside, each parallel loop would wake and wait for another thread.
+    rayon::scope(|_| {
+        options.begin(Phase::Witness)?;
+        let values = Values::new(program, weights, &plan.graph, runs);
+        values.check()?;
+        prove_with(&plan, key, instances, &values, options)
+    })
 }
 
 pub(crate) fn prove_with(
@@ -383,13 +409,14 @@ impl Prover<'_, '_> {
         let gamma = self.sink.transcript.challenge();
         let powers = powers(gamma, claims.len());
         let sum = claims.iter().zip(&powers).map(|(c, &g)| c.value * g).sum();
-        let keep = vec![Axis::Keep; self.dims(id).len()];
-        let values = fold(self.dims(id), self.values.get(id), &keep);
+        let positions = positions(self.dims(id));
+        let size = 1 << vars(self.dims(id));
+        let values = padded(self.values.get(id), positions.as_deref(), size);
         let mut kernel = eq_vector(&claims[0].point, E::ONE);
         for (c, &g) in claims.iter().zip(&powers).skip(1) {
             crate::kernels::add_scaled(&mut kernel, &eq_vector(&c.point, E::ONE), g);
         }
-        let (point, value, _) = product(&mut self.sink, sum, Vector::new(values), kernel);
+        let (point, value) = product_base(&mut self.sink, sum, &values, kernel);
         self.sink.send("merged", &[value]);
         ValueClaim { point, value }
     }
@@ -401,10 +428,10 @@ impl Prover<'_, '_> {
         match &node.kind {
             Kind::Column(_) | Kind::Constant(_) => unreachable!("committed values are opened"),
             Kind::Linear { terms, .. } => {
-                let sent: Vec<E> = terms
-                    .iter()
-                    .map(|&(_, x)| self.evaluate(x, point))
-                    .collect();
+                let values = self.values;
+                let at =
+                    |&(_, x): &(i64, Id)| evaluate(&plan.graph.nodes[x].dims, values.get(x), point);
+                let sent: Vec<E> = terms.par_iter().map(at).collect();
                 self.sink.send("terms", &sent);
                 for (&(_, x), &v) in terms.iter().zip(&sent) {
                     self.claims.push(x, point.clone(), v);

@@ -6,10 +6,11 @@
 use crate::{
     Error,
     field::{int, signed},
-    graph::{Fill, Graph, Id, Kind, Rows},
+    graph::{Fill, Graph, Id, Kind, Lookup, Rows},
     layout::unflatten,
 };
 use carat_program::{Program, Tensor, Weights, shift_round};
+use rayon::prelude::*;
 use std::{borrow::Cow, sync::OnceLock};
 
 /// What one execution gave: every value of the Program except the constants.
@@ -22,7 +23,7 @@ pub struct Run {
 }
 
 /// Given a column's index and its honest values, what a dishonest prover commits to instead.
-type Forger<'a> = dyn Fn(usize, &[i32]) -> Option<Vec<i32>> + 'a;
+type Forger<'a> = dyn Fn(usize, &[i32]) -> Option<Vec<i32>> + Sync + 'a;
 
 /// Values on demand.
 pub(crate) struct Values<'a> {
@@ -337,7 +338,7 @@ impl<'a> Values<'a> {
 
     /// Checks that every looked-up value is in its table: false would be a fault of this crate or of the trace.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        for lookup in &self.graph.lookups {
+        let within = |lookup: &Lookup| {
             let t = &self.graph.tables[lookup.table];
             let start = match t.rows {
                 Rows::Range => 0,
@@ -346,17 +347,16 @@ impl<'a> Values<'a> {
                 }
             };
             let end = start + t.len as i64;
-            if self
-                .get(lookup.tuple[0])
-                .iter()
-                .any(|&v| i64::from(v) < start || i64::from(v) >= end)
-            {
-                return Err(Error::Values(
-                    "the trace does not belong to this Program: a value leaves its table".into(),
-                ));
-            }
+            let mut values = self.get(lookup.tuple[0]).iter();
+            values.all(|&v| i64::from(v) >= start && i64::from(v) < end)
+        };
+        if self.graph.lookups.par_iter().all(within) {
+            Ok(())
+        } else {
+            Err(Error::Values(
+                "the trace does not belong to this Program: a value leaves its table".into(),
+            ))
         }
-        Ok(())
     }
 }
 

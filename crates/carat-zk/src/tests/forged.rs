@@ -3,6 +3,7 @@
 
 use super::*;
 use carat_program::MODULUS;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// `v + by` modulo p, as the integer of smallest absolute value.
 fn moved(v: i32, by: i32) -> i32 {
@@ -181,16 +182,16 @@ fn the_wrong_side_of_a_saturation() {
                         .nth(nth)
                         .unwrap()
                         .0;
-                    let changed = std::cell::Cell::new(false);
+                    let changed = AtomicBool::new(false);
                     let result = case.forge(&|c, honest| {
                         (c == index).then(|| {
                             let mut v = honest.to_vec();
-                            changed.set(v[at] != to);
+                            changed.store(v[at] != to, Ordering::Relaxed);
                             v[at] = to;
                             v
                         })
                     });
-                    if changed.get() {
+                    if changed.load(Ordering::Relaxed) {
                         refused(result);
                     } else {
                         result.unwrap();
@@ -244,18 +245,18 @@ fn swapped_rows() {
         if matches!(column.fill, Fill::Input(_)) {
             continue;
         }
-        let swapped = std::cell::Cell::new(false);
+        let swapped = AtomicBool::new(false);
         let result = case.forge(&|c, honest| {
             (c == index).then(|| {
                 let mut v = honest.to_vec();
                 if let Some(other) = v.iter().position(|&x| x != v[0]) {
                     v.swap(0, other);
-                    swapped.set(true);
+                    swapped.store(true, Ordering::Relaxed);
                 }
                 v
             })
         });
-        if swapped.get() {
+        if swapped.load(Ordering::Relaxed) {
             refused(result);
         } else {
             result.unwrap();
@@ -271,15 +272,15 @@ fn statements_of_one_proof_do_not_mix() {
         if matches!(column.fill, Fill::Multiplicity(_)) {
             continue;
         }
-        let same = std::cell::Cell::new(false);
+        let same = AtomicBool::new(false);
         let result = case.forge(&|c, honest| {
             (c == index).then(|| {
                 let (a, b) = honest.split_at(honest.len() / 2);
-                same.set(a == b);
+                same.store(a == b, Ordering::Relaxed);
                 [b, a].concat()
             })
         });
-        if !same.get() {
+        if !same.load(Ordering::Relaxed) {
             refused(result);
         }
     }

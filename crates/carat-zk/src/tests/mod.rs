@@ -25,7 +25,7 @@ use programs::{Builder, Rng, inputs};
 const PROFILE: Profile = Profile::Proven100;
 
 /// Columns of a dishonest prover: index and honest values to other values.
-type Forger<'a> = &'a dyn Fn(usize, &[i32]) -> Option<Vec<i32>>;
+type Forger<'a> = &'a (dyn Fn(usize, &[i32]) -> Option<Vec<i32>> + Sync);
 
 /// A model and some honest runs of it.
 struct Case {
@@ -155,7 +155,7 @@ impl Case {
     fn forge_fill(
         &self,
         kind: impl Fn(&Fill) -> bool,
-        change: impl Fn(&mut Vec<i32>),
+        change: impl Fn(&mut Vec<i32>) + Sync,
     ) -> Result<(), Error> {
         let columns = &self.plan.graph.columns;
         let index = columns
