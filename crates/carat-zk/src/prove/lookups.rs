@@ -5,7 +5,7 @@ use crate::{
     field::{E, F, int},
     graph::Id,
     kernels::{P, WIDTH, filled, fractions::Leaves},
-    plan::{Block, Plan},
+    plan::Plan,
     verify::fingerprint,
 };
 use p3_field::{Field, PackedFieldExtension, PackedValue, PrimeCharacteristicRing};
@@ -15,7 +15,6 @@ type Packed = <F as Field>::Packing;
 
 /// The fractions of one block: its numerators, and the entries of its tuples.
 struct Fill {
-    block: Block,
     numerators: Vec<F>,
     first: Vec<F>,
     second: Option<Vec<F>>,
@@ -57,7 +56,6 @@ fn looked_up(plan: &Plan, values: &Values<'_>, index: usize, alpha: E, mix: E) -
         }
     };
     Fill {
-        block,
         numerators,
         first: column(lookup.tuple[0]),
         second: lookup.tuple.get(1).map(|&id| column(id)),
@@ -84,11 +82,71 @@ fn tabled(plan: &Plan, values: &Values<'_>, index: usize, alpha: E, mix: E) -> F
         })
         .unzip();
     Fill {
-        block,
         numerators,
         first,
         second: Some(second),
         base: alpha - fingerprint(&[E::ZERO], index, mix),
+    }
+}
+
+/// All fractions. Each block is filled where it lies, so nothing is held twice.
+fn leaves(plan: &Plan, mix: E, fill: impl Fn(usize) -> Fill + Sync) -> Leaves {
+    let size = 1usize << plan.leaves.vars;
+    let mut numerators = F::zero_vec(size);
+    let mut denominators = filled(P::ONE, size.div_ceil(WIDTH));
+    let mut order: Vec<usize> = (0..plan.leaves.blocks.len()).collect();
+    order.sort_by_key(|&i| plan.leaves.blocks[i].offset);
+    let (long, short): (Vec<usize>, Vec<usize>) = order
+        .into_iter()
+        .partition(|&i| 1 << plan.leaves.blocks[i].vars >= WIDTH);
+    let (mut n, mut d, mut at) = (&mut numerators[..], &mut denominators[..], 0);
+    let mut parts = Vec::with_capacity(long.len());
+    for i in long {
+        let range = plan.leaves.blocks[i].range();
+        let gap = range.start - at;
+        let (own_n, rest_n) = core::mem::take(&mut n)[gap..].split_at_mut(range.len());
+        let (own_d, rest_d) =
+            core::mem::take(&mut d)[gap / WIDTH..].split_at_mut(range.len() / WIDTH);
+        parts.push((i, own_n, own_d));
+        (n, d, at) = (rest_n, rest_d, range.end);
+    }
+    parts
+        .into_par_iter()
+        .for_each(|(i, n, d)| fill(i).write(mix, n, d));
+    for i in short {
+        // Blocks shorter than a register: lane by lane. What was there is one.
+        let (fill, range) = (fill(i), plan.leaves.blocks[i].range());
+        numerators[range.clone()].copy_from_slice(&fill.numerators);
+        for (k, at) in range.enumerate() {
+            let mut d = fill.base - fill.first[k];
+            if let Some(second) = &fill.second {
+                d -= mix * second[k];
+            }
+            denominators[at / WIDTH].add_assign_lane(at % WIDTH, d - E::ONE);
+        }
+    }
+    Leaves {
+        numerators,
+        denominators,
+    }
+}
+
+impl Fill {
+    fn write(&self, mix: E, numerators: &mut [F], denominators: &mut [P]) {
+        numerators.copy_from_slice(&self.numerators);
+        let (base, scale) = (P::from(self.base), P::from(mix));
+        let first = Packed::pack_slice(&self.first);
+        let second = self.second.as_deref().map(Packed::pack_slice);
+        denominators
+            .par_iter_mut()
+            .with_min_len(1 << 9)
+            .enumerate()
+            .for_each(|(k, d)| {
+                *d = base - first[k];
+                if let Some(second) = second {
+                    *d -= scale * second[k];
+                }
+            });
     }
 }
 
@@ -100,56 +158,16 @@ impl Prover<'_, '_> {
         }
         let mix = self.sink.transcript.challenge();
         let alpha = self.sink.transcript.challenge();
-        let size = 1usize << plan.leaves.vars;
-        let mut numerators = F::zero_vec(size);
-        let mut denominators = filled(P::ONE, size.div_ceil(WIDTH));
         let count = graph.lookups.len();
         let values = self.values;
-        let fills: Vec<Fill> = (0..count + graph.tables.len())
-            .into_par_iter()
-            .map(|i| {
-                if i < count {
-                    looked_up(plan, values, i, alpha, mix)
-                } else {
-                    tabled(plan, values, i - count, alpha, mix)
-                }
-            })
-            .collect();
-        for fill in fills {
-            let range = fill.block.range();
-            numerators[range.clone()].copy_from_slice(&fill.numerators);
-            if range.len() < WIDTH {
-                // Blocks shorter than a register: lane by lane. What was there is one.
-                for (k, at) in range.enumerate() {
-                    let mut d = fill.base - fill.first[k];
-                    if let Some(second) = &fill.second {
-                        d -= mix * second[k];
-                    }
-                    denominators[at / WIDTH].add_assign_lane(at % WIDTH, d - E::ONE);
-                }
-                continue;
+        let fill = |i: usize| {
+            if i < count {
+                looked_up(plan, values, i, alpha, mix)
+            } else {
+                tabled(plan, values, i - count, alpha, mix)
             }
-            let (base, scale) = (P::from(fill.base), P::from(mix));
-            let first = Packed::pack_slice(&fill.first);
-            let second = fill.second.as_deref().map(Packed::pack_slice);
-            denominators[range.start / WIDTH..range.end / WIDTH]
-                .par_iter_mut()
-                .with_min_len(1 << 9)
-                .enumerate()
-                .for_each(|(k, d)| {
-                    *d = base - first[k];
-                    if let Some(second) = second {
-                        *d -= scale * second[k];
-                    }
-                });
-        }
-        let point = gkr::prove(
-            &mut self.sink,
-            Leaves {
-                numerators,
-                denominators,
-            },
-        );
+        };
+        let point = gkr::prove(&mut self.sink, leaves(plan, mix, fill));
         let points: Vec<Vec<E>> = (0..count)
             .map(|i| plan.leaves.cut(plan.leaves.blocks[i], &point).1.to_vec())
             .collect();
