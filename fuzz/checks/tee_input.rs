@@ -5,11 +5,14 @@ use carat_tee::{Endorsements, Kind, Policy, Request, input, verify};
 pub(crate) fn check(data: &[u8]) {
     let policy = Policy::strict();
     for kind in Kind::ALL {
-        let Ok(evidence) = input::evidence(kind, data) else {
+        let Ok((evidence, chain)) = input::file(kind, data) else {
             continue;
         };
         assert!((1..=input::MAX_ITEM_BYTES).contains(&evidence.len()));
-        let endorsements = Endorsements::default();
+        let endorsements = Endorsements {
+            chain: &chain,
+            ..Endorsements::default()
+        };
         let request = Request {
             evidence: &evidence,
             endorsements,

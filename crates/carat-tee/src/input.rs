@@ -4,10 +4,12 @@
 //! here has bytes outside ASCII or control characters near its start.
 
 use alloc::borrow::Cow;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use base64ct::{Base64, Base64Unpadded, Base64Url, Base64UrlUnpadded, Encoding as _};
 
+use crate::nvidia::json;
 use crate::x509::{MAX_CERTIFICATE_BYTES, MAX_CHAIN};
 use crate::{Kind, der};
 
@@ -34,6 +36,12 @@ pub enum InputError {
     /// No certificate in it.
     #[error("the input holds no certificate; give PEM or DER")]
     NoCertificate,
+    /// JSON that does not hold the evidence.
+    #[error("the JSON holds no evidence of this kind: {0}")]
+    Json(String),
+    /// Evidence of several machines, of which each has a verdict of its own.
+    #[error("the input holds evidence of {0} GPUs; give one at a time")]
+    Several(usize),
     /// Too many certificates.
     #[error("the input holds more than {MAX_CHAIN} certificates")]
     TooMany,
@@ -100,6 +108,16 @@ pub fn evidence(kind: Kind, bytes: &[u8]) -> Result<Cow<'_, [u8]>, InputError> {
         }),
         Kind::Nitro | Kind::Tdx | Kind::Sgx | Kind::Snp | Kind::Nvidia => decode(bytes),
     }
+}
+
+/// Decodes evidence of a kind from a file that may hold its chain as well: NVIDIA's tools write JSON with both. The chain is
+/// empty where the file has none.
+pub fn file(kind: Kind, bytes: &[u8]) -> Result<(Cow<'_, [u8]>, Vec<Vec<u8>>), InputError> {
+    if kind == Kind::Nvidia && json::looks_like_it(bytes) && bytes.len() <= MAX_TEXT_BYTES {
+        let (report, chain) = json::parse(bytes)?;
+        return Ok((Cow::Owned(report), chain));
+    }
+    evidence(kind, bytes).map(|evidence| (evidence, Vec::new()))
 }
 
 /// Decodes collateral of a kind: JSON for TDX and SGX, bytes otherwise.

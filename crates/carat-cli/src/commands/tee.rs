@@ -130,7 +130,7 @@ fn judge(
 ) -> Verdict {
     let kind = args.kind;
     let gathered = (|| -> Result<_, (&'static str, InputError)> {
-        let evidence = input::evidence(kind, file).map_err(|error| ("format", error))?;
+        let (evidence, inside) = input::file(kind, file).map_err(|error| ("format", error))?;
         let collateral = collateral
             .map(|bytes| input::collateral(kind, bytes))
             .transpose()
@@ -143,7 +143,12 @@ fn judge(
             .map(input::certificates)
             .transpose()
             .map_err(|error| ("certificates", error))?;
-        Ok((evidence, collateral, given, chain.unwrap_or_default()))
+        // What was given on the command line is used instead of what came in the file.
+        let chain = match chain {
+            None if given.is_empty() => inside,
+            given => given.unwrap_or_default(),
+        };
+        Ok((evidence, collateral, given, chain))
     })();
     let (evidence, collateral, certs, chain) = match gathered {
         Ok(gathered) => gathered,

@@ -6,6 +6,7 @@
 
 mod compare;
 mod firmware;
+pub(crate) mod json;
 pub mod reference;
 pub mod spdm;
 
