@@ -6,7 +6,7 @@ use carat_receipt::evidence::Body;
 use carat_receipt::{Digest, Evidence, ReceiptFile, SigningKey};
 use carat_tee::sim::Simulator;
 use carat_tee::{Kind, Package, binding};
-use carat_verify::trust::{Platform, PolicyName};
+use carat_verify::trust::{DeniedPlatform, GpuFirmware, GpuReference, Platform, PolicyName};
 use carat_verify::{Outcome, Question, Trust, Verdict};
 use common::*;
 
@@ -46,6 +46,7 @@ fn generous() -> Trust {
         measurement,
         product: None,
         policy: PolicyName::Strict,
+        gpu_firmware: GpuFirmware::Reference,
         cap: amount("5000USD"),
         break_cost: None,
     }];
@@ -139,7 +140,18 @@ fn row_23_evidence_about_another_key_adds_nothing() {
 
 #[test]
 fn platforms_of_a_trust_file_round_trip() {
-    let trust = generous();
+    let mut content = generous().content().clone();
+    content.platforms[0].gpu_firmware = GpuFirmware::Any;
+    content.gpu_references = vec![GpuReference {
+        name: label("vbios"),
+        bundle: include_bytes!("../../carat-tee/tests/fixtures/nvidia-96005E0001.cbor").to_vec(),
+    }];
+    content.denied_platforms = vec![DeniedPlatform {
+        vendor: label("AMD"),
+        id: label("snp-chip:00ff*"),
+        reason: label("TEE.fail"),
+    }];
+    let trust = trust_of(content);
     let text = trust.render();
     assert!(
         text.contains("[[platform]]\nname = \"simulator\"\nkind = \"nitro\""),
@@ -151,6 +163,11 @@ fn platforms_of_a_trust_file_round_trip() {
         ("kind = \"nitro\"", "kind = \"nvidia\""),
         ("policy = \"strict\"", "policy = \"dev\""),
         ("cap = \"5000 USD\"", "cap = \"5000 EUR\""),
+        ("gpu_firmware = \"any\"", "gpu_firmware = \"some\""),
+        ("bundle = \"83", "bundle = \"82"),
+        ("bundle = \"83", "bundle = \"8"),
+        // A vendor that does not exist would refuse nobody.
+        ("vendor = \"AMD\"", "vendor = \"AMB\""),
     ] {
         assert!(text.contains(from), "{text}");
         assert!(Trust::parse(&text.replace(from, to)).is_err(), "{to}");
