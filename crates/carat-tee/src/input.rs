@@ -25,6 +25,11 @@ pub enum InputError {
     /// Empty.
     #[error("the input is empty")]
     Empty,
+    /// Text that says nothing.
+    #[error(
+        "the input is text, but neither hexadecimal nor base64; give raw bytes or one of these"
+    )]
+    Text,
     /// Larger than the limit.
     #[error(
         "the input has {0} bytes; the limit is {MAX_ITEM_BYTES} after decoding; it was not read"
@@ -60,13 +65,14 @@ pub fn decode(bytes: &[u8]) -> Result<Cow<'_, [u8]>, InputError> {
     if bytes.is_empty() {
         return Err(InputError::Empty);
     }
+    let bytes = without_mark(bytes);
     if !is_text(bytes) {
         return capped(Cow::Borrowed(bytes));
     }
     if bytes.len() > MAX_TEXT_BYTES {
         return Err(InputError::TooLarge(bytes.len()));
     }
-    let text: Vec<u8> = bytes
+    let text: Vec<u8> = unquoted(bytes)
         .iter()
         .copied()
         .filter(|byte| !byte.is_ascii_whitespace())
@@ -80,12 +86,26 @@ pub fn decode(bytes: &[u8]) -> Result<Cow<'_, [u8]>, InputError> {
     }
 }
 
+/// Without the mark that some editors put before text. No binary form here begins with these bytes.
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+}
+
+/// Without the quotes of a JSON string, as it is copied out of one.
+fn unquoted(text: &[u8]) -> &[u8] {
+    let text = text.trim_ascii();
+    text.strip_prefix(b"\"")
+        .and_then(|text| text.strip_suffix(b"\""))
+        .unwrap_or(text)
+}
+
 /// Decodes an item that is text in its raw form (JSON, a token): it is left as it is unless all of it is hexadecimal or
 /// base64 of such text, which `looks_right` tells.
 pub fn decode_text(
     bytes: &[u8],
     looks_right: impl Fn(&[u8]) -> bool,
 ) -> Result<Cow<'_, [u8]>, InputError> {
+    let bytes = without_mark(bytes);
     if looks_right(bytes) {
         return capped(Cow::Borrowed(bytes));
     }
@@ -106,13 +126,18 @@ pub fn evidence(kind: Kind, bytes: &[u8]) -> Result<Cow<'_, [u8]>, InputError> {
         Kind::AzureSnp => decode_text(bytes, |bytes| {
             bytes.trim_ascii_start().first() == Some(&b'{')
         }),
-        Kind::Nitro | Kind::Tdx | Kind::Sgx | Kind::Snp | Kind::Nvidia => decode(bytes),
+        // Every binary form has bytes that are no text.
+        Kind::Nitro | Kind::Tdx | Kind::Sgx | Kind::Snp | Kind::Nvidia => match decode(bytes)? {
+            Cow::Borrowed(text) if is_text(text) => Err(InputError::Text),
+            decoded => Ok(decoded),
+        },
     }
 }
 
 /// Decodes evidence of a kind from a file that may hold its chain as well: NVIDIA's tools write JSON with both. The chain is
 /// empty where the file has none.
 pub fn file(kind: Kind, bytes: &[u8]) -> Result<(Cow<'_, [u8]>, Vec<Vec<u8>>), InputError> {
+    let bytes = without_mark(bytes);
     if kind == Kind::Nvidia && json::looks_like_it(bytes) && bytes.len() <= MAX_TEXT_BYTES {
         let (report, chain) = json::parse(bytes)?;
         return Ok((Cow::Owned(report), chain));

@@ -91,6 +91,8 @@ pub struct SnpPolicy {
     pub min_tcb: BTreeMap<String, SnpTcb>,
     /// If not empty: launch measurements that are accepted, hexadecimal.
     pub measurements: Vec<String>,
+    /// If not empty: SHA-384 of keys, one of which must have signed the guest's ID block, hexadecimal.
+    pub id_key_digests: Vec<String>,
 }
 
 /// Parts of an SEV-SNP firmware level.
@@ -293,6 +295,7 @@ impl Policy {
         bytes("intel.mr_enclave", &self.intel.mr_enclave, 32)?;
         bytes("intel.mr_signer", &self.intel.mr_signer, 32)?;
         bytes("snp.measurements", &self.snp.measurements, 48)?;
+        bytes("snp.id_key_digests", &self.snp.id_key_digests, 48)?;
         bytes("nvidia.reference_keys", &self.nvidia.reference_keys, 32)?;
         for text in &self.nvidia.references {
             Bundle::from_text(text).map_err(|error| PolicyError::Value {

@@ -143,6 +143,8 @@ fn forms_of_input_mean_the_same() {
         hex.clone(),
         hex.to_uppercase(),
         format!("0x{hex}\n"),
+        format!("\u{feff}{hex}"),
+        format!("\"{hex}\"\n"),
         url,
         standard,
         padded,
@@ -155,6 +157,13 @@ fn forms_of_input_mean_the_same() {
             raw,
             "{}",
             &text[..20]
+        );
+    }
+    for text in ["hello", "12:34:56", "0x123", "\"", "{}"] {
+        assert_eq!(
+            input::evidence(Kind::Snp, text.as_bytes()),
+            Err(InputError::Text),
+            "{text}"
         );
     }
     let pem = corpus!("nvidia/nvsdk-hopperCertChain.txt");

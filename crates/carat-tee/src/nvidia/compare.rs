@@ -15,18 +15,34 @@ const NAME: &str = "reference_values";
 const NVDEC0_INDEX: u8 = 35;
 const NVDEC0_OFF: u8 = 0x55;
 
-/// Compares a report with every manifest that there is for its versions, and records what came of it.
-pub(super) fn reference_values(checks: &mut Checks, request: &Request<'_>, report: &Report<'_>) {
-    let manifests = match manifests(request) {
-        Ok(manifests) => manifests,
-        Err(reason) => return checks.fail(Reason::ReferenceInvalid, NAME, reason),
-    };
+/// Compares a report with every manifest that there is for its versions, and records what came of it. Returns the last second
+/// at which the manifests that it was compared with count.
+pub(super) fn reference_values(
+    checks: &mut Checks,
+    request: &Request<'_>,
+    report: &Report<'_>,
+) -> u64 {
+    let mut until = u64::MAX;
+    if let Err((code, reason)) = appraise(checks, request, report, &mut until) {
+        checks.fail(code, NAME, reason);
+    }
+    until
+}
+
+fn appraise(
+    checks: &mut Checks,
+    request: &Request<'_>,
+    report: &Report<'_>,
+    until: &mut u64,
+) -> Result<(), (Reason, String)> {
+    let manifests = manifests(request).map_err(|reason| (Reason::ReferenceInvalid, reason))?;
     let required = request.policy.nvidia.require_reference;
     if manifests.is_empty() && !required {
-        return checks.not_made(
+        checks.not_made(
             NAME,
             "no reference values were given: any firmware of NVIDIA is accepted",
         );
+        return Ok(());
     }
     let mut compared = Vec::new();
     for part in [Part::Driver, Part::Vbios] {
@@ -34,17 +50,17 @@ pub(super) fn reference_values(checks: &mut Checks, request: &Request<'_>, repor
         if of_part.is_empty() {
             if required {
                 let reason = "the policy demands reference values of driver and VBIOS, and not both were given";
-                return checks.fail(Reason::ReferenceMissing, NAME, reason);
+                return Err((Reason::ReferenceMissing, reason.into()));
             }
             continue;
         }
-        match of_version(part, &of_part, request, report) {
-            Ok(line) => compared.push(line),
-            Err((code, reason)) => return checks.fail(code, NAME, reason),
-        }
+        let (line, not_after) = of_version(part, &of_part, request, report)?;
+        compared.push(line);
+        *until = not_after.min(*until);
     }
     checks.claim("reference_values", compared.clone());
     checks.pass(NAME, compared.join("; "));
+    Ok(())
 }
 
 /// All manifests that count. A bundle that came with the evidence and cannot be used refuses the evidence: whoever gave it
@@ -83,7 +99,7 @@ fn of_version(
     manifests: &[&Manifest],
     request: &Request<'_>,
     report: &Report<'_>,
-) -> Result<String, (Reason, String)> {
+) -> Result<(String, u64), (Reason, String)> {
     let (what, version) = match part {
         Part::Driver => (
             "driver",
@@ -104,7 +120,7 @@ fn of_version(
             continue;
         }
         match compare(manifest, request, report) {
-            Ok(line) => return Ok(line),
+            Ok(line) => return Ok((line, manifest.not_after)),
             Err((code, reason)) => refused = Some((code, format!("{}: {reason}", manifest.id))),
         }
     }

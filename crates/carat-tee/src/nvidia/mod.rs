@@ -137,7 +137,7 @@ pub(crate) fn verify_with(
     let debug = firmware::check(&mut checks, request, &report, leaf) || simulated;
     checks.nonce(request, Some(report.nonce));
     checks.bound(request, Some(report.nonce));
-    compare::reference_values(&mut checks, request, &report);
+    let references_until = compare::reference_values(&mut checks, request, &report);
     let values: Vec<&[u8]> = report.blocks.iter().map(|block| block.value).collect();
     let measurement = binding::measurement(Kind::Nvidia, &values);
     checks.measurement(request.policy, &measurement);
@@ -161,7 +161,7 @@ pub(crate) fn verify_with(
         signed_region: Digest::sha256(report.signed),
         bound: report.nonce.to_vec(),
         made_at: None,
-        valid_until: Some(valid_until),
+        valid_until: Some(valid_until.min(references_until)),
     };
     checks.conclude(facts, still_trusted)
 }

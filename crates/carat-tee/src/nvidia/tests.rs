@@ -311,6 +311,8 @@ fn row_12_reference_values_of_the_policy() {
         check.is_some_and(|check| check.reason.contains("2 of 2")),
         "{check:?}"
     );
+    // What is remembered of it ends with the manifests.
+    assert_eq!(accepted.facts().valid_until, Some(AT));
     with(&[&[driver.clone()], &[vbios.clone()]]).run().unwrap();
 
     // Other versions, and other boards of the same version, may stand beside the right one.

@@ -168,6 +168,12 @@ pub(crate) fn appraise_report<'a>(
         &request.policy.snp.measurements,
         &report.measurement(),
     );
+    appraise::expected_hex(
+        checks,
+        "id_key",
+        &request.policy.snp.id_key_digests,
+        &report.id_key_digest(),
+    );
     let mut platforms = Vec::new();
     if !zero(&report.chip_id()) {
         platforms.push(PlatformId::of_bytes("snp-chip", &report.chip_id()));
@@ -611,6 +617,8 @@ fn still_trusted(endorsement: &Endorsement<'_>, debug: bool) -> Vec<String> {
         "nobody tampers physically with the machine: interposers on the memory bus are outside what SEV-SNP resists"
             .to_string(),
         "the code that the launch digest names does what is claimed for it".to_string(),
+        "that AMD revoked none of the certificates: its revocation lists are not consulted"
+            .to_string(),
     ];
     if let Some(provider) = &endorsement.csp_id {
         trusted.push(format!(
