@@ -5,7 +5,7 @@ use carat_tee::{Endorsements, Kind, Policy, Request, input, verify};
 pub(crate) fn check(data: &[u8]) {
     let policy = Policy::strict();
     for kind in Kind::ALL {
-        let Ok((evidence, chain)) = input::file(kind, data) else {
+        let Ok(input::File { evidence, chain }) = input::file(kind, data) else {
             continue;
         };
         assert!((1..=input::MAX_ITEM_BYTES).contains(&evidence.len()));

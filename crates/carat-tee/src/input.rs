@@ -134,15 +134,29 @@ pub fn evidence(kind: Kind, bytes: &[u8]) -> Result<Cow<'_, [u8]>, InputError> {
     }
 }
 
-/// Decodes evidence of a kind from a file that may hold its chain as well: NVIDIA's tools write JSON with both. The chain is
-/// empty where the file has none.
-pub fn file(kind: Kind, bytes: &[u8]) -> Result<(Cow<'_, [u8]>, Vec<Vec<u8>>), InputError> {
+/// What a file of evidence holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File<'a> {
+    /// The evidence, decoded.
+    pub evidence: Cow<'a, [u8]>,
+    /// Its chain, DER, leaf first; empty where the file has none.
+    pub chain: Vec<Vec<u8>>,
+}
+
+/// Decodes evidence of a kind from a file that may hold its chain as well: NVIDIA's tools write JSON with both.
+pub fn file(kind: Kind, bytes: &[u8]) -> Result<File<'_>, InputError> {
     let bytes = without_mark(bytes);
     if kind == Kind::Nvidia && json::looks_like_it(bytes) && bytes.len() <= MAX_TEXT_BYTES {
         let (report, chain) = json::parse(bytes)?;
-        return Ok((Cow::Owned(report), chain));
+        return Ok(File {
+            evidence: Cow::Owned(report),
+            chain,
+        });
     }
-    evidence(kind, bytes).map(|evidence| (evidence, Vec::new()))
+    Ok(File {
+        evidence: evidence(kind, bytes)?,
+        chain: Vec::new(),
+    })
 }
 
 /// Decodes collateral of a kind: JSON for TDX and SGX, bytes otherwise.

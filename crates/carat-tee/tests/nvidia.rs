@@ -284,16 +284,19 @@ fn evidence_as_the_sdk_writes_it() {
         format!(r#" {{"nonce":"{NONCE}","evidence_list":[{item}],"arch":"HOPPER"}}"#),
         wrapped,
     ] {
-        let (evidence, inside) = input::file(Kind::Nvidia, json.as_bytes()).unwrap();
+        let file = input::file(Kind::Nvidia, json.as_bytes()).unwrap();
         assert_eq!(
-            (evidence.as_ref(), &inside),
+            (file.evidence.as_ref(), &file.chain),
             (&sample.report[..], &sample.chain)
         );
     }
     // A bare report holds no chain.
     let text = common::evidence::read("nvidia/nvsdk-hopperAttestationReport.txt").unwrap();
-    let (evidence, inside) = input::file(Kind::Nvidia, &text).unwrap();
-    assert_eq!((evidence.as_ref(), inside.len()), (&sample.report[..], 0));
+    let file = input::file(Kind::Nvidia, &text).unwrap();
+    assert_eq!(
+        (file.evidence.as_ref(), file.chain.len()),
+        (&sample.report[..], 0)
+    );
 
     for (json, expected) in [
         (format!("[{item},{item}]"), "2 GPUs"),

@@ -136,7 +136,7 @@ fn judge(args: &VerifyArgs, policy: &Policy, now: u64, files: &Files) -> Verdict
             parsed.map_err(|error| ("certificates", error))
         };
         let evidence = files.evidence.as_deref().map_err(Clone::clone);
-        let (evidence, inside) = evidence
+        let file = evidence
             .and_then(|bytes| input::file(kind, bytes))
             .map_err(|error| ("format", error))?;
         let collateral = match &files.collateral {
@@ -154,10 +154,10 @@ fn judge(args: &VerifyArgs, policy: &Policy, now: u64, files: &Files) -> Verdict
         // What was given on the command line is used instead of what came in the file.
         let chain = match &files.chain {
             Some(file) => certificates(file)?,
-            None if given.is_empty() => inside,
+            None if given.is_empty() => file.chain,
             None => Vec::new(),
         };
-        Ok((evidence, collateral, given, chain))
+        Ok((file.evidence, collateral, given, chain))
     })();
     let (evidence, collateral, certs, chain) = match gathered {
         Ok(gathered) => gathered,

@@ -300,6 +300,7 @@ fn row_12_reference_values_of_the_policy() {
             gpu.policy.nvidia.references = references.iter().map(|list| bundle(list)).collect();
         })
     };
+    let only = core::slice::from_ref;
     let (driver, vbios) = (manifest(Part::Driver), manifest(Part::Vbios));
     let both = [driver.clone(), vbios.clone()];
     let accepted = with(&[&both]).run().unwrap();
@@ -313,7 +314,7 @@ fn row_12_reference_values_of_the_policy() {
     );
     // What is remembered of it ends with the manifests.
     assert_eq!(accepted.facts().valid_until, Some(AT));
-    with(&[&[driver.clone()], &[vbios.clone()]]).run().unwrap();
+    with(&[only(&driver), only(&vbios)]).run().unwrap();
 
     // Other versions, and other boards of the same version, may stand beside the right one.
     let mut older = driver.clone();
@@ -326,8 +327,8 @@ fn row_12_reference_values_of_the_policy() {
 
     for (references, reason) in [
         (&[][..], Reason::ReferenceMissing),
-        (&[&[driver.clone()][..]][..], Reason::ReferenceMissing),
-        (&[&[vbios.clone()]], Reason::ReferenceMissing),
+        (&[only(&driver)], Reason::ReferenceMissing),
+        (&[only(&vbios)], Reason::ReferenceMissing),
         (&[&[older, vbios.clone()]], Reason::ReferenceInvalid),
         (&[&[driver.clone(), board]], Reason::Measurement),
     ] {
