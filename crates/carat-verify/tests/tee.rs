@@ -4,6 +4,7 @@ mod common;
 
 use carat_receipt::evidence::Body;
 use carat_receipt::{Digest, Evidence, ReceiptFile, SigningKey};
+use carat_tee::package::Gpu;
 use carat_tee::sim::Simulator;
 use carat_tee::{Kind, Package, binding};
 use carat_verify::trust::{DeniedPlatform, GpuFirmware, GpuReference, Platform, PolicyName};
@@ -103,6 +104,37 @@ fn simulated_hardware_is_shown_as_such_and_worth_nothing() {
         run(&audited(file.clone()), &ask(&trust)).verdict,
         Verdict::Simulated
     );
+}
+
+/// A simulated GPU has no reference values; that it lacks them does not hide that it is a simulation.
+#[test]
+fn a_simulated_gpu_is_shown_as_such() {
+    let (key, now) = (issuer_key(), ISSUED_AT);
+    let mut package = package(&key, now);
+    let simulator = Simulator::start(&[7; 32], now, &[]).unwrap();
+    let bind0 = binding::bind0(&key.public(), &package.nonce, &package.configuration);
+    let (report, chain) = simulator.gpu(&binding::gpu_nonce(&bind0)).unwrap();
+    let bound = binding::bind(&bind0, &[Digest::sha256(&report)]);
+    package.evidence = simulator
+        .nitro(&bound, key.public().as_bytes(), &package.nonce, now)
+        .unwrap();
+    package.gpus = vec![Gpu { report, chain }];
+    let trust = generous();
+    assert_eq!(
+        trust.content().platforms[0].gpu_firmware,
+        GpuFirmware::Reference
+    );
+    let appraisal = run(&with(file(), &package), &ask(&trust));
+    assert_eq!(
+        (appraisal.verdict, appraisal.exit_code),
+        (Verdict::Simulated, 3)
+    );
+    // One that says it is real is refused for its root before anybody asks what it measures.
+    package.simulated = false;
+    let appraisal = run(&with(file(), &package), &ask(&trust));
+    let check = appraisal.check("evidence.0.attestation").unwrap();
+    assert!(check.reason.contains("wrong-root"), "{}", check.reason);
+    assert_eq!(appraisal.verdict, Verdict::Insufficient);
 }
 
 #[test]

@@ -58,6 +58,7 @@ impl Default for Gpu {
                 (21, alloc::vec![1, 2, 3]),
                 (32, Vec::new()),
                 (0x7fff, alloc::vec![0; 300]),
+                (0x7fff, Vec::new()),
             ],
             blocks,
             policy: Policy::strict(),
