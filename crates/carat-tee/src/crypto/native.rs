@@ -1,4 +1,4 @@
-//! The arithmetic by `ring`: C and assembly. P-256 takes less than half the time, RSA half; P-384, which `ring` does in C, a
+//! The arithmetic by `ring`: C and assembly. P-256 takes less than half the time, RSA two thirds; P-384, which `ring` does in C, a
 //! few per cent less.
 
 use ring::signature::{
