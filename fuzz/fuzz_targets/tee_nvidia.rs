@@ -1,17 +1,7 @@
 #![no_main]
-//! NVIDIA reports and bundles of reference values: any bytes parse or are refused; what was parsed lies within the input.
+//! The check is shared with the test `fuzz` of `carat-tee`, which runs it on a stable compiler.
 
-use carat_tee::nvidia::reference::Bundle;
-use carat_tee::nvidia::spdm::Report;
-use libfuzzer_sys::fuzz_target;
+#[path = "../checks/tee_nvidia.rs"]
+mod tee_nvidia;
 
-fuzz_target!(|data: &[u8]| {
-    if let Ok(report) = Report::parse(data) {
-        assert_eq!(report.signed.len() + report.signature.len() + report.trailing.len(), data.len());
-        assert_eq!([report.signed, report.signature, report.trailing].concat(), data);
-        assert!(report.blocks.windows(2).all(|pair| pair[0].index < pair[1].index));
-    }
-    if let Ok(bundle) = Bundle::decode(data) {
-        assert!(!bundle.manifests.is_empty());
-    }
-});
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tee_nvidia::check(data));

@@ -1,16 +1,7 @@
 #![no_main]
-//! Certificates, one or many, in any form: parsed within their own bytes or refused; signatures of any kind never panic.
+//! The check is shared with the test `fuzz` of `carat-tee`, which runs it on a stable compiler.
 
-use carat_tee::input;
-use carat_tee::x509::Certificate;
-use libfuzzer_sys::fuzz_target;
+#[path = "../checks/tee_x509.rs"]
+mod tee_x509;
 
-fuzz_target!(|data: &[u8]| {
-    let Ok(list) = input::certificates(data) else { return };
-    let parsed: Vec<_> = list.iter().filter_map(|der| Certificate::parse(der).ok()).collect();
-    for certificate in &parsed {
-        assert!(list.iter().any(|der| der == certificate.der()), "a certificate is what was given");
-        let _ = certificate.common_name();
-        let _ = certificate.signed_by(certificate.key);
-    }
-});
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tee_x509::check(data));

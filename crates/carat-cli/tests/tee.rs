@@ -303,6 +303,131 @@ fn a_simulated_run_is_simulated_everywhere() {
     assert!(text.out.contains("SIMULATED - NOT A TEE"), "{}", text.out);
 }
 
+/// Platforms, reference values of GPUs and deny lists get into a Trust file by commands.
+#[test]
+fn platforms_of_a_trust_file() {
+    let sandbox = Sandbox::new();
+    sandbox.good(&["trust", "new", "--name", "me", "--currency", "USD"]);
+    let measurement = "ab".repeat(32);
+    let bundle = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../carat-tee/tests/fixtures/nvidia-96005E0001.cbor")
+        .to_string_lossy()
+        .into_owned();
+    let add = |rest: &[&str]| -> Vec<String> {
+        ["trust", "add", "trust.toml"]
+            .iter()
+            .chain(rest)
+            .map(|word| (*word).to_string())
+            .collect()
+    };
+    let ends = |rest: &[&str], status: i32| {
+        let args = add(rest);
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        sandbox.ends(&args, status)
+    };
+    let platform = |name: &'static str, kind: &'static str, cap: &'static str| {
+        [
+            "platform",
+            name,
+            "--kind",
+            kind,
+            "--cap",
+            cap,
+            "--measurement",
+        ]
+    };
+    let first = platform("digits on Genoa", "snp", "5000USD");
+    ends(
+        &[
+            &first[..],
+            &[
+                &measurement,
+                "--product",
+                "genoa",
+                "--break-cost",
+                "2000USD",
+            ],
+        ]
+        .concat(),
+        0,
+    );
+    let second = platform("enclave", "nitro", "500USD");
+    ends(
+        &[
+            &second[..],
+            &[&measurement, "--policy", "strict", "--any-gpu-firmware"],
+        ]
+        .concat(),
+        0,
+    );
+    ends(&["gpu-reference", "H100", &bundle], 0);
+    ends(
+        &[
+            "denied-platform",
+            "amd",
+            "snp-chip:00ff*",
+            "--reason",
+            "TEE.fail",
+        ],
+        0,
+    );
+    let shown = sandbox.json(&["trust", "show", "trust.toml"], 0);
+    assert_eq!(
+        shown["platforms"][0],
+        format!(
+            "digits on Genoa: up to 5000 USD, snp on genoa, policy production, 2000 USD to break, code {measurement}"
+        )
+    );
+    assert!(
+        shown["platforms"][1]
+            .as_str()
+            .expect("text")
+            .contains("any firmware")
+    );
+    assert!(
+        shown["gpu_references"][0]
+            .as_str()
+            .expect("text")
+            .starts_with("H100: VBIOS 96.00.5E.00.01, 12 values, until 2025-06-22")
+    );
+    assert_eq!(shown["denied_platforms"][0], "amd snp-chip:00ff*: TEE.fail");
+    sandbox.good(&["trust", "check", "trust.toml"]);
+    let text = sandbox.good(&["trust", "show", "trust.toml"]);
+    assert!(text.out.contains("Refused platforms"), "{}", text.out);
+
+    // What makes no sense changes nothing.
+    let before = fs::read(sandbox.path("trust.toml")).expect("a Trust file");
+    let third = platform("third", "snp", "5EUR");
+    ends(&[&third[..], &[&measurement]].concat(), 17);
+    ends(&[&first[..], &[&measurement]].concat(), 17);
+    let gpu = platform("gpu", "nvidia", "5USD");
+    let refused = ends(&[&gpu[..], &[&measurement]].concat(), 17);
+    assert!(refused.err.contains("the CPU's"), "{}", refused.err);
+    let refused = ends(
+        &[
+            "denied-platform",
+            "amb",
+            "milan",
+            "--reason",
+            "typing error",
+        ],
+        17,
+    );
+    assert!(refused.err.contains("no vendor amb"), "{}", refused.err);
+    ends(&["gpu-reference", "other", "trust.toml"], 17);
+    ends(&["gpu-reference", "H100", &bundle], 17);
+    let third = platform("third", "snp", "5USD");
+    ends(
+        &[&third[..], &[&measurement, "--policy", "dev"]].concat(),
+        2,
+    );
+    ends(&[&third[..], &["abc"]].concat(), 2);
+    assert_eq!(
+        fs::read(sandbox.path("trust.toml")).expect("a Trust file"),
+        before
+    );
+}
+
 #[test]
 fn doctor_says_what_is_there() {
     let sandbox = Sandbox::new();

@@ -212,6 +212,7 @@ pub(crate) fn verify_with(
         "Google, which checks the hardware's evidence itself and signs what it found: no chip vendor's signature is in the token".to_string(),
         "Google's launcher and image, which measure the container".to_string(),
         "the container with this digest: it must make the key inside and do what it says".to_string(),
+        "that Google revoked none of the certificates: its revocation lists are not consulted".to_string(),
     ];
     let facts = Facts {
         debug,

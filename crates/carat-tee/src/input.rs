@@ -4,10 +4,12 @@
 //! here has bytes outside ASCII or control characters near its start.
 
 use alloc::borrow::Cow;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use base64ct::{Base64, Base64Unpadded, Base64Url, Base64UrlUnpadded, Encoding as _};
 
+use crate::nvidia::json;
 use crate::x509::{MAX_CERTIFICATE_BYTES, MAX_CHAIN};
 use crate::{Kind, der};
 
@@ -23,6 +25,11 @@ pub enum InputError {
     /// Empty.
     #[error("the input is empty")]
     Empty,
+    /// Text that says nothing.
+    #[error(
+        "the input is text, but neither hexadecimal nor base64; give raw bytes or one of these"
+    )]
+    Text,
     /// Larger than the limit.
     #[error(
         "the input has {0} bytes; the limit is {MAX_ITEM_BYTES} after decoding; it was not read"
@@ -34,6 +41,12 @@ pub enum InputError {
     /// No certificate in it.
     #[error("the input holds no certificate; give PEM or DER")]
     NoCertificate,
+    /// JSON that does not hold the evidence.
+    #[error("the JSON holds no evidence of this kind: {0}")]
+    Json(String),
+    /// Evidence of several machines, of which each has a verdict of its own.
+    #[error("the input holds evidence of {0} GPUs; give one at a time")]
+    Several(usize),
     /// Too many certificates.
     #[error("the input holds more than {MAX_CHAIN} certificates")]
     TooMany,
@@ -52,13 +65,14 @@ pub fn decode(bytes: &[u8]) -> Result<Cow<'_, [u8]>, InputError> {
     if bytes.is_empty() {
         return Err(InputError::Empty);
     }
+    let bytes = without_mark(bytes);
     if !is_text(bytes) {
         return capped(Cow::Borrowed(bytes));
     }
     if bytes.len() > MAX_TEXT_BYTES {
         return Err(InputError::TooLarge(bytes.len()));
     }
-    let text: Vec<u8> = bytes
+    let text: Vec<u8> = unquoted(bytes)
         .iter()
         .copied()
         .filter(|byte| !byte.is_ascii_whitespace())
@@ -72,12 +86,26 @@ pub fn decode(bytes: &[u8]) -> Result<Cow<'_, [u8]>, InputError> {
     }
 }
 
+/// Without the mark that some editors put before text. No binary form here begins with these bytes.
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+}
+
+/// Without the quotes of a JSON string, as it is copied out of one.
+fn unquoted(text: &[u8]) -> &[u8] {
+    let text = text.trim_ascii();
+    text.strip_prefix(b"\"")
+        .and_then(|text| text.strip_suffix(b"\""))
+        .unwrap_or(text)
+}
+
 /// Decodes an item that is text in its raw form (JSON, a token): it is left as it is unless all of it is hexadecimal or
 /// base64 of such text, which `looks_right` tells.
 pub fn decode_text(
     bytes: &[u8],
     looks_right: impl Fn(&[u8]) -> bool,
 ) -> Result<Cow<'_, [u8]>, InputError> {
+    let bytes = without_mark(bytes);
     if looks_right(bytes) {
         return capped(Cow::Borrowed(bytes));
     }
@@ -98,8 +126,37 @@ pub fn evidence(kind: Kind, bytes: &[u8]) -> Result<Cow<'_, [u8]>, InputError> {
         Kind::AzureSnp => decode_text(bytes, |bytes| {
             bytes.trim_ascii_start().first() == Some(&b'{')
         }),
-        Kind::Nitro | Kind::Tdx | Kind::Sgx | Kind::Snp | Kind::Nvidia => decode(bytes),
+        // Every binary form has bytes that are no text.
+        Kind::Nitro | Kind::Tdx | Kind::Sgx | Kind::Snp | Kind::Nvidia => match decode(bytes)? {
+            Cow::Borrowed(text) if is_text(text) => Err(InputError::Text),
+            decoded => Ok(decoded),
+        },
     }
+}
+
+/// What a file of evidence holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File<'a> {
+    /// The evidence, decoded.
+    pub evidence: Cow<'a, [u8]>,
+    /// Its chain, DER, leaf first; empty where the file has none.
+    pub chain: Vec<Vec<u8>>,
+}
+
+/// Decodes evidence of a kind from a file that may hold its chain as well: NVIDIA's tools write JSON with both.
+pub fn file(kind: Kind, bytes: &[u8]) -> Result<File<'_>, InputError> {
+    let bytes = without_mark(bytes);
+    if kind == Kind::Nvidia && json::looks_like_it(bytes) && bytes.len() <= MAX_TEXT_BYTES {
+        let (report, chain) = json::parse(bytes)?;
+        return Ok(File {
+            evidence: Cow::Owned(report),
+            chain,
+        });
+    }
+    Ok(File {
+        evidence: evidence(kind, bytes)?,
+        chain: Vec::new(),
+    })
 }
 
 /// Decodes collateral of a kind: JSON for TDX and SGX, bytes otherwise.

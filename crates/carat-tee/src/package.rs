@@ -14,6 +14,7 @@ use carat_receipt::evidence::{Attestation, MAX_ATTESTATION_BYTES, MAX_ENDORSEMEN
 use carat_receipt::{Digest, Label, LabelError, PublicKey};
 
 use crate::input::{self, InputError};
+use crate::policy::NvidiaPolicy;
 use crate::sim::verify_simulated;
 use crate::{
     Binding, Checks, Endorsements, Hardware, Kind, Policy, Reason, Rejected, Request, Simulated,
@@ -209,7 +210,7 @@ impl Package {
     }
 
     /// Verifies everything for a receipt key at a time: GPUs answer the nonce that `B0` gives, the CPU's evidence is bound to
-    /// `B`, which names them.
+    /// `B`, which names them. Reference values of GPUs are the policy's own: what is verified brings none.
     pub fn verify(&self, key: &PublicKey, policy: &Policy, now: u64) -> Result<Verdict, Rejected> {
         if self.kind == Kind::Nvidia {
             let reason = "a GPU's evidence stands for nothing without the CPU's";
@@ -257,8 +258,12 @@ impl Package {
             .collect();
         if self.simulated {
             let cpu = verify_simulated(self.kind, &request)?;
-            for gpu in &gpu_requests {
-                verify_simulated(Kind::Nvidia, gpu)?;
+            // Nobody publishes reference values of a chip that does not exist; the simulation must be seen as one anyway.
+            let mut policy = policy.clone();
+            policy.nvidia = NvidiaPolicy::default();
+            for gpu in gpu_requests {
+                let policy = &policy;
+                verify_simulated(Kind::Nvidia, &Request { policy, ..gpu })?;
             }
             return Ok(Verdict::Simulated(cpu));
         }

@@ -8,6 +8,7 @@ use carat_receipt::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::PlatformId;
+use crate::nvidia::reference::Bundle;
 
 /// Largest policy file in bytes.
 pub const MAX_POLICY_BYTES: usize = 256 * 1024;
@@ -90,6 +91,8 @@ pub struct SnpPolicy {
     pub min_tcb: BTreeMap<String, SnpTcb>,
     /// If not empty: launch measurements that are accepted, hexadecimal.
     pub measurements: Vec<String>,
+    /// If not empty: SHA-384 of keys, one of which must have signed the guest's ID block, hexadecimal.
+    pub id_key_digests: Vec<String>,
 }
 
 /// Parts of an SEV-SNP firmware level.
@@ -116,6 +119,9 @@ pub struct NvidiaPolicy {
     pub require_reference: bool,
     /// Ed25519 keys whose bundles of reference values are accepted, hexadecimal.
     pub reference_keys: Vec<String>,
+    /// Bundles of reference values that the policy brings itself, hexadecimal or base64. The policy vouches for them, so it does
+    /// not matter who signed them, nor when they were made.
+    pub references: Vec<String>,
     /// Ignore bytes after a report's signature. Nobody signed them; without this they are refused.
     pub allow_trailing_bytes: bool,
 }
@@ -289,7 +295,14 @@ impl Policy {
         bytes("intel.mr_enclave", &self.intel.mr_enclave, 32)?;
         bytes("intel.mr_signer", &self.intel.mr_signer, 32)?;
         bytes("snp.measurements", &self.snp.measurements, 48)?;
+        bytes("snp.id_key_digests", &self.snp.id_key_digests, 48)?;
         bytes("nvidia.reference_keys", &self.nvidia.reference_keys, 32)?;
+        for text in &self.nvidia.references {
+            Bundle::from_text(text).map_err(|error| PolicyError::Value {
+                place: "nvidia.references",
+                reason: error.to_string(),
+            })?;
+        }
         for set in &self.nitro.pcrs {
             let values: Vec<String> = set.values().cloned().collect();
             bytes("nitro.pcrs", &values, 48)?;

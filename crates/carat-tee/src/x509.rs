@@ -210,6 +210,11 @@ impl<'a> Certificate<'a> {
         crypto::verify(key, self.algorithm, Form::Der, self.tbs, self.signature)
     }
 
+    /// What the issuer signed: algorithm, bytes, signature.
+    pub const fn signed(&self) -> (Algorithm, &'a [u8], &'a [u8]) {
+        (self.algorithm, self.tbs, self.signature)
+    }
+
     /// Whether keyUsage, if there is one, allows signatures over data (bit 0).
     pub fn may_sign_data(&self) -> bool {
         self.key_usage.is_none_or(|bits| bits & 0x80 != 0)

@@ -186,6 +186,26 @@ fn row_25_tpm_quote_without_its_key_bound() {
     swapped.hcl[ek..ek + 8].copy_from_slice(b"HCLAkPub");
     assert_eq!(swapped.reason(&strict), Reason::BindingMismatch);
     assert_eq!(swapped.failed(&strict), ["runtime_data", "tpm_signature"]);
+    // Whoever asks for a report below the paravisor's privilege names what key it likes, whatever the policy lets pass of other
+    // guests. (No chip signed this one, so it is refused for that too.)
+    let mut lax = Policy::strict();
+    lax.snp.max_vmpl = 3;
+    let mut guests = sample.clone();
+    guests.hcl[HARDWARE.start + 0x30] = 2;
+    assert_eq!(guests.failed(&lax), ["signature", "paravisor"]);
+    // Where nothing names the paravisor, the verdict says what that leaves open.
+    let open = |policy: &Policy| {
+        let accepted = sample.ask(policy, None).unwrap();
+        let mut lines = accepted.still_trusted().iter();
+        lines.any(|line| line.contains("names none"))
+    };
+    assert!(open(&strict));
+    let mut named = Policy::strict();
+    let digest = &sample.hcl[HARDWARE.start + 0xe0..][..48];
+    named.snp.id_key_digests = vec![hex::encode(digest)];
+    assert!(!open(&named));
+    named.snp.id_key_digests = vec!["00".repeat(48)];
+    assert_eq!(sample.failed(&named), ["id_key"]);
     // One letter of the configuration: the key is still the right one, and the report does not name it any more.
     let mut configured = sample.clone();
     let at = find("console-enabled");

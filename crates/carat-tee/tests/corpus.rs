@@ -1,4 +1,4 @@
-//! The fuzz targets' checks over their corpora, on a stable compiler; and the seeds of the corpora.
+//! The seeds of the fuzz targets' corpora. What they are for: `fuzz.rs`.
 
 #![cfg(feature = "simulator")]
 
@@ -9,10 +9,7 @@ use carat_receipt::evidence::Body;
 use carat_receipt::{Digest, Evidence, SigningKey};
 use carat_tee::package::Gpu;
 use carat_tee::sim::Simulator;
-use carat_tee::x509::Certificate;
-use carat_tee::{
-    Endorsements, Kind, Package, Policy, Request, binding, gcp, input, nitro, nvidia, verify,
-};
+use carat_tee::{Kind, Package, Policy, binding};
 
 const NOW: u64 = 1_800_000_000;
 
@@ -52,6 +49,11 @@ fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         statement: Digest::sha256(b"receipt"),
         body: Body::Attestation(attestation),
     };
+    let json = format!(
+        "[{{\"evidence\":\"{}\",\"certificate\":\"{}\"}}]",
+        hex(&report),
+        hex(&chain.concat())
+    );
     let policy = Policy::production().to_toml().unwrap().into_bytes();
     vec![
         ("tee_nitro", "simulated", document.clone()),
@@ -62,6 +64,7 @@ fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("tee_package", "gpu", evidence.encode()),
         ("tee_policy", "production", policy),
         ("tee_input", "hex", hex(&document).into_bytes()),
+        ("tee_input", "nvidia", json.into_bytes()),
         ("tee_gcp", "unsigned", b"eyJhbGciOiJSUzI1NiIsIng1YyI6W119.eyJpc3MiOiJodHRwczovL2NvbmZpZGVudGlhbGNvbXB1dGluZy5nb29nbGVhcGlzLmNvbSJ9.AAAA".to_vec()),
     ]
 }
@@ -79,70 +82,10 @@ fn seeds_are_committed() {
             fs::create_dir_all(corpus(target)).unwrap();
             fs::write(&path, &bytes).unwrap();
         }
-        assert_eq!(
-            fs::read(&path).unwrap_or_default(),
-            bytes,
-            "{}",
+        assert!(
+            fs::read(&path).unwrap_or_default() == bytes,
+            "{} is not what is made here",
             path.display()
         );
     }
-}
-
-#[test]
-fn corpora_hold() {
-    let policy = Policy::dev();
-    let mut files = 0;
-    for target in [
-        "tee_nitro",
-        "tee_nvidia",
-        "tee_x509",
-        "tee_package",
-        "tee_policy",
-        "tee_input",
-        "tee_gcp",
-    ] {
-        for entry in fs::read_dir(corpus(target)).unwrap() {
-            let data = fs::read(entry.unwrap().path()).unwrap();
-            files += 1;
-            let _ = nitro::Document::parse(&data);
-            if let Ok(report) = nvidia::spdm::Report::parse(&data) {
-                assert_eq!(
-                    [report.signed, report.signature, report.trailing].concat(),
-                    data
-                );
-            }
-            let _ = nvidia::reference::Bundle::decode(&data);
-            let _ = gcp::Token::parse(&data);
-            for der in input::certificates(&data).unwrap_or_default() {
-                if let Ok(certificate) = Certificate::parse(&der) {
-                    let _ = certificate.signed_by(certificate.key);
-                }
-            }
-            if let Some(policy) = std::str::from_utf8(&data)
-                .ok()
-                .and_then(|text| Policy::from_toml(text).ok())
-            {
-                assert_eq!(
-                    Policy::from_toml(&policy.to_toml().unwrap()).as_ref(),
-                    Ok(&policy)
-                );
-            }
-            for kind in Kind::ALL {
-                let Ok(evidence) = input::evidence(kind, &data) else {
-                    continue;
-                };
-                let endorsements = Endorsements::default();
-                let request = Request {
-                    evidence: &evidence,
-                    endorsements,
-                    policy: &policy,
-                    now: NOW,
-                    nonce: None,
-                    binding: None,
-                };
-                assert!(verify(kind, &request).is_err());
-            }
-        }
-    }
-    assert!(files >= seeds().len());
 }

@@ -143,6 +143,8 @@ fn forms_of_input_mean_the_same() {
         hex.clone(),
         hex.to_uppercase(),
         format!("0x{hex}\n"),
+        format!("\u{feff}{hex}"),
+        format!("\"{hex}\"\n"),
         url,
         standard,
         padded,
@@ -155,6 +157,13 @@ fn forms_of_input_mean_the_same() {
             raw,
             "{}",
             &text[..20]
+        );
+    }
+    for text in ["hello", "12:34:56", "0x123", "\"", "{}"] {
+        assert_eq!(
+            input::evidence(Kind::Snp, text.as_bytes()),
+            Err(InputError::Text),
+            "{text}"
         );
     }
     let pem = corpus!("nvidia/nvsdk-hopperCertChain.txt");
@@ -215,4 +224,22 @@ fn base64url(bytes: &[u8]) -> String {
         }
     }
     out
+}
+
+/// `docs/tee.md` lists every reason code with its meaning, in the order of the code, and no other.
+#[test]
+fn reason_codes_are_documented() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/tee.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let (_, section) = text.split_once("## Reason codes").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let rows: Vec<&str> = section
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .collect();
+    let expected: Vec<String> = Reason::ALL
+        .iter()
+        .map(|reason| format!("| `{}` | {} |", reason.code(), reason.meaning().trim()))
+        .collect();
+    assert_eq!(rows, expected);
 }

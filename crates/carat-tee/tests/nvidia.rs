@@ -256,6 +256,62 @@ fn a_chip_can_be_denied() {
     );
 }
 
+/// NVIDIA's tools write report and chain into one JSON, in several forms.
+#[test]
+fn evidence_as_the_sdk_writes_it() {
+    use base64ct::{Base64, Base64UrlUnpadded, Encoding as _};
+    let (Some(sample), Some(pem)) = (
+        valid(),
+        common::evidence::read("nvidia/nvsdk-hopperCertChain.txt"),
+    ) else {
+        return;
+    };
+    let (report, chain) = (
+        Base64::encode_string(&sample.report),
+        Base64::encode_string(&pem),
+    );
+    let item = format!(
+        r#"{{"arch":"HOPPER","certificate":"{chain}","evidence":"{report}","nonce":"{NONCE}"}}"#
+    );
+    let wrapped = format!(
+        r#"{{"__cmwc_t":"tag:nvidia.com,2026:x","gpu_0":{{"__cmwc_t":"y","evidence":["application/vnd.nvidia.spdm-measurement-transcript","{}"],"certificate":["application/vnd.nvidia.pem-cert-chain","{}"]}}}}"#,
+        Base64UrlUnpadded::encode_string(&sample.report),
+        Base64UrlUnpadded::encode_string(&pem),
+    );
+    for json in [
+        item.clone(),
+        format!("[{item}]"),
+        format!(r#" {{"nonce":"{NONCE}","evidence_list":[{item}],"arch":"HOPPER"}}"#),
+        wrapped,
+    ] {
+        let file = input::file(Kind::Nvidia, json.as_bytes()).unwrap();
+        assert_eq!(
+            (file.evidence.as_ref(), &file.chain),
+            (&sample.report[..], &sample.chain)
+        );
+    }
+    // A bare report holds no chain.
+    let text = common::evidence::read("nvidia/nvsdk-hopperAttestationReport.txt").unwrap();
+    let file = input::file(Kind::Nvidia, &text).unwrap();
+    assert_eq!(
+        (file.evidence.as_ref(), file.chain.len()),
+        (&sample.report[..], 0)
+    );
+
+    for (json, expected) in [
+        (format!("[{item},{item}]"), "2 GPUs"),
+        ("{}".into(), "no object"),
+        ("[".into(), "JSON"),
+        (item.replace("evidence", "evidences"), "no object"),
+        (format!("[[[[[{item}]]]]]"), "no object"),
+        (item.replace(&chain, ""), "empty"),
+        (item.replace(&chain, "AAAA"), "no certificate"),
+    ] {
+        let error = input::file(Kind::Nvidia, json.as_bytes()).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
 fn hex(text: &str) -> Vec<u8> {
     (0..text.len())
         .step_by(2)

@@ -391,3 +391,47 @@ fn mutations_of_a_vcek() {
     };
     assert_eq!(common::survivors(sample.certs[0].len(), 8, survives), []);
 }
+
+/// A genuine certificate of a Turin chip. No report of that chip is recorded, so reports of Turin are made under a root of the
+/// tests' own (`snp::tests`); here the certificate goes through AMD's pinned authorities with a report of another chip.
+#[test]
+fn a_genuine_turin_certificate() {
+    use carat_tee::snp::{AUTHORITIES, Endorsement, Product};
+    use carat_tee::x509::Certificate;
+
+    const VCEK: &[u8] = include_bytes!("data/sev/vcek_turin.der");
+    let certificate = Certificate::parse(VCEK).unwrap();
+    let endorsement = Endorsement::parse(&certificate).unwrap();
+    assert_eq!(endorsement.product(), Some(Product::Turin));
+    assert_eq!(endorsement.hwid.map(<[u8]>::len), Some(8));
+    assert!(endorsement.fmc.is_some() && endorsement.csp_id.is_none());
+    let authorities = AUTHORITIES.iter().filter(|authority| {
+        let issuer = Certificate::parse(authority.der).unwrap();
+        certificate.signed_by(issuer.key).is_ok()
+    });
+    let signers: Vec<_> = authorities.map(|authority| authority.product).collect();
+    assert_eq!(signers, [Product::Turin]);
+
+    let Some(genoa) = Sample::genoa() else { return };
+    let other = Sample {
+        certs: vec![VCEK.to_vec()],
+        ..genoa
+    };
+    let rejected = other.ask(&Policy::strict(), None).unwrap_err();
+    let outcome = |name: &str| {
+        let mut checks = rejected.checks.iter().filter(|check| check.name == name);
+        checks.next().map(|check| check.outcome)
+    };
+    use carat_tee::Outcome::{Fail, Pass};
+    for (name, expected) in [
+        ("root", Pass),
+        ("chain", Pass),
+        ("certificate_dates", Pass),
+        ("signature", Fail),
+        ("product", Fail),
+        ("chip", Fail),
+        ("tcb", Fail),
+    ] {
+        assert_eq!(outcome(name), Some(expected), "{name}");
+    }
+}

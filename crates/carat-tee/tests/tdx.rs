@@ -128,6 +128,101 @@ fn bytes(accepted: &Hardware, claim: &str) -> String {
     }
 }
 
+/// Collateral as different clients of Intel's service write it: the same values, so the same verdict.
+#[test]
+fn collateral_in_other_spellings() {
+    let good = sample!(Sample::good());
+    let json: serde_json::Value = serde_json::from_slice(&good.collateral).unwrap();
+    let text = |field: &str| json[field].as_str().unwrap().to_string();
+    let with = |change: &dyn Fn(&mut serde_json::Map<String, serde_json::Value>)| {
+        let mut changed = json.as_object().unwrap().clone();
+        change(&mut changed);
+        Sample {
+            collateral: serde_json::to_vec(&changed).unwrap(),
+            ..good.clone()
+        }
+    };
+    let numbers = |field: &str| serde_json::Value::from(hex::decode(text(field)).unwrap());
+    let answer = |key: &str, field: &str| {
+        let signature = text(&format!("{field}_signature"));
+        format!(r#"{{"{key}":{},"signature":"{signature}"}}"#, text(field))
+    };
+    let camel = |name: &str| {
+        let mut parts = name.split('_');
+        let first = parts.next().unwrap().to_string();
+        parts.fold(first, |name, part| {
+            let (head, tail) = part.split_at(1);
+            format!("{name}{}{tail}", head.to_uppercase())
+        })
+    };
+    let spellings = [
+        // camelCase
+        with(&|map| {
+            *map = map
+                .iter()
+                .map(|(name, value)| (camel(name), value.clone()))
+                .collect()
+        }),
+        // lists of numbers
+        with(&|map| {
+            for field in [
+                "root_ca_crl",
+                "pck_crl",
+                "tcb_info_signature",
+                "qe_identity_signature",
+            ] {
+                map.insert(field.into(), numbers(field));
+            }
+        }),
+        // the service's whole answers, their signatures inside
+        with(&|map| {
+            map.insert("tcb_info".into(), answer("tcbInfo", "tcb_info").into());
+            map.insert(
+                "qe_identity".into(),
+                answer("enclaveIdentity", "qe_identity").into(),
+            );
+            map.remove("tcb_info_signature");
+            map.remove("qe_identity_signature");
+        }),
+    ];
+    for sample in &spellings {
+        sample.accepted(&Policy::strict());
+    }
+    // JSON in place of text, byte for byte: a JSON library would order the names anew.
+    let quoted = serde_json::to_string(&text("tcb_info")).unwrap();
+    let whole = String::from_utf8(good.collateral.clone()).unwrap();
+    assert!(whole.contains(&quoted));
+    let in_place = Sample {
+        collateral: whole.replace(&quoted, &text("tcb_info")).into_bytes(),
+        ..good.clone()
+    };
+    in_place.accepted(&Policy::strict());
+    let spaced = text("tcb_info").replacen(':', ": ", 1);
+    let reworded = Sample {
+        collateral: whole.replace(&quoted, &spaced).into_bytes(),
+        ..good.clone()
+    };
+    assert_eq!(
+        reworded.reason(&Policy::strict()),
+        Reason::CollateralInvalid
+    );
+    // Something left out.
+    for field in [
+        "pck_crl",
+        "root_ca_crl",
+        "tcb_info",
+        "tcb_info_signature",
+        "qe_identity_issuer_chain",
+    ] {
+        let without = with(&|map| drop(map.remove(field)));
+        assert_eq!(
+            without.reason(&Policy::strict()),
+            Reason::CollateralInvalid,
+            "{field}"
+        );
+    }
+}
+
 #[test]
 fn recorded_quotes_have_their_verdicts() {
     let (good, outdated) = (sample!(Sample::good()), sample!(Sample::outdated()));

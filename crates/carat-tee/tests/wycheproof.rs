@@ -1,7 +1,7 @@
 //! Signatures that others made to be accepted or refused: the vectors of Project Wycheproof for every algorithm that
 //! vendors' evidence uses.
 
-use carat_tee::crypto::{Algorithm, Form, PublicKey, verify};
+use carat_tee::crypto::{Algorithm, Backend, Form, PublicKey, verify, verify_by};
 use carat_tee::der::Reader;
 use wycheproof::TestResult;
 
@@ -14,6 +14,25 @@ fn compare(result: TestResult, accepted: bool, what: &str) -> bool {
         TestResult::Acceptable => {}
     }
     result == TestResult::Valid
+}
+
+/// Whether a signature verifies: every backend must say the same.
+fn accepts(
+    key: PublicKey<'_>,
+    algorithm: Algorithm,
+    form: Form,
+    message: &[u8],
+    signature: &[u8],
+) -> bool {
+    let verdict = verify(key, algorithm, form, message, signature);
+    for backend in Backend::ALL {
+        assert_eq!(
+            verify_by(*backend, key, algorithm, form, message, signature),
+            verdict,
+            "{backend:?}"
+        );
+    }
+    verdict.is_ok()
 }
 
 fn rsa_key(asn: &[u8]) -> PublicKey<'_> {
@@ -36,14 +55,13 @@ fn rsa_pkcs1_sha256() {
         for group in TestSet::load(name).unwrap().test_groups {
             for test in group.tests {
                 let key = rsa_key(&group.asn_key);
-                let verdict = verify(
+                let verdict = accepts(
                     key,
                     Algorithm::RsaPkcs1Sha256,
                     Form::Raw,
                     &test.msg,
                     &test.sig,
-                )
-                .is_ok();
+                );
                 // Exponents of more than 32 bits are refused before anything is computed; Wycheproof has none here.
                 valid += usize::from(compare(
                     test.result,
@@ -67,14 +85,13 @@ fn rsa_pss_sha384() {
         for group in TestSet::load(name).unwrap().test_groups {
             for test in group.tests {
                 let key = rsa_key(&group.asn_key);
-                let verdict = verify(
+                let verdict = accepts(
                     key,
                     Algorithm::RsaPssSha384,
                     Form::Raw,
                     &test.msg,
                     &test.sig,
-                )
-                .is_ok();
+                );
                 valid += usize::from(compare(
                     test.result,
                     verdict,
@@ -121,7 +138,7 @@ fn ecdsa() {
                 _ => PublicKey::P384(point),
             };
             for test in &group.tests {
-                let verdict = verify(key, algorithm, form, &test.msg, &test.sig).is_ok();
+                let verdict = accepts(key, algorithm, form, &test.msg, &test.sig);
                 valid += usize::from(compare(
                     test.result,
                     verdict,
@@ -177,7 +194,7 @@ fn keys_and_algorithms_must_agree() {
         for key in weak.into_iter().chain([rsa]) {
             for len in [0, 64, 96, 128, 256, 1024] {
                 for form in [Form::Raw, Form::Der] {
-                    assert!(verify(key, algorithm, form, b"message", &vec![1; len]).is_err());
+                    assert!(!accepts(key, algorithm, form, b"message", &vec![1; len]));
                 }
             }
         }

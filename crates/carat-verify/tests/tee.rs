@@ -4,9 +4,10 @@ mod common;
 
 use carat_receipt::evidence::Body;
 use carat_receipt::{Digest, Evidence, ReceiptFile, SigningKey};
+use carat_tee::package::Gpu;
 use carat_tee::sim::Simulator;
 use carat_tee::{Kind, Package, binding};
-use carat_verify::trust::{Platform, PolicyName};
+use carat_verify::trust::{DeniedPlatform, GpuFirmware, GpuReference, Platform, PolicyName};
 use carat_verify::{Outcome, Question, Trust, Verdict};
 use common::*;
 
@@ -46,6 +47,7 @@ fn generous() -> Trust {
         measurement,
         product: None,
         policy: PolicyName::Strict,
+        gpu_firmware: GpuFirmware::Reference,
         cap: amount("5000USD"),
         break_cost: None,
     }];
@@ -104,6 +106,37 @@ fn simulated_hardware_is_shown_as_such_and_worth_nothing() {
     );
 }
 
+/// A simulated GPU has no reference values; that it lacks them does not hide that it is a simulation.
+#[test]
+fn a_simulated_gpu_is_shown_as_such() {
+    let (key, now) = (issuer_key(), ISSUED_AT);
+    let mut package = package(&key, now);
+    let simulator = Simulator::start(&[7; 32], now, &[]).unwrap();
+    let bind0 = binding::bind0(&key.public(), &package.nonce, &package.configuration);
+    let (report, chain) = simulator.gpu(&binding::gpu_nonce(&bind0)).unwrap();
+    let bound = binding::bind(&bind0, &[Digest::sha256(&report)]);
+    package.evidence = simulator
+        .nitro(&bound, key.public().as_bytes(), &package.nonce, now)
+        .unwrap();
+    package.gpus = vec![Gpu { report, chain }];
+    let trust = generous();
+    assert_eq!(
+        trust.content().platforms[0].gpu_firmware,
+        GpuFirmware::Reference
+    );
+    let appraisal = run(&with(file(), &package), &ask(&trust));
+    assert_eq!(
+        (appraisal.verdict, appraisal.exit_code),
+        (Verdict::Simulated, 3)
+    );
+    // One that says it is real is refused for its root before anybody asks what it measures.
+    package.simulated = false;
+    let appraisal = run(&with(file(), &package), &ask(&trust));
+    let check = appraisal.check("evidence.0.attestation").unwrap();
+    assert!(check.reason.contains("wrong-root"), "{}", check.reason);
+    assert_eq!(appraisal.verdict, Verdict::Insufficient);
+}
+
 #[test]
 fn row_29_a_simulation_that_says_it_is_real_adds_nothing() {
     let trust = generous();
@@ -139,7 +172,18 @@ fn row_23_evidence_about_another_key_adds_nothing() {
 
 #[test]
 fn platforms_of_a_trust_file_round_trip() {
-    let trust = generous();
+    let mut content = generous().content().clone();
+    content.platforms[0].gpu_firmware = GpuFirmware::Any;
+    content.gpu_references = vec![GpuReference {
+        name: label("vbios"),
+        bundle: include_bytes!("../../carat-tee/tests/fixtures/nvidia-96005E0001.cbor").to_vec(),
+    }];
+    content.denied_platforms = vec![DeniedPlatform {
+        vendor: label("AMD"),
+        id: label("snp-chip:00ff*"),
+        reason: label("TEE.fail"),
+    }];
+    let trust = trust_of(content);
     let text = trust.render();
     assert!(
         text.contains("[[platform]]\nname = \"simulator\"\nkind = \"nitro\""),
@@ -151,6 +195,11 @@ fn platforms_of_a_trust_file_round_trip() {
         ("kind = \"nitro\"", "kind = \"nvidia\""),
         ("policy = \"strict\"", "policy = \"dev\""),
         ("cap = \"5000 USD\"", "cap = \"5000 EUR\""),
+        ("gpu_firmware = \"any\"", "gpu_firmware = \"some\""),
+        ("bundle = \"83", "bundle = \"82"),
+        ("bundle = \"83", "bundle = \"8"),
+        // A vendor that does not exist would refuse nobody.
+        ("vendor = \"AMD\"", "vendor = \"AMB\""),
     ] {
         assert!(text.contains(from), "{text}");
         assert!(Trust::parse(&text.replace(from, to)).is_err(), "{to}");

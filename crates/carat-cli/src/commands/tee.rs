@@ -101,16 +101,22 @@ fn verify(args: &VerifyArgs) -> Outcome {
         .collect::<Result<Vec<_>, _>>()?;
     let chain = args.chain.as_deref().map(read).transpose()?;
     // From here on a bad file is a bad piece of evidence, not a mistake of whoever asks.
-    let verdict = judge(
-        args,
-        &policy,
-        now,
-        &file,
-        collateral.as_deref(),
-        &certs,
-        chain.as_deref(),
-    );
+    let files = Files {
+        evidence: file,
+        collateral,
+        certs,
+        chain,
+    };
+    let verdict = judge(args, &policy, now, &files);
     Ok(show(args.kind, &policy, now, verdict))
+}
+
+/// What was read, or why it is too much.
+struct Files {
+    evidence: Result<Vec<u8>, InputError>,
+    collateral: Option<Result<Vec<u8>, InputError>>,
+    certs: Vec<Result<Vec<u8>, InputError>>,
+    chain: Option<Result<Vec<u8>, InputError>>,
 }
 
 enum Verdict {
@@ -119,31 +125,39 @@ enum Verdict {
     Rejected(Rejected),
 }
 
-fn judge(
-    args: &VerifyArgs,
-    policy: &Policy,
-    now: u64,
-    file: &[u8],
-    collateral: Option<&[u8]>,
-    certs: &[Vec<u8>],
-    chain: Option<&[u8]>,
-) -> Verdict {
+fn judge(args: &VerifyArgs, policy: &Policy, now: u64, files: &Files) -> Verdict {
     let kind = args.kind;
     let gathered = (|| -> Result<_, (&'static str, InputError)> {
-        let evidence = input::evidence(kind, file).map_err(|error| ("format", error))?;
-        let collateral = collateral
-            .map(|bytes| input::collateral(kind, bytes))
-            .transpose()
-            .map_err(|error| ("collateral", error))?;
+        let certificates = |file: &Result<Vec<u8>, InputError>| {
+            let parsed = file
+                .as_deref()
+                .map_err(Clone::clone)
+                .and_then(input::certificates);
+            parsed.map_err(|error| ("certificates", error))
+        };
+        let evidence = files.evidence.as_deref().map_err(Clone::clone);
+        let file = evidence
+            .and_then(|bytes| input::file(kind, bytes))
+            .map_err(|error| ("format", error))?;
+        let collateral = match &files.collateral {
+            None => None,
+            Some(file) => {
+                let bytes = file.as_deref().map_err(Clone::clone);
+                let decoded = bytes.and_then(|bytes| input::collateral(kind, bytes));
+                Some(decoded.map_err(|error| ("collateral", error))?)
+            }
+        };
         let mut given = Vec::new();
-        for file in certs {
-            given.extend(input::certificates(file).map_err(|error| ("certificates", error))?);
+        for file in &files.certs {
+            given.extend(certificates(file)?);
         }
-        let chain = chain
-            .map(input::certificates)
-            .transpose()
-            .map_err(|error| ("certificates", error))?;
-        Ok((evidence, collateral, given, chain.unwrap_or_default()))
+        // What was given on the command line is used instead of what came in the file.
+        let chain = match &files.chain {
+            Some(file) => certificates(file)?,
+            None if given.is_empty() => file.chain,
+            None => Vec::new(),
+        };
+        Ok((file.evidence, collateral, given, chain))
     })();
     let (evidence, collateral, certs, chain) = match gathered {
         Ok(gathered) => gathered,
@@ -293,12 +307,16 @@ fn nested(rows: &mut Table, name: &str, claims: &Claims) {
     }
 }
 
-/// A file of evidence. One that is far too large is refused as evidence, so that the verdict says so: what comes back for
-/// it is longer than any limit and holds nothing of it.
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+/// A file of evidence. One that is far too large is refused as evidence, so that the verdict says so.
+fn read(path: &Path) -> Result<Result<Vec<u8>, InputError>, Failure> {
     match files::read_capped(path, "evidence", 4 * MAX_TEXT_BYTES as u64) {
-        Err(failure) if failure.exit == Exit::TooLarge => Ok(vec![0; MAX_TEXT_BYTES + 1]),
-        other => other,
+        Err(failure) if failure.exit == Exit::TooLarge => {
+            let len = path.metadata().map_or(u64::MAX, |metadata| metadata.len());
+            Ok(Err(InputError::TooLarge(
+                usize::try_from(len).unwrap_or(usize::MAX),
+            )))
+        }
+        other => other.map(Ok),
     }
 }
 

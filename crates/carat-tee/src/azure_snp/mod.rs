@@ -168,6 +168,15 @@ fn appraise(checks: &mut Checks, request: &Request<'_>) -> Result<(Facts, Vec<St
         "the hardware's report names the runtime data, and so the TPM's key",
         || "the hardware's report names other runtime data: the TPM's key is anyone's".to_string(),
     );
+    // Whatever a policy allows of other guests: below the highest privilege it is the VM that asked for the report, and could
+    // have named any key as the TPM's.
+    checks.require(
+        hardware.report.vmpl() == 0,
+        Reason::Vmpl,
+        "paravisor",
+        "the report was asked for at the paravisor's privilege level",
+        || "the report was not asked for by the paravisor: the TPM's key is anyone's".to_string(),
+    );
     let runtime = Runtime::parse(hcl.runtime)
         .map_err(|error| malformed("runtime_data", error.to_string()))?;
     let mut configuration = Claims::new();
@@ -208,6 +217,16 @@ fn appraise(checks: &mut Checks, request: &Request<'_>) -> Result<(Facts, Vec<St
         "Microsoft: its paravisor, which the launch digest names, runs the TPM and measures the VM truly"
             .to_string(),
     );
+    let policy = request.policy;
+    if policy.measurements.is_empty()
+        && policy.snp.measurements.is_empty()
+        && policy.snp.id_key_digests.is_empty()
+    {
+        trusted.push(
+            "that the launch digest is Microsoft's paravisor at all: the policy names none, and any other guest could have made up its TPM"
+                .to_string(),
+        );
+    }
     let facts = Facts {
         debug: hardware.debug,
         platforms,

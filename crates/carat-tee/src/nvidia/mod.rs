@@ -4,6 +4,9 @@
 //! the CPU it is plugged into: that comes from the nonce, which is derived from the CPU's binding (`docs/binding.md`).
 //! Measurements are compared with reference values where the policy accepts a bundle of them ([`mod@reference`]).
 
+mod compare;
+mod firmware;
+pub(crate) mod json;
 pub mod reference;
 pub mod spdm;
 
@@ -16,20 +19,12 @@ use sha2::{Digest as _, Sha256};
 
 use crate::anchors::{Anchors, NVIDIA_DEVICE, NVIDIA_DEVICE_DER};
 use crate::crypto::{self, Algorithm, Form};
-use crate::der::{Reader, tag};
 use crate::x509::{self, Certificate};
 use crate::{
     Attested, Checks, Facts, Hardware, Kind, PlatformId, Reason, Rejected, Request, Verifier,
     binding,
 };
-use reference::{Bundle, Manifest, Part};
 use spdm::{Report, ReportError, opaque};
-
-/// The DICE extension with the digest of the firmware that holds the key (TCG DICE Attestation Architecture, TcbInfo).
-const TCB_INFO: &[u8] = &[0x67, 0x81, 0x05, 0x05, 0x04, 0x01];
-/// Measurement of NVDEC0, which means nothing while that unit is off.
-const NVDEC0_INDEX: u8 = 35;
-const NVDEC0_OFF: u8 = 0x55;
 
 /// Verifies NVIDIA reports.
 #[derive(Debug)]
@@ -139,10 +134,10 @@ pub(crate) fn verify_with(
             "the chain names no generation that is known here",
         ),
     }
-    firmware(&mut checks, &report, leaf);
+    let debug = firmware::check(&mut checks, request, &report, leaf) || simulated;
     checks.nonce(request, Some(report.nonce));
     checks.bound(request, Some(report.nonce));
-    reference_values(&mut checks, request, &report);
+    let references_until = compare::reference_values(&mut checks, request, &report);
     let values: Vec<&[u8]> = report.blocks.iter().map(|block| block.value).collect();
     let measurement = binding::measurement(Kind::Nvidia, &values);
     checks.measurement(request.policy, &measurement);
@@ -159,14 +154,14 @@ pub(crate) fn verify_with(
         "that none of the chain's certificates was revoked: revocation is not consulted".to_string(),
     ];
     let facts = Facts {
-        debug: simulated,
+        debug,
         platforms,
         product: product.map(ToString::to_string),
         measurement,
         signed_region: Digest::sha256(report.signed),
         bound: report.nonce.to_vec(),
         made_at: None,
-        valid_until: Some(valid_until),
+        valid_until: Some(valid_until.min(references_until)),
     };
     checks.conclude(facts, still_trusted)
 }
@@ -300,167 +295,5 @@ fn trailing(checks: &mut Checks, request: &Request<'_>, report: &Report<'_>) {
     }
 }
 
-/// Blackwell's report names the firmware's digest, and so does the signer's certificate.
-fn firmware(checks: &mut Checks, report: &Report<'_>, leaf: &Certificate<'_>) {
-    let Some(reported) = report.opaque(opaque::FWID) else {
-        return checks.not_made("firmware", "the report names no firmware digest");
-    };
-    let certified = leaf
-        .extension(TCB_INFO)
-        .and_then(|extension| firmware_digests(extension.value));
-    // Layers that are not there are certified as zeros, which name no firmware.
-    let named = reported.iter().any(|&byte| byte != 0);
-    let holds = named && certified.is_some_and(|digests| digests.contains(&reported));
-    checks.require(
-        holds,
-        Reason::TcbMismatch,
-        "firmware",
-        "the report and the signer's certificate name the same firmware",
-        || "the report names other firmware than the signer's certificate".into(),
-    );
-}
-
-/// The digests in the `fwids` of a TcbInfo.
-fn firmware_digests(tcb_info: &[u8]) -> Option<Vec<&[u8]>> {
-    let mut info = Reader::new(tcb_info).sequence().ok()?;
-    while !info.is_empty() {
-        let field = info.any().ok()?;
-        if field.tag != tag::context(6) {
-            continue;
-        }
-        let mut list = Reader::new(field.value);
-        let mut found = Vec::new();
-        while !list.is_empty() {
-            let mut fwid = list.sequence().ok()?;
-            fwid.expect(tag::OID).ok()?;
-            found.push(fwid.expect(tag::OCTET_STRING).ok()?);
-        }
-        return Some(found);
-    }
-    None
-}
-
-fn reference_values(checks: &mut Checks, request: &Request<'_>, report: &Report<'_>) {
-    const NAME: &str = "reference_values";
-    let policy = &request.policy.nvidia;
-    let Some(collateral) = request.endorsements.collateral else {
-        return if policy.require_reference {
-            checks.fail(
-                Reason::ReferenceMissing,
-                NAME,
-                "the policy demands reference values, and none were given",
-            );
-        } else {
-            checks.not_made(
-                NAME,
-                "no reference values were given: any firmware of NVIDIA is accepted",
-            );
-        };
-    };
-    let bundle = match Bundle::decode(collateral) {
-        Ok(bundle) => bundle,
-        Err(error) => return checks.fail(Reason::ReferenceInvalid, NAME, error.to_string()),
-    };
-    let key = hex::encode(bundle.key.as_bytes());
-    if !policy
-        .reference_keys
-        .iter()
-        .any(|known| known.eq_ignore_ascii_case(&key))
-    {
-        let reason =
-            format!("the reference values are signed by {key}, which the policy does not name");
-        return checks.fail(Reason::ReferenceInvalid, NAME, reason);
-    }
-    if bundle.made_at > request.now.saturating_add(request.policy.max_skew) {
-        return checks.fail(
-            Reason::ReferenceInvalid,
-            NAME,
-            "the reference values are dated in the future",
-        );
-    }
-    let mut compared = Vec::new();
-    for manifest in &bundle.manifests {
-        match compare(manifest, request, report) {
-            Ok(line) => compared.push(line),
-            Err((code, reason)) => {
-                return checks.fail(code, NAME, format!("{}: {reason}", manifest.id));
-            }
-        }
-    }
-    let covers = |part| {
-        bundle
-            .manifests
-            .iter()
-            .any(|manifest| manifest.part == part)
-    };
-    if policy.require_reference && !(covers(Part::Driver) && covers(Part::Vbios)) {
-        return checks.fail(
-            Reason::ReferenceMissing,
-            NAME,
-            "the policy demands reference values of driver and VBIOS",
-        );
-    }
-    checks.claim("reference_values", compared.clone());
-    checks.pass(NAME, compared.join("; "));
-}
-
-/// Compares a report with one manifest: how many measurements match, or why not.
-fn compare(
-    manifest: &Manifest,
-    request: &Request<'_>,
-    report: &Report<'_>,
-) -> Result<String, (Reason, String)> {
-    if request.now > manifest.not_after {
-        let reason = format!(
-            "the certificate that signed it expired at {}",
-            manifest.not_after
-        );
-        return Err((Reason::ReferenceInvalid, reason));
-    }
-    let found = match manifest.part {
-        Part::Driver => report
-            .opaque(opaque::DRIVER_VERSION)
-            .and_then(text)
-            .map(ToString::to_string),
-        Part::Vbios => report.opaque(opaque::VBIOS_VERSION).and_then(vbios_version),
-    };
-    if found
-        .as_deref()
-        .is_none_or(|found| !found.eq_ignore_ascii_case(&manifest.version))
-    {
-        let found = found.unwrap_or_else(|| "none".into());
-        let reason = format!(
-            "it is for version {}, the report says {found}",
-            manifest.version
-        );
-        return Err((Reason::ReferenceInvalid, reason));
-    }
-    let nvdec_off = report.opaque(opaque::NVDEC0_STATUS) == Some(&[NVDEC0_OFF]);
-    let (mut matched, mut wrong) = (0, Vec::new());
-    for (index, values) in &manifest.values {
-        if *index == NVDEC0_INDEX && nvdec_off {
-            continue;
-        }
-        let block = report.block(index.saturating_add(1));
-        if block.is_some_and(|block| values.iter().any(|value| value == block.value)) {
-            matched += 1;
-        } else {
-            wrong.push(index.to_string());
-        }
-    }
-    if wrong.is_empty() && matched > 0 {
-        Ok(format!(
-            "{}: {matched} of {matched} measurements match",
-            manifest.id
-        ))
-    } else {
-        let total = matched + wrong.len();
-        Err((
-            Reason::Measurement,
-            format!(
-                "{matched} of {total} measurements match; not index {}",
-                wrong.join(", ")
-            ),
-        ))
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 //!
 //! NVIDIA publishes them as signed XML (TCG reference integrity manifests). No XML is parsed here:
 //! `tools/python/nvidia_rim.py` checks the XML's signature and chain and makes a bundle, which the tool's user signs with an
-//! Ed25519 key; a policy names the keys whose bundles it accepts.
+//! Ed25519 key; a policy names the keys whose bundles it accepts, or carries bundles itself.
 //!
 //! A bundle is deterministic CBOR: `[payload: bytes, key: bytes 32, signature: bytes 64]`, signed over
 //! `H("carat/nvidia-reference/v1", payload)` of `docs/binding.md`. The payload is
@@ -15,6 +15,8 @@ use alloc::vec::Vec;
 
 use carat_receipt::cbor::{DecodeError, MapWriter, Reader, Writer};
 use carat_receipt::{Digest, PublicKey, Signature, SigningKey};
+
+use crate::input::{self, InputError};
 
 /// Domain-separation string of a bundle's signature.
 pub const DOMAIN: &str = "carat/nvidia-reference/v1";
@@ -73,6 +75,9 @@ pub enum BundleError {
     /// Not of this form.
     #[error("the reference values cannot be read: {0}")]
     Decode(#[from] DecodeError),
+    /// Text that is neither hexadecimal nor base64.
+    #[error("the reference values are neither hexadecimal nor base64: {0}")]
+    Text(#[from] InputError),
     /// Not what its key signed.
     #[error("the signature of key {0} over the reference values does not verify")]
     Signature(PublicKey),
@@ -97,6 +102,11 @@ impl Bundle {
             key,
             digest: Digest::sha256(payload),
         })
+    }
+
+    /// Reads a bundle in hexadecimal or base64, as a policy carries it.
+    pub fn from_text(text: &str) -> Result<Self, BundleError> {
+        Self::decode(&input::decode(text.as_bytes())?)
     }
 
     /// Makes a bundle.

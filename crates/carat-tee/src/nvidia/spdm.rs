@@ -33,6 +33,18 @@ pub mod opaque {
     pub const PROJECT_SKU: u16 = 18;
     /// Digest of the firmware, which the signer's certificate names too.
     pub const FWID: u16 = 20;
+
+    /// All of these: none may stand there twice.
+    pub(super) const READ: [u16; 8] = [
+        DRIVER_VERSION,
+        VBIOS_VERSION,
+        NVDEC0_STATUS,
+        BOARD_ID,
+        CHIP_SKU,
+        PROJECT,
+        PROJECT_SKU,
+        FWID,
+    ];
 }
 
 /// A parsed report; nothing of it is verified.
@@ -211,7 +223,8 @@ fn opaque_data(bytes: &[u8]) -> Result<Vec<(u16, &[u8])>, ReportError> {
         let kind = cursor.number(2, WHAT)? as u16;
         let size = cursor.number(2, WHAT)?;
         let value = cursor.take(size, WHAT)?;
-        if found.iter().any(|(known, _)| *known == kind) {
+        // What is not read here may be repeated: switches list their links so.
+        if opaque::READ.contains(&kind) && found.iter().any(|(known, _)| *known == kind) {
             return Err(ReportError::Content("opaque data has a type twice"));
         }
         found.push((kind, value));

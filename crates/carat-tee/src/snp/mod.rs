@@ -168,6 +168,12 @@ pub(crate) fn appraise_report<'a>(
         &request.policy.snp.measurements,
         &report.measurement(),
     );
+    appraise::expected_hex(
+        checks,
+        "id_key",
+        &request.policy.snp.id_key_digests,
+        &report.id_key_digest(),
+    );
     let mut platforms = Vec::new();
     if !zero(&report.chip_id()) {
         platforms.push(PlatformId::of_bytes("snp-chip", &report.chip_id()));
@@ -430,13 +436,11 @@ fn chip(checks: &mut Checks, report: &Report<'_>, endorsement: &Endorsement<'_>,
             || "the certificate names neither a chip nor a provider".to_string(),
         );
     };
-    let len = match product {
-        Product::Milan | Product::Genoa => 64,
-        Product::Turin => 8,
-    };
-    let (id, rest) = chip.split_at(len);
+    // Turin's identity has eight bytes, which the report pads with zeros.
+    let (start, rest) = chip.split_at(8);
+    let short = product == Product::Turin && hwid == start && zero(rest);
     checks.require(
-        hwid == id && zero(rest),
+        (hwid == chip || short) && !zero(&chip),
         Reason::ChipMismatch,
         "chip",
         "the certificate is this chip's",
@@ -611,6 +615,8 @@ fn still_trusted(endorsement: &Endorsement<'_>, debug: bool) -> Vec<String> {
         "nobody tampers physically with the machine: interposers on the memory bus are outside what SEV-SNP resists"
             .to_string(),
         "the code that the launch digest names does what is claimed for it".to_string(),
+        "that AMD revoked none of the certificates: its revocation lists are not consulted"
+            .to_string(),
     ];
     if let Some(provider) = &endorsement.csp_id {
         trusted.push(format!(

@@ -37,19 +37,24 @@ pub(super) fn certificates(table: &[u8]) -> Result<Vec<&[u8]>, &'static str> {
     if table.is_empty() {
         return Ok(found);
     }
-    for entry in table.chunks(ENTRY_BYTES).take(MAX_ENTRIES) {
-        let Ok(entry) = <[u8; ENTRY_BYTES]>::try_from(entry) else {
-            break;
-        };
-        if entry == [0; ENTRY_BYTES] {
-            return Ok(found);
+    let entries = || table.chunks(ENTRY_BYTES).take(MAX_ENTRIES);
+    // Certificates stand behind the table; whatever points into it is another thing.
+    let end = match entries().position(|entry| entry == [0; ENTRY_BYTES]) {
+        Some(last) => (last + 1) * ENTRY_BYTES,
+        None => {
+            return Err(
+                "what follows the report is no table of certificates: it has no last entry",
+            );
         }
+    };
+    for entry in table[..end - ENTRY_BYTES].chunks(ENTRY_BYTES) {
         let (guid, place) = entry.split_at(16);
         let number = |at: usize| {
             u32::from_le_bytes([place[at], place[at + 1], place[at + 2], place[at + 3]]) as usize
         };
         let bytes = table
             .get(number(0)..)
+            .filter(|_| number(0) >= end)
             .and_then(|rest| rest.get(..number(4)))
             .ok_or("an entry lies outside the table of certificates")?;
         if KNOWN.iter().any(|known| known == guid) {
@@ -60,7 +65,7 @@ pub(super) fn certificates(table: &[u8]) -> Result<Vec<&[u8]>, &'static str> {
             found.push(certificate.whole);
         }
     }
-    Err("what follows the report is no table of certificates: it has no last entry")
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -92,6 +97,13 @@ mod tests {
             Ok(alloc::vec![&[4u8, 1, 7][..], &[5, 0]])
         );
         assert_eq!(certificates(&[]), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn refuses_what_points_into_the_table() {
+        let mut bytes = table(&[([9; 16], &[1, 2])]);
+        bytes[16..20].copy_from_slice(&24u32.to_le_bytes());
+        assert!(certificates(&bytes).is_err());
     }
 
     #[test]

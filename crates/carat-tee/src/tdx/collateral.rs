@@ -1,9 +1,9 @@
 //! Intel's collateral: TCB information, identity of the quoting enclave, revocation lists, and their signers' chains.
 //!
-//! The form is the JSON of `QuoteCollateralV3` as `dcap-qvl` and the PCCS clients write it. Byte strings may be
-//! hexadecimal or base64; `tcb_info` and `qe_identity` may be the signed object or the service's whole answer with the
-//! signature beside it; revocation lists may be DER or PEM. Everything becomes one form before it is verified, and roots
-//! that come along must be the pinned one.
+//! The form is the JSON of `QuoteCollateralV3` as `dcap-qvl` and the PCCS clients write it; names may be in camelCase. Byte
+//! strings may be hexadecimal, base64 or lists of numbers; `tcb_info` and `qe_identity` may be the signed object or the
+//! service's whole answer with the signature beside it, as text or as JSON in place; revocation lists may be DER or PEM.
+//! Everything becomes one form before it is verified, and roots that come along must be the pinned one.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 
 use dcap_qvl::QuoteCollateralV3;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::quote::encode;
 use crate::der::{Reader, tag};
@@ -43,21 +44,35 @@ pub enum CollateralError {
 }
 
 #[derive(Deserialize)]
-struct Fields {
+struct Fields<'a> {
     // `pck_crl_issuer_chain` is not read: the list must be signed by the issuer of the platform's key, whose certificate
     // is in the platform's own verified chain.
-    root_ca_crl: String,
-    pck_crl: String,
+    #[serde(alias = "rootCaCrl")]
+    root_ca_crl: Bytes,
+    #[serde(alias = "pckCrl")]
+    pck_crl: Bytes,
+    #[serde(alias = "tcbInfoIssuerChain")]
     tcb_info_issuer_chain: String,
-    tcb_info: String,
-    #[serde(default)]
-    tcb_info_signature: String,
+    #[serde(borrow, alias = "tcbInfo")]
+    tcb_info: &'a RawValue,
+    #[serde(default, alias = "tcbInfoSignature")]
+    tcb_info_signature: Option<Bytes>,
+    #[serde(alias = "qeIdentityIssuerChain")]
     qe_identity_issuer_chain: String,
-    qe_identity: String,
-    #[serde(default)]
-    qe_identity_signature: String,
-    #[serde(default)]
+    #[serde(borrow, alias = "qeIdentity")]
+    qe_identity: &'a RawValue,
+    #[serde(default, alias = "qeIdentitySignature")]
+    qe_identity_signature: Option<Bytes>,
+    #[serde(default, alias = "pckCertificateChain")]
     pck_certificate_chain: Option<String>,
+}
+
+/// A byte string in JSON.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Bytes {
+    Text(String),
+    Numbers(Vec<u8>),
 }
 
 /// The times of one piece of collateral.
@@ -85,18 +100,18 @@ impl Collateral {
         if bytes.len() > MAX_COLLATERAL_BYTES {
             return Err(CollateralError::TooLarge(bytes.len()));
         }
-        let fields: Fields = serde_json::from_slice(bytes)
+        let fields: Fields<'_> = serde_json::from_slice(bytes)
             .map_err(|error| CollateralError::Json(error.to_string()))?;
         let chain = |pem: &str, what| chain(pem, what, SIGNER_BELOW, root).map(|ders| join(&ders));
         let (tcb_info, tcb_info_signature) = signed(
-            &fields.tcb_info,
-            &fields.tcb_info_signature,
+            &text(fields.tcb_info, "tcb_info")?,
+            fields.tcb_info_signature.as_ref(),
             "tcbInfo",
             "tcb_info",
         )?;
         let (qe_identity, qe_identity_signature) = signed(
-            &fields.qe_identity,
-            &fields.qe_identity_signature,
+            &text(fields.qe_identity, "qe_identity")?,
+            fields.qe_identity_signature.as_ref(),
             "enclaveIdentity",
             "qe_identity",
         )?;
@@ -192,6 +207,15 @@ fn percent(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+/// What was signed: the text of a string, or JSON that stands there in place, byte for byte.
+fn text(value: &RawValue, what: &'static str) -> Result<String, CollateralError> {
+    let raw = value.get();
+    match raw.as_bytes().first() {
+        Some(b'{') => Ok(raw.to_string()),
+        _ => serde_json::from_str(raw).map_err(|_| CollateralError::Field(what)),
+    }
+}
+
 fn bytes(text: &str, what: &'static str) -> Result<Vec<u8>, CollateralError> {
     let text = text.trim_end_matches('\0').as_bytes();
     input::decode(text)
@@ -202,7 +226,7 @@ fn bytes(text: &str, what: &'static str) -> Result<Vec<u8>, CollateralError> {
 /// The signed object, and its signature of 64 bytes.
 fn signed(
     text: &str,
-    signature: &str,
+    signature: Option<&Bytes>,
     key: &str,
     what: &'static str,
 ) -> Result<(String, Vec<u8>), CollateralError> {
@@ -212,11 +236,12 @@ fn signed(
         .strip_prefix(&format!("{{\"{key}\":"))
         .and_then(|rest| rest.strip_suffix("\"}"))
         .and_then(|rest| rest.rsplit_once(",\"signature\":\""));
-    let (object, signature) = match answer {
-        Some((object, beside)) => (object, beside),
-        None => (text, signature),
+    let (object, signature) = match (answer, signature) {
+        (Some((object, beside)), _) => (object, bytes(beside, what)?),
+        (None, Some(Bytes::Text(apart))) => (text, bytes(apart, what)?),
+        (None, Some(Bytes::Numbers(apart))) => (text, apart.clone()),
+        (None, None) => return Err(CollateralError::Field(what)),
     };
-    let signature = bytes(signature, what)?;
     if signature.len() == 64 {
         Ok((object.to_string(), signature))
     } else {
@@ -225,14 +250,28 @@ fn signed(
 }
 
 /// DER of a revocation list.
-fn crl(text: &str, what: &'static str) -> Result<Vec<u8>, CollateralError> {
+fn crl(list: &Bytes, what: &'static str) -> Result<Vec<u8>, CollateralError> {
     const BEGIN: &str = "-----BEGIN X509 CRL-----";
     const END: &str = "-----END X509 CRL-----";
-    let body = text
-        .split_once(BEGIN)
-        .and_then(|(_, rest)| rest.split_once(END))
-        .map(|(body, _)| body);
-    let der = bytes(body.unwrap_or(text), what)?;
+    let body = |text: &str| {
+        text.split_once(BEGIN)
+            .and_then(|(_, rest)| rest.split_once(END))
+            .map(|(body, _)| bytes(body, what))
+    };
+    let der = match list {
+        Bytes::Numbers(der) => der.clone(),
+        Bytes::Text(text) => match body(text) {
+            Some(der) => der?,
+            None => {
+                let decoded = bytes(text, what)?;
+                // PEM in hexadecimal or base64.
+                match core::str::from_utf8(&decoded).ok().and_then(body) {
+                    Some(der) => der?,
+                    None => decoded,
+                }
+            }
+        },
+    };
     let mut reader = Reader::new(&der);
     let whole = reader.any().map_err(|_| CollateralError::Field(what))?;
     if reader.is_empty() && whole.tag == tag::SEQUENCE {
@@ -322,11 +361,20 @@ mod tests {
     fn signatures_beside_or_apart() {
         let hex = "ab".repeat(64);
         let object = r#"{"issueDate":"x"}"#;
-        let apart = signed(object, &hex, "tcbInfo", "tcb_info").unwrap();
+        let given = Bytes::Text(hex.clone());
+        let apart = signed(object, Some(&given), "tcbInfo", "tcb_info").unwrap();
         let answer = format!(r#"{{"tcbInfo":{object},"signature":"{hex}"}}"#);
-        assert_eq!(signed(&answer, "", "tcbInfo", "tcb_info").unwrap(), apart);
+        assert_eq!(signed(&answer, None, "tcbInfo", "tcb_info").unwrap(), apart);
         assert_eq!(apart, (object.to_string(), alloc::vec![0xab; 64]));
-        assert!(signed(object, "ab", "tcbInfo", "tcb_info").is_err());
+        let numbers = Bytes::Numbers(alloc::vec![0xab; 64]);
+        assert_eq!(
+            signed(object, Some(&numbers), "tcbInfo", "tcb_info").unwrap(),
+            apart
+        );
+        let short = Bytes::Text("ab".into());
+        for signature in [None, Some(&short)] {
+            assert!(signed(object, signature, "tcbInfo", "tcb_info").is_err());
+        }
     }
 
     #[test]

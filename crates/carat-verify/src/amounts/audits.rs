@@ -43,7 +43,7 @@ impl Work<'_> {
         under.push(format!("bond:{}", self.issuer_name()));
         under.push(format!("input:{}", self.input_from));
         if let Some(broken) = broken {
-            under.extend(broken.vendors.iter().cloned());
+            under.extend(broken.believed.iter().cloned());
             under.push(format!("measured-code:{}", broken.platform));
         }
         let (amount, reason) = match self.audited_amount(tau, &mut under, broken) {

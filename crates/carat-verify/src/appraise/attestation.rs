@@ -16,19 +16,20 @@ use carat_tee::{Hardware, Package, Rejected};
 use super::Work;
 use crate::appraisal::{AssumptionSet, Outcome};
 use crate::time;
-use crate::trust::{DeniedPlatform, Platform, PolicyName, Trust};
+use crate::trust::{self, DeniedPlatform, GpuFirmware, Platform, PolicyName, Trust};
 
 /// Evidence of hardware whose code the Trust file names.
 pub(super) struct Accepted<'a> {
     platform: &'a Platform,
-    vendors: Vec<String>,
+    /// Whose word that is, as assumptions: vendors, and any firmware of GPUs where the entry asks for none in particular.
+    believed: Vec<String>,
 }
 
 /// What it costs to break the machine that attested, and what has to be believed for that.
 pub(crate) struct BreakCost<'w> {
     pub(crate) platform: &'w Label,
     pub(crate) cost: Amount,
-    pub(crate) vendors: &'w [String],
+    pub(crate) believed: &'w [String],
 }
 
 /// Evidence that adds nothing, and why.
@@ -43,25 +44,38 @@ impl<'a> Work<'a> {
             }
             Err(error) => return self.fail(name, format!("it adds nothing: {error}")),
         };
-        let trust = self.trust;
-        let listed = trust.map_or(&[][..], |trust| &trust.content().platforms);
+        let content = self.trust.map(Trust::content);
         let of_kind = || {
-            listed
+            content
+                .map_or(&[][..], |content| &content.platforms)
                 .iter()
                 .filter(|platform| platform.kind == package.kind)
         };
+        // Nothing is asked of GPUs where there are none.
+        let demand = |platform: &Platform| match package.gpus.is_empty() {
+            true => (platform.policy, GpuFirmware::Any),
+            false => (platform.policy, platform.gpu_firmware),
+        };
+        let mut demands: Vec<(PolicyName, GpuFirmware)> = Vec::new();
+        for platform in of_kind() {
+            if !demands.contains(&demand(platform)) {
+                demands.push(demand(platform));
+            }
+        }
+        if demands.is_empty() {
+            demands.push((PolicyName::default(), GpuFirmware::Any));
+        }
         let key = self.file.signed.statement().issuer_key;
         let (at, when) = self.attested_at(package.simulated);
-        // Entries may ask for different policies; each distinct one is tried, the laxest last.
-        let mut names: Vec<PolicyName> = of_kind().map(|platform| platform.policy).collect();
-        names.sort_by_key(|name| *name == PolicyName::Strict);
-        names.dedup();
-        if names.is_empty() {
-            names.push(PolicyName::default());
-        }
         let mut refused: Option<Rejected> = None;
-        for policy in names {
-            match package.verify(&key, &policy.policy(), at) {
+        let mut verified: Option<(Hardware, Vec<Hardware>)> = None;
+        let mut passed: Vec<(PolicyName, GpuFirmware)> = Vec::new();
+        for (policy, firmware) in demands {
+            let asked = match content {
+                Some(content) => trust::platform_policy(content, policy, firmware),
+                None => policy.policy(),
+            };
+            match package.verify(&key, &asked, at) {
                 Ok(Verdict::Simulated(_)) => {
                     self.simulated = true;
                     return self.fail(
@@ -70,16 +84,19 @@ impl<'a> Work<'a> {
                     );
                 }
                 Ok(Verdict::Hardware { cpu, gpus }) => {
-                    // What passes `production` passes `strict`, so entries that ask for less count too.
-                    let entries: Vec<&Platform> = of_kind()
-                        .filter(|platform| {
-                            policy == PolicyName::Production || platform.policy == policy
-                        })
-                        .collect();
-                    return self.hardware(name, &when, &cpu, &gpus, &entries);
+                    passed.push((policy, firmware));
+                    verified.get_or_insert((cpu, gpus));
                 }
-                Err(rejected) => refused = Some(refused.unwrap_or(rejected)),
+                Err(rejected) => {
+                    refused.get_or_insert(rejected);
+                }
             }
+        }
+        if let Some((cpu, gpus)) = verified {
+            let entries: Vec<&Platform> = of_kind()
+                .filter(|platform| passed.contains(&demand(platform)))
+                .collect();
+            return self.hardware(name, &when, &cpu, &gpus, &entries);
         }
         if let Some(rejected) = refused {
             self.fail(
@@ -134,16 +151,33 @@ impl<'a> Work<'a> {
             .map(|vendor| format!("vendor:{vendor}"))
             .collect();
         vendors.dedup();
+        let any_firmware =
+            |platform: &Platform| !gpus.is_empty() && platform.gpu_firmware == GpuFirmware::Any;
         let (kind, measurement) = (cpu.kind(), cpu.facts().measurement);
-        match entries.iter().find(|platform| platform.covers(cpu)) {
-            Some(platform) => {
-                self.pass(name, format!("{kind} evidence of the Statement's key, code {}, {when}", platform.name));
-                self.attested.push(Accepted { platform, vendors });
-            }
-            None => self.pass(
+        let fitting: Vec<&Platform> = entries
+            .iter()
+            .copied()
+            .filter(|platform| platform.covers(cpu))
+            .collect();
+        let Some(first) = fitting.first() else {
+            return self.pass(
                 name,
                 format!("{kind} evidence of the Statement's key, {when}; its code {measurement} is not in a usable Trust file"),
+            );
+        };
+        self.pass(
+            name,
+            format!(
+                "{kind} evidence of the Statement's key, code {}, {when}",
+                first.name
             ),
+        );
+        for platform in fitting {
+            let mut believed = vendors.clone();
+            if any_firmware(platform) {
+                believed.push("any-gpu-firmware".into());
+            }
+            self.attested.push(Accepted { platform, believed });
         }
     }
 
@@ -180,8 +214,8 @@ impl<'a> Work<'a> {
             })
             .or_else(|| self.key_fault());
         let mut sets: Vec<AssumptionSet> = Vec::new();
-        for Accepted { platform, vendors } in &self.attested {
-            let mut under = vendors.clone();
+        for Accepted { platform, believed } in &self.attested {
+            let mut under = believed.clone();
             under.push(format!("measured-code:{}", platform.name));
             under.push("no-physical-attack".into());
             under.push(format!("input:{}", self.input_from));
@@ -221,11 +255,11 @@ impl<'a> Work<'a> {
         let costs = self
             .attested
             .iter()
-            .filter_map(|Accepted { platform, vendors }| {
+            .filter_map(|Accepted { platform, believed }| {
                 Some(BreakCost {
                     platform: &platform.name,
                     cost: platform.break_cost?,
-                    vendors,
+                    believed,
                 })
             });
         costs.min_by_key(|broken| broken.cost.micros())

@@ -17,7 +17,10 @@ use carat_receipt::{Amount, Currency, Digest, Label, PublicKey, Signature, Signi
 pub(crate) use check::CLOCK_SKEW;
 pub use check::{Freshness, Standing};
 pub use deterrence::{Audits, DEFAULT_HORIZON_DAYS, MAX_HORIZON_DAYS, Replication};
-pub use platform::{Platform, PolicyName};
+pub(crate) use platform::policy as platform_policy;
+pub use platform::{
+    GpuFirmware, GpuReference, MAX_GPU_REFERENCES, Platform, PolicyName, UnknownPolicy,
+};
 
 /// Largest Trust file in bytes.
 pub const MAX_TRUST_BYTES: usize = 1024 * 1024;
@@ -75,6 +78,8 @@ pub struct Content {
     pub bonds: Vec<Bond>,
     /// Trusted execution environments that are accepted.
     pub platforms: Vec<Platform>,
+    /// What the firmware of GPUs must measure.
+    pub gpu_references: Vec<GpuReference>,
     /// Platforms that are refused, also for receipts that were issued before.
     pub denied_platforms: Vec<DeniedPlatform>,
 }
@@ -244,6 +249,7 @@ impl Content {
             auditors: Vec::new(),
             bonds: Vec::new(),
             platforms: Vec::new(),
+            gpu_references: Vec::new(),
             denied_platforms: Vec::new(),
         }
     }

@@ -50,6 +50,8 @@ struct File {
     #[serde(default)]
     platform: Vec<super::platform::FilePlatform>,
     #[serde(default)]
+    gpu_reference: Vec<super::platform::FileGpuReference>,
+    #[serde(default)]
     denied_platform: Vec<FileDenied>,
     signature: Option<FileSignature>,
 }
@@ -244,6 +246,7 @@ pub(super) fn parse(text: &str) -> Result<(Content, Option<Signature>), TrustErr
             })
         })?,
         platforms: collect(file.platform, super::platform::read)?,
+        gpu_references: collect(file.gpu_reference, super::platform::read_reference)?,
         denied_platforms: collect(file.denied_platform, |denied| {
             let FileDenied { vendor, id, reason } = denied;
             Ok(DeniedPlatform { vendor, id, reason })

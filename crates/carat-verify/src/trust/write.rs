@@ -125,7 +125,7 @@ pub(super) fn canonical(content: &Content) -> String {
         t.time("as_of", bond.as_of);
         t.time("expiry", bond.expiry);
     }
-    super::platform::write(&mut t, &content.platforms);
+    super::platform::write(&mut t, content);
     for denied in &content.denied_platforms {
         t.table("[[denied_platform]]");
         t.text("vendor", &denied.vendor);

@@ -4,14 +4,17 @@ use std::path::{Path, PathBuf};
 
 use carat_log::VerifierKey;
 use carat_receipt::{Amount, Digest, Label, PublicKey};
+use carat_tee::Kind;
 use carat_verify::trust::{Auditor, Content, Issuer, IssuerKey, LogKey, Model, WitnessKey};
+use carat_verify::trust::{DeniedPlatform, GpuFirmware, GpuReference, Platform, PolicyName};
 use clap::Subcommand;
 
 use super::{Context, Now, Outcome, change, parse};
 use crate::exit::{Exit, Failure};
+use crate::files;
 use crate::model;
 
-/// Add an issuer, a model, a log, a witness or an auditor.
+/// Add an issuer, a model, a log, a witness, an auditor, a platform, reference values of GPUs, or a platform that you refuse.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The Trust file.
@@ -93,6 +96,63 @@ enum Entry {
         #[arg(long, value_parser = parse::<Amount>)]
         cap: Amount,
     },
+    /// Measured code on a kind of hardware that you accept, up to a cap. `carat tee verify` prints the measurement; read the code
+    /// that it measures before you add it.
+    #[command(
+        after_help = "Examples:\n  carat trust add trust.toml platform \"digits on Genoa\" --kind snp --product genoa --cap 5000USD --measurement 99283af7aac83d9f0b72a92fc932fc205f0ff2eb6ade417b2c509580236bab46\n  carat trust add trust.toml platform enclave --kind nitro --cap 500USD --break-cost 2000USD --measurement 99283af7aac83d9f0b72a92fc932fc205f0ff2eb6ade417b2c509580236bab46"
+    )]
+    Platform {
+        /// What you call it; the assumption is `measured-code:NAME`.
+        #[arg(value_parser = parse::<Label>)]
+        name: Label,
+        /// Kind of evidence: nitro, tdx, sgx, snp, azure-snp or gcp.
+        #[arg(long, value_parser = parse::<Kind>)]
+        kind: Kind,
+        /// The claim `measurement` of its evidence.
+        #[arg(long, value_name = "DIGEST", value_parser = parse::<Digest>)]
+        measurement: Digest,
+        /// What its evidence is good for at most.
+        #[arg(long, value_parser = parse::<Amount>)]
+        cap: Amount,
+        /// Only this product, such as genoa.
+        #[arg(long, value_parser = parse::<Label>)]
+        product: Option<Label>,
+        /// The policy that the evidence must pass: production, or strict, which accepts EPYC Milan.
+        #[arg(long, default_value = "production", value_parser = parse::<PolicyName>)]
+        policy: PolicyName,
+        /// What it costs to break one such machine; counts beside a bond where answers are audited.
+        #[arg(long, value_name = "AMOUNT", value_parser = parse::<Amount>)]
+        break_cost: Option<Amount>,
+        /// Accept GPUs with any firmware of NVIDIA's, not only what a `gpu-reference` of this file says.
+        #[arg(long)]
+        any_gpu_firmware: bool,
+    },
+    /// What the firmware of a GPU must measure: a bundle that you made of NVIDIA's manifests (`docs/tee.md`).
+    #[command(
+        after_help = "Example:\n  carat trust add trust.toml gpu-reference \"H100 96.00.5E.00.01\" bundle.cbor"
+    )]
+    GpuReference {
+        /// What you call it.
+        #[arg(value_parser = parse::<Label>)]
+        name: Label,
+        /// The bundle, raw, hexadecimal or base64.
+        bundle: PathBuf,
+    },
+    /// A machine, product or measurement that you refuse, in receipts of any date.
+    #[command(
+        after_help = "Examples:\n  carat trust add trust.toml denied-platform amd snp-chip:3ac3fe21* --reason \"TEE.fail\"\n  carat trust add trust.toml denied-platform amd milan --reason \"chip keys can be extracted\"\n  carat trust add trust.toml denied-platform intel tdx-ppid:811dca2a26b952e85bb6448b097ba4fd --reason stolen"
+    )]
+    DeniedPlatform {
+        /// Whose hardware: aws, intel, amd, nvidia, microsoft or google.
+        #[arg(value_parser = parse::<Label>)]
+        vendor: Label,
+        /// The machine as `carat tee verify` names it (a `*` at the end matches any ending), a product, or a measurement.
+        #[arg(value_parser = parse::<Label>)]
+        id: Label,
+        /// Why; the appraisal of a receipt says it.
+        #[arg(long, value_parser = parse::<Label>)]
+        reason: Label,
+    },
 }
 
 fn vkey(text: &str) -> Result<VerifierKey, String> {
@@ -128,6 +188,40 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
                 controller,
                 cap,
             });
+        }),
+        Entry::Platform {
+            name,
+            kind,
+            measurement,
+            cap,
+            product,
+            policy,
+            break_cost,
+            any_gpu_firmware,
+        } => Box::new(move |content| {
+            content.platforms.push(Platform {
+                name,
+                kind,
+                measurement,
+                product,
+                policy,
+                gpu_firmware: if any_gpu_firmware {
+                    GpuFirmware::Any
+                } else {
+                    GpuFirmware::Reference
+                },
+                cap,
+                break_cost,
+            });
+        }),
+        Entry::GpuReference { name, bundle } => {
+            let bundle = read_bundle(&bundle)?;
+            Box::new(move |content| content.gpu_references.push(GpuReference { name, bundle }))
+        }
+        Entry::DeniedPlatform { vendor, id, reason } => Box::new(move |content| {
+            content
+                .denied_platforms
+                .push(DeniedPlatform { vendor, id, reason });
         }),
     };
     change(&args.file, &args.now, context, edit)
@@ -166,6 +260,15 @@ fn add_model(content: &mut Content, name: Label, program: Digest, mut proof_keys
             proof_keys,
         }),
     }
+}
+
+/// The bytes of a bundle. Whether it is one says the Trust file's own check.
+fn read_bundle(path: &Path) -> Result<Vec<u8>, Failure> {
+    let limit = carat_tee::input::MAX_TEXT_BYTES as u64;
+    let bytes = files::read_capped(path, "reference values", limit)?;
+    carat_tee::input::decode(&bytes)
+        .map(|bytes| bytes.into_owned())
+        .map_err(|error| Failure::new(Exit::Usage, format!("{}: {error}", path.display())))
 }
 
 /// A digest as given, or that of the model given.

@@ -1,6 +1,7 @@
 //! What a Trust file says, for people and programs.
 
-use carat_verify::trust::{Freshness, Standing};
+use carat_tee::nvidia::reference::{Bundle, Part};
+use carat_verify::trust::{Freshness, GpuFirmware, GpuReference, Platform, Standing};
 use carat_verify::{Trust, time};
 use serde_json::json;
 
@@ -94,12 +95,22 @@ pub(super) fn show(trust: &Trust, now: u64) -> Answer {
             )
         })
         .collect();
+    let platforms: Vec<String> = content.platforms.iter().map(platform).collect();
+    let references: Vec<String> = content.gpu_references.iter().flat_map(reference).collect();
+    let denied: Vec<String> = content
+        .denied_platforms
+        .iter()
+        .map(|denied| format!("{} {}: {}", denied.vendor, denied.id, denied.reason))
+        .collect();
     let lists = [
         ("Issuers", &issuers),
         ("Models", &models),
         ("Logs", &logs),
         ("Witnesses", &witnesses),
         ("Auditors", &auditors),
+        ("Platforms", &platforms),
+        ("Firmware of GPUs", &references),
+        ("Refused platforms", &denied),
     ];
     for (head, items) in lists {
         render::list(&mut text, head, items);
@@ -122,6 +133,50 @@ pub(super) fn show(trust: &Trust, now: u64) -> Answer {
         "logs": logs,
         "witnesses": witnesses,
         "auditors": auditors,
+        "platforms": platforms,
+        "gpu_references": references,
+        "denied_platforms": denied,
     });
     Answer { text, json }
+}
+
+fn platform(platform: &Platform) -> String {
+    let product = platform.product.as_ref();
+    let product = product.map_or(String::new(), |product| format!(" on {product}"));
+    let gpus = match platform.gpu_firmware {
+        GpuFirmware::Reference => "",
+        GpuFirmware::Any => ", any firmware of GPUs",
+    };
+    let broken = platform.break_cost;
+    let broken = broken.map_or(String::new(), |cost| format!(", {cost} to break"));
+    format!(
+        "{}: up to {}, {}{product}, policy {}{gpus}{broken}, code {}",
+        platform.name,
+        platform.cap,
+        platform.kind,
+        platform.policy.as_str(),
+        platform.measurement
+    )
+}
+
+/// A line for each manifest of a bundle.
+fn reference(reference: &GpuReference) -> Vec<String> {
+    // The file was checked when it was read.
+    let manifests = Bundle::decode(&reference.bundle).map_or(Vec::new(), |bundle| bundle.manifests);
+    manifests
+        .iter()
+        .map(|manifest| {
+            let part = match manifest.part {
+                Part::Driver => "driver",
+                Part::Vbios => "VBIOS",
+            };
+            format!(
+                "{}: {part} {}, {} values, until {}",
+                reference.name,
+                manifest.version,
+                manifest.values.len(),
+                time::to_text(manifest.not_after)
+            )
+        })
+        .collect()
 }

@@ -18,7 +18,7 @@ use carat_tee::{Endorsements, Policy, Request};
 use super::*;
 use crate::amounts::Place;
 use crate::question::Question;
-use crate::trust::Content;
+use crate::trust::{Content, GpuReference};
 
 const NOW: u64 = 1_800_000_000;
 
@@ -86,6 +86,7 @@ fn platform(hardware: &Hardware) -> Platform {
         measurement: hardware.facts().measurement,
         product: None,
         policy: PolicyName::Production,
+        gpu_firmware: GpuFirmware::Reference,
         cap: "5000USD".parse().unwrap(),
         break_cost: Some("2000USD".parse().unwrap()),
     }
@@ -105,6 +106,15 @@ fn sets(
     trust: &Trust,
     prepare: impl FnOnce(&mut Work<'_>),
 ) -> (Vec<AssumptionSet>, String) {
+    sets_with(hardware, &[], trust, prepare)
+}
+
+fn sets_with(
+    hardware: &Hardware,
+    gpus: &[Hardware],
+    trust: &Trust,
+    prepare: impl FnOnce(&mut Work<'_>),
+) -> (Vec<AssumptionSet>, String) {
     let file = receipt();
     let question = Question {
         now: NOW,
@@ -120,7 +130,7 @@ fn sets(
         "evidence.0.attestation".into(),
         "now",
         hardware,
-        &[],
+        gpus,
         &entries,
     );
     let zero = Some(Amount::zero(trust.content().currency));
@@ -223,7 +233,7 @@ fn break_cost_counts_once() {
     for platform in platforms.iter().chain(platforms) {
         work.attested.push(Accepted {
             platform,
-            vendors: vec!["vendor:aws".into()],
+            believed: vec!["vendor:aws".into()],
         });
     }
     assert_eq!(
@@ -232,4 +242,135 @@ fn break_cost_counts_once() {
     );
     work.simulated = true;
     assert!(work.break_cost().is_none());
+}
+
+/// A recorded report of a Hopper GPU, verified under what a Trust file asks of receipts.
+fn hopper(trust: &Trust, firmware: GpuFirmware) -> Option<Result<Hardware, Rejected>> {
+    let read = |name: &str| {
+        let path = std::format!("../../../shared/evidence/nvidia/{name}");
+        let bytes = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(&path)).ok();
+        if bytes.is_none() {
+            eprintln!("SKIPPED: {path} is not there; 1 file not read");
+        }
+        bytes
+    };
+    let (report, chain) = (
+        read("nvsdk-hopperAttestationReport.txt")?,
+        read("nvsdk-hopperCertChain.txt")?,
+    );
+    let kind = carat_tee::Kind::Nvidia;
+    let evidence = carat_tee::input::evidence(kind, &report).unwrap();
+    let chain = carat_tee::input::certificates(&chain).unwrap();
+    let policy = trust::platform_policy(trust.content(), PolicyName::Production, firmware);
+    let request = Request {
+        evidence: &evidence,
+        endorsements: Endorsements {
+            collateral: None,
+            certs: &[],
+            chain: &chain,
+        },
+        policy: &policy,
+        now: 1_735_689_600,
+        nonce: None,
+        binding: None,
+    };
+    Some(carat_tee::verify(kind, &request))
+}
+
+/// The reference values of the VBIOS are NVIDIA's; those of the driver are made here, of a measurement that the report has.
+fn references() -> Vec<GpuReference> {
+    use carat_tee::nvidia::reference::{Bundle, Manifest, Part};
+    let vbios = include_bytes!("../../../../carat-tee/tests/fixtures/nvidia-96005E0001.cbor");
+    let known = Bundle::decode(vbios).unwrap().manifests[0].clone();
+    let driver = Manifest {
+        id: "driver".into(),
+        part: Part::Driver,
+        version: "535.86.09".into(),
+        values: known.values[..1].to_vec(),
+        ..known
+    };
+    let key = SigningKey::from_secret(&[9; 32]);
+    vec![
+        GpuReference {
+            name: label("vbios"),
+            bundle: vbios.to_vec(),
+        },
+        GpuReference {
+            name: label("driver"),
+            bundle: Bundle::sign(NOW, &[driver], &key),
+        },
+    ]
+}
+
+/// Reference values of GPUs enter from the Trust file and from nowhere else; without them firmware of NVIDIA's counts only
+/// where the file says so, under an assumption of its own.
+#[test]
+fn row_12_gpu_firmware_is_the_trust_files_to_name() {
+    let Some(hardware) = nitro() else { return };
+    let with = |references: Vec<GpuReference>, firmware: GpuFirmware| {
+        trust(|content| {
+            let mut entry = platform(&hardware);
+            entry.gpu_firmware = firmware;
+            content.platforms = vec![entry];
+            content.gpu_references = references;
+        })
+    };
+    let named = with(references(), GpuFirmware::Reference);
+    let Some(gpu) = hopper(&named, GpuFirmware::Reference) else {
+        return;
+    };
+    let gpu = gpu.unwrap();
+    let (found, _) = sets_with(&hardware, core::slice::from_ref(&gpu), &named, |_| {});
+    assert_eq!(found[0].amount, Some("5000USD".parse().unwrap()));
+    assert_eq!(found[0].under[..2], ["vendor:aws", "vendor:nvidia"]);
+    assert!(!found[0].under.iter().any(|atom| atom == "any-gpu-firmware"));
+
+    for (references, reason) in [
+        (vec![], carat_tee::Reason::ReferenceMissing),
+        (
+            references()[..1].to_vec(),
+            carat_tee::Reason::ReferenceMissing,
+        ),
+    ] {
+        let fewer = with(references, GpuFirmware::Reference);
+        let refused = hopper(&fewer, GpuFirmware::Reference).unwrap().unwrap_err();
+        assert_eq!(refused.reason, reason);
+        hopper(&fewer, GpuFirmware::Any).unwrap().unwrap();
+    }
+
+    let any = with(vec![], GpuFirmware::Any);
+    let (found, _) = sets_with(&hardware, core::slice::from_ref(&gpu), &any, |_| {});
+    assert!(found[0].under.iter().any(|atom| atom == "any-gpu-firmware"));
+    // Where there is no GPU nothing is assumed about its firmware.
+    let (found, _) = sets(&hardware, &any, |_| {});
+    assert!(!found[0].under.iter().any(|atom| atom == "any-gpu-firmware"));
+
+    // A denied GPU takes the amount away as a denied CPU does.
+    let id = gpu.facts().platforms[0].as_str();
+    let deny = trust(|content| {
+        content.platforms = vec![platform(&hardware)];
+        content.denied_platforms = vec![denied("nvidia", id)];
+    });
+    let (found, reason) = sets_with(&hardware, core::slice::from_ref(&gpu), &deny, |_| {});
+    assert!(
+        found[0].amount.unwrap().is_zero() && reason.contains("refuses"),
+        "{reason}"
+    );
+}
+
+/// Entries are alternatives: each that fits has a set.
+#[test]
+fn every_fitting_entry_counts() {
+    let Some(hardware) = nitro() else { return };
+    let trust = trust(|content| {
+        let mut second = platform(&hardware);
+        (second.name, second.cap) = (label("second"), "7USD".parse().unwrap());
+        content.platforms = vec![second, platform(&hardware)];
+    });
+    let (found, _) = sets(&hardware, &trust, |_| {});
+    let amounts: Vec<_> = found.iter().map(|set| set.amount.unwrap()).collect();
+    assert_eq!(
+        amounts,
+        ["7USD", "5000USD"].map(|text| text.parse().unwrap())
+    );
 }
