@@ -69,11 +69,16 @@ class Node:
 
 @dataclass
 class Table:
-    kind: str  # range, step, clamp, constant
-    args: tuple  # step: (start,); clamp: (start, lo, hi); constant: (start, constant)
-    length: int
-    value: int | None = None  # of the constant
+    kind: str  # range, step, clamp, value
+    args: tuple  # step: (start,); clamp: (start, lo, hi); value: (start,)
+    dims: tuple  # of its multiplicities: one axis, or those of its value
+    value: int | None = None  # that it holds
     multiplicity: int | None = None  # value of the column
+
+    @property
+    def length(self):
+        """Rows of a table in closed form."""
+        return self.dims[0]
 
 
 @dataclass
@@ -143,10 +148,14 @@ class Builder:
 
     def aligned(self, v, dims):
         """A Program value as [lead, dims...], repeated along axes of length one."""
+        return self.placed(v, 0, dims)
+
+    def placed(self, v, after, dims):
+        """As `aligned`, with that many axes of length one behind the value's own."""
         x = self.of[v]
         own = self.dims(x)
         lead, rest = (1, own) if self.program.constant_index(v) is not None else (own[0], own[1:])
-        shape = (lead, *(1,) * (len(dims) - len(rest)), *rest)
+        shape = (lead, *(1,) * (len(dims) - len(rest) - after), *rest, *(1,) * after)
         target = (self.lead, *dims)
         x = self.reshape(x, shape)
         maps = [AxisMap(step=int(m == n)) for m, n in zip(shape, target)]
@@ -155,8 +164,13 @@ class Builder:
     def operand(self, v):
         return self.aligned(v, self.program.values[v].dims)
 
-    def table(self, kind, args, length, value=None):
-        table = Table(kind, args, length, value)
+    def table(self, kind, args, length):
+        return self.add_table(Table(kind, args, (length,)))
+
+    def value_table(self, start, x):
+        return self.add_table(Table("value", (start,), self.dims(x), x))
+
+    def add_table(self, table):
         if table in self.graph.tables:
             return self.graph.tables.index(table)
         self.graph.tables.append(table)
@@ -283,6 +297,36 @@ class Builder:
             x = self.max(*parts)
         return x
 
+    def gather(self, x, index, axis, full):
+        """y at an element is x at the position that is a known place plus a multiple of the index."""
+        dims = self.dims(x)
+        strides = [1 << variables(dims[a + 1 :]) for a in range(len(dims))]
+        before, after = strides[:axis], strides[axis + 1 :]
+        if self.graph.nodes[x].kind == "constant":
+            before = [0, *before]
+        steps = before + [0] * (len(full) - len(before) - len(after)) + after
+        index = self.placed(index, len(after), full[1:])
+        ramp = self.node("ramp", (steps,), full, 0, sum(s * (d - 1) for s, d in zip(steps, full)))
+        at = self.linear([(strides[axis], index), (1, ramp)], 0)
+        table = self.value_table(0, x)
+        y = self.column(full, *self.range(x))
+        self.lookup(table, at, y)
+        return y
+
+    def arg_max(self, x, axis):
+        """The maximum of 2^k x + 2^k - 1 - i says in its last k bits where it was: at the lowest i on ties."""
+        dims = self.dims(x)
+        n = dims[axis]
+        if n == 1:
+            return self.linear([(0, x)], 0)
+        k = bits(n)
+        lo, hi = self.range(x)
+        need(-HALF <= lo << k and (hi << k) + (1 << k) <= HALF, "the place of a maximum among values too wide for it")
+        place = self.node("ramp", ([int(a == axis) for a in range(len(dims))],), dims, 0, n - 1)
+        most = self.reduce_max(self.linear([(1 << k, x), (-1, place)], (1 << k) - 1), axis)
+        q = self.shift(self.linear([(1, most)], -(1 << k - 1)), k)
+        return self.linear([(1 << k, q), (-1, most)], (1 << k) - 1)
+
     def pool(self, x, op, out):
         w = op.window
         lead = len(out) - len(w.kernel)
@@ -345,6 +389,9 @@ class Builder:
             return self.linear(terms, 0)
         if op.name == "broadcast":
             return self.aligned(inputs[0], out)
+        if op.name == "gather":
+            x = self.of[inputs[0]] if constant[0] is not None else self.operand(inputs[0])
+            return self.gather(x, inputs[1], op.axis + (constant[0] is None), full)
         x = self.operand(inputs[0])
         if op.name == "sum":
             return self.node("sum", (x, [a + 1 for a in op.axes]), full, lo, hi)
@@ -354,11 +401,13 @@ class Builder:
             return self.clamped(x, max(op.lo, -HALF), min(op.hi, HALF))
         if op.name == "lut":
             length = prod(self.program.constants[constant[1]].dims)
-            table = self.table("constant", (op.offset, constant[1]), length, self.of[inputs[1]])
+            table = self.value_table(op.offset, self.of[inputs[1]])
             y = self.column(full, lo, hi)
             self.lookup(table, x, y)
             self.settle(x, (op.offset, op.offset + length - 1))
             return y
+        if op.name == "arg-max":
+            return self.reshape(self.arg_max(x, op.axis + 1), full)
         if op.name == "reduce-max":
             for a in op.axes:
                 x = self.reduce_max(x, a + 1)
@@ -394,7 +443,7 @@ class Builder:
                         end = max(t.args[0] + t.length, start + table.length)
                         if end - first <= TABLE:
                             joined = i
-                            tables[i] = Table("clamp", (first, *ends), end - first)
+                            tables[i] = Table("clamp", (first, *ends), (end - first,))
                             break
             if joined is None:
                 joined = len(tables)
@@ -438,7 +487,7 @@ def lower(program, lead):
     b.graph.outputs = [b.of[v] for v in program.outputs]
     b.merge_tables()
     for table in b.graph.tables:
-        table.multiplicity = b.column((table.length,), 0, HALF)
+        table.multiplicity = b.column(table.dims, 0, HALF)
     return b.graph
 
 
@@ -559,7 +608,7 @@ class Plan:
         self.witness = Store(cut([g.nodes[x].dims for x in g.columns]))
         self.weights = split_store([c.dims for c in program.constants])
         self.leaf_sizes = [variables(g.nodes[values[0]].dims) for _, values in g.lookups]
-        self.leaf_sizes += [bits(t.length) for t in g.tables]
+        self.leaf_sizes += [variables(t.dims) for t in g.tables]
         self.leaf_offsets, self.leaf_vars = pack(self.leaf_sizes)
 
     def kernel_entries(self, node):

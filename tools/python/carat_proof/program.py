@@ -161,6 +161,7 @@ OPS = {
     7: ("lut", [("offset", lambda v: integer(v, *I64, "an offset"))]),
     8: ("max", []),
     9: ("reduce-max", [("axes", lambda v: u8s(v, "axes"))]),
+    10: ("arg-max", [("axis", lambda v: integer(v, 0, 255, "an axis"))]),
     11: ("pool", [("kind", lambda v: integer(v, 0, 1, "a pool")), ("window", Window)]),
     14: ("reshape", [("shape", read_shape)]),
     15: ("transpose", [("perm", lambda v: u8s(v, "a permutation"))]),
@@ -182,8 +183,9 @@ OPS = {
         ],
     ),
     19: ("broadcast", [("shape", read_shape)]),
+    20: ("gather", [("axis", lambda v: integer(v, 0, 255, "an axis"))]),
 }
-WITHOUT_PROOF = {10: "arg-max", 12: "quotient", 13: "inverse-sqrt", 20: "gather"}
+WITHOUT_PROOF = {12: "quotient", 13: "inverse-sqrt"}
 
 
 class Op:
@@ -320,7 +322,7 @@ def kept(x, axes):
 
 
 def derive_shape(op, operands):
-    count = {"contract": 2, "conv": 2, "mul": 2, "lut": 2, "max": 2}.get(op.name, 1)
+    count = {"contract": 2, "conv": 2, "mul": 2, "lut": 2, "max": 2, "gather": 2}.get(op.name, 1)
     if op.name == "linear":
         count = len(op.coefficients)
     elif op.name == "concat":
@@ -344,6 +346,11 @@ def derive_shape(op, operands):
         return shape(dims)
     if op.name in ("sum", "reduce-max"):
         return kept(x, op.axes)
+    if op.name == "arg-max":
+        return kept(x, [op.axis])
+    if op.name == "gather":
+        need(op.axis < len(x), "an axis that is not there")
+        return shape([*x[: op.axis], *operands[1].dims, *x[op.axis + 1 :]])
     if op.name in ("linear", "mul", "max"):
         for v in operands[1:]:
             x = broadcast(x, v.dims)
@@ -459,6 +466,12 @@ def derive_range(op, operands, ids):
     if op.name == "max":
         y = operands[1]
         return (max(x[0], y.lo), max(x[1], y.hi))
+    if op.name == "arg-max":
+        return (0, operands[0].dims[op.axis] - 1)
+    if op.name == "gather":
+        index = operands[1]
+        need(0 <= index.lo and index.hi < operands[0].dims[op.axis], "an index that leaves the axis")
+        return x
     if op.name == "pool" and op.kind == 0:
         full = narrow(prod(op.window.kernel))
         r = scale(x, full)

@@ -138,6 +138,17 @@ impl<'a> Values<'a> {
                     })
                     .collect()
             }
+            Kind::Ramp { steps } => (0..node.dims.iter().product())
+                .map(|flat| {
+                    let at = unflatten(&node.dims, flat);
+                    residue(
+                        at.iter()
+                            .zip(steps)
+                            .map(|(&i, &s)| i as i128 * i128::from(s))
+                            .sum(),
+                    )
+                })
+                .collect(),
             Kind::Reshape(x) => self.get(*x).to_vec(),
             Kind::Axes { x, maps } => {
                 let (from, x) = (&self.graph.nodes[*x].dims, self.get(*x));
@@ -294,19 +305,18 @@ impl<'a> Values<'a> {
             Fill::High { x, bits } => self.get(x).iter().map(|&v| v >> bits).collect(),
             Fill::Table { x, table } => {
                 let t = &self.graph.tables[table];
+                let held = t.value.map_or(&[][..], |id| self.get(id));
                 let entry = |v: i32| -> i32 {
                     let v = i64::from(v);
                     let out = match t.rows {
                         Rows::Range => v,
                         Rows::Step { .. } => i64::from(v >= 0),
                         Rows::Clamp { lo, hi, .. } => v.clamp(lo, hi),
-                        Rows::Constant { start, constant } => {
-                            let data = &self.weights.data[constant];
-                            usize::try_from(v - start)
-                                .ok()
-                                .and_then(|i| data.get(i))
-                                .map_or(0, |&y| y.into())
-                        }
+                        Rows::Value { start } => usize::try_from(v - start)
+                            .ok()
+                            .and_then(|i| t.element(i))
+                            .and_then(|i| held.get(i))
+                            .map_or(0, |&y| y.into()),
                     };
                     out as i32
                 };
@@ -314,19 +324,14 @@ impl<'a> Values<'a> {
             }
             Fill::Multiplicity(table) => {
                 let t = &self.graph.tables[table];
-                let start = match t.rows {
-                    Rows::Range => 0,
-                    Rows::Step { start }
-                    | Rows::Clamp { start, .. }
-                    | Rows::Constant { start, .. } => start,
-                };
-                let mut counts = vec![0i32; t.len];
+                let start = t.start();
+                let mut counts = vec![0i32; t.dims.iter().product()];
                 for lookup in self.graph.lookups.iter().filter(|l| l.table == table) {
                     for &v in self.get(lookup.tuple[0]) {
                         if let Ok(i) = usize::try_from(i64::from(v) - start)
-                            && let Some(n) = counts.get_mut(i)
+                            && let Some(i) = t.element(i)
                         {
-                            *n += 1;
+                            counts[i] += 1;
                         }
                     }
                 }
@@ -339,18 +344,9 @@ impl<'a> Values<'a> {
     pub(crate) fn check(&self) -> Result<(), Error> {
         for lookup in &self.graph.lookups {
             let t = &self.graph.tables[lookup.table];
-            let start = match t.rows {
-                Rows::Range => 0,
-                Rows::Step { start } | Rows::Clamp { start, .. } | Rows::Constant { start, .. } => {
-                    start
-                }
-            };
-            let end = start + t.len as i64;
-            if self
-                .get(lookup.tuple[0])
-                .iter()
-                .any(|&v| i64::from(v) < start || i64::from(v) >= end)
-            {
+            let start = t.start();
+            let row = |v: i64| usize::try_from(v - start).is_ok_and(|i| t.element(i).is_some());
+            if self.get(lookup.tuple[0]).iter().any(|&v| !row(v.into())) {
                 return Err(Error::Values(
                     "the trace does not belong to this Program: a value leaves its table".into(),
                 ));

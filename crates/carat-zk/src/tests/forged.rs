@@ -433,3 +433,85 @@ fn another_input() {
         |x| x[0] = if x[0] > 0 { x[0] - 1 } else { x[0] + 1 },
     ));
 }
+
+/// A gather gives what lies at the index: not the neighbour, not another row, not what the padding holds.
+#[test]
+fn a_gather_of_something_else() {
+    let mut b = Builder::new(4);
+    let x = b.input(&[3, 5], -90, 90);
+    let index = b.constant(&[2], vec![4, 1]);
+    let y = b.push(Op::Gather { axis: 1 }, &[x, index]);
+    let (program, weights) = b.finish(&[y]);
+    let data: Vec<i32> = (1..16).collect();
+    let x = tensors(&program, &[&data]);
+    let case = Case::on((program, weights), vec![x]);
+    assert_eq!(case.outputs[0][0].data(), [5, 2, 10, 7, 15, 12]);
+    let taken = |f: &Fill| matches!(f, Fill::Table { .. });
+    case.forge(&|_, _| None).unwrap();
+    for at in 0..6 {
+        let honest = case.outputs[0][0].data()[at];
+        for to in (0..17).filter(|&v| v != honest) {
+            refused(case.forge_fill(taken, |y| y[at] = to));
+        }
+    }
+    // Rows swapped as a whole are other rows, too.
+    refused(case.forge_fill(taken, |y| y.swap(0, 2)));
+    refused(case.forge_fill(taken, |y| y.swap(0, 1)));
+    off_by_anything(&case, "gather");
+    let mut b = Builder::new(4);
+    let x = b.input(&[2], 0, 2);
+    let words = b.random(&[3, 3], -90, 90);
+    let y = b.push(Op::Gather { axis: 0 }, &[words, x]);
+    off_by_anything(&Case::new(b.finish(&[y]), 2), "gather of words");
+}
+
+/// Multiplicities that pretend uses of other rows.
+#[test]
+fn a_gather_counted_otherwise() {
+    let mut b = Builder::new(4);
+    let x = b.input(&[3, 3], -90, 90);
+    let index = b.constant(&[2], vec![2, 0]);
+    let y = b.push(Op::Gather { axis: 1 }, &[x, index]);
+    let case = Case::new(b.finish(&[y]), 1);
+    let counts = |f: &Fill| matches!(f, Fill::Multiplicity(_));
+    for at in 0..9 {
+        refused(case.forge_fill(counts, |m| m[at] += 1));
+        refused(case.forge_fill(counts, |m| m[at] -= 1));
+    }
+}
+
+/// Of equal maxima the first: the last place, the middle one, and one that is no maximum, each with a quotient to match.
+#[test]
+fn another_place_of_the_maximum() {
+    let (program, weights) = step(Op::ArgMax { axis: 0 }, &[5], -9, 9);
+    let x = tensors(&program, &[&[3, 7, -2, 7, 7]]);
+    let case = Case::on((program, weights), vec![x]);
+    assert_eq!(case.outputs[0][0].data(), [1]);
+    case.forge(&|_, _| None).unwrap();
+    let columns = &case.plan.graph.columns;
+    let mut tried = 0;
+    for (index, column) in columns.iter().enumerate() {
+        if !matches!(column.fill, Fill::Table { .. } | Fill::Shift { .. }) {
+            continue;
+        }
+        // The tagged values are 8 x + 7 - i: by two or three less, another of the equal ones wins.
+        for by in [-1, -2, -3, -8, 1, 2, 3, 8, 16] {
+            let n: usize = column.dims.iter().product();
+            for at in 0..n {
+                refused(case.forge(&|c, honest| {
+                    (c == index).then(|| {
+                        let mut v = honest.to_vec();
+                        v[at] += by;
+                        v
+                    })
+                }));
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 50, "{tried}");
+    for reach in [1, 100, 100_000] {
+        let case = Case::new(step(Op::ArgMax { axis: 1 }, &[2, 3], -reach, reach), 1);
+        off_by_anything(&case, "arg-max");
+    }
+}
