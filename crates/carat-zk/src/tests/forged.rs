@@ -292,7 +292,7 @@ fn wrong_multiplicities() {
         if !matches!(column.fill, Fill::Multiplicity(_)) {
             continue;
         }
-        let n = column.dims[0];
+        let n: usize = column.dims.iter().product();
         for at in [0, n / 2, n - 1] {
             for by in [1, -1] {
                 refused(case.forge(&|c, honest| {
