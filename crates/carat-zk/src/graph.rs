@@ -2,7 +2,7 @@
 
 use crate::layout::{AxisMap, bits, vars};
 use alloc::vec::Vec;
-use carat_program::ValueId;
+use carat_program::{Rounding, ValueId};
 
 /// A value of the graph. Values are numbered in an order in which operands come first.
 pub(crate) type Id = usize;
@@ -66,6 +66,13 @@ pub(crate) enum Fill {
     Input(usize),
     /// `floor((x + 2^(bits-1)) / 2^bits)`.
     Shift { x: Id, bits: u8 },
+    /// `x 2^bits / d`, rounded.
+    Quotient {
+        x: Id,
+        d: Id,
+        bits: u8,
+        rounding: Rounding,
+    },
     /// `floor(x / 2^bits)`.
     High { x: Id, bits: u8 },
     /// What a table holds for x.

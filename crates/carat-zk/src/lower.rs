@@ -5,6 +5,7 @@
 //! Program that fails one is refused.
 
 mod index;
+mod quotient;
 mod tables;
 
 use crate::{
@@ -693,7 +694,10 @@ impl Builder<'_> {
                 (n.lo, n.hi) = (lo, hi);
                 y
             }
-            Op::Quotient { .. } | Op::InverseSqrt { .. } => {
+            Op::Quotient { bits, rounding } => {
+                self.quotient(inputs, *bits, *rounding, full, (lo, hi))?
+            }
+            Op::InverseSqrt { .. } => {
                 return unsupported(
                     "has no proof yet; a receipt for this model can be signed, replayed or attested",
                 );

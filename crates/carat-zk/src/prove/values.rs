@@ -9,7 +9,7 @@ use crate::{
     graph::{Fill, Graph, Id, Kind, Rows},
     layout::unflatten,
 };
-use carat_program::{Program, Tensor, Weights, shift_round};
+use carat_program::{Program, Rounding, Tensor, Weights, shift_round};
 use std::{borrow::Cow, sync::OnceLock};
 
 /// What one execution gave: every value of the Program except the constants.
@@ -301,6 +301,22 @@ impl<'a> Values<'a> {
                 .get(x)
                 .iter()
                 .map(|&v| shift_round(v.into(), bits) as i32)
+                .collect(),
+            Fill::Quotient {
+                x,
+                d,
+                bits,
+                rounding,
+            } => (self.get(x).iter().zip(self.get(d)))
+                .map(|(&x, &d)| {
+                    // A forged divisor may be anything; no quotient is right then.
+                    let (x, d) = (i128::from(x) << bits, i128::from(d).max(1));
+                    let q = match rounding {
+                        Rounding::Floor => x.div_euclid(d),
+                        Rounding::Nearest => (2 * x + d).div_euclid(2 * d),
+                    };
+                    residue(q)
+                })
                 .collect(),
             Fill::High { x, bits } => self.get(x).iter().map(|&v| v >> bits).collect(),
             Fill::Table { x, table } => {

@@ -20,7 +20,7 @@ fn off_by_anything(case: &Case, what: &str) {
         let n: usize = column.dims.iter().product();
         let bits = match column.fill {
             Fill::Shift { bits, .. } | Fill::High { bits, .. } => bits,
-            Fill::Table { .. } => 16,
+            Fill::Table { .. } | Fill::Quotient { .. } => 16,
             Fill::Input(_) | Fill::Multiplicity(_) => unreachable!("skipped"),
         };
         let wrap = (MODULUS >> bits) as i32;
