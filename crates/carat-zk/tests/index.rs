@@ -1,13 +1,10 @@
-//! Selection by index, constant or computed, and the place of a maximum: round trips, and proofs that were made once and
-//! that the Python verifier reads too.
+//! Selection by index, constant or computed, and the place of a maximum: round trips.
 
 mod support;
 
-use carat_program::{Op, Program, Shape, Tensor, Weights, decode_tensors, encode_tensors};
-use carat_zk::{Error, Instance, ModelKey, Proof, pcs::Root, verify};
-use std::path::PathBuf;
+use carat_program::{Op, Program, Shape, Tensor, Weights};
+use carat_zk::{Error, Instance};
 use support::{
-    PROFILE,
     programs::{Builder, Rng},
     proven, proven_on,
 };
@@ -126,80 +123,4 @@ fn a_place_among_values_too_wide_is_refused() {
         matches!(&refusal, Err(Error::Unsupported(why)) if why.contains("too wide")),
         "{refusal:?}"
     );
-}
-
-/// Two programs with every form of both steps.
-fn fixtures() -> Vec<(&'static str, Program, Weights, usize)> {
-    let mut b = Builder::new(21);
-    let x = b.input(&[3, 5], -200, 200);
-    let order = b.constant(&[2, 2], vec![4, 0, 3, 3]);
-    let y = b.push(Op::Gather { axis: 1 }, &[x, order]);
-    let place = b.push(Op::ArgMax { axis: 0 }, &[x]);
-    let (gathers, w) = b.finish(&[y, place]);
-    let mut b = Builder::new(22);
-    let x = b.input(&[2, 3], -40_000, 40_000);
-    let index = b.push(Op::ArgMax { axis: 1 }, &[x]);
-    let words = b.random(&[3, 5], -90, 90);
-    let rows = b.push(Op::Gather { axis: 0 }, &[words, index]);
-    let y = b.push(Op::Shift { bits: 3 }, &[rows]);
-    let again = b.push(Op::Gather { axis: 1 }, &[x, index]);
-    let (words, v) = b.finish(&[y, again]);
-    vec![
-        ("steps-17.proof", gathers, w, 2),
-        ("steps-18.proof", words, v, 1),
-    ]
-}
-
-/// `CARAT_WRITE_FIXTURES=1` makes them anew, which is right only when the protocol has changed on purpose.
-#[test]
-fn proofs_that_were_made_once() {
-    for (name, program, weights, count) in fixtures() {
-        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-            .join("../../tools/python/testdata")
-            .join(name);
-        if std::env::var_os("CARAT_WRITE_FIXTURES").is_some() {
-            let made = proven(&program, &weights, count, &mut Rng(4)).unwrap();
-            let mut parts = vec![
-                made.program.encode(),
-                PROFILE.name().as_bytes().to_vec(),
-                made.key.root.0.to_vec(),
-            ];
-            for (x, y) in made.inputs.iter().zip(&made.outputs) {
-                parts.extend([encode_tensors(x), encode_tensors(y)]);
-            }
-            parts.push(made.proof.bytes);
-            let file: Vec<u8> = parts
-                .iter()
-                .flat_map(|p| [&(p.len() as u32).to_le_bytes()[..], p].concat())
-                .collect();
-            std::fs::write(&path, file).unwrap();
-        }
-        let file = std::fs::read(&path).unwrap();
-        let (mut rest, mut parts) = (&file[..], Vec::new());
-        while let Some((length, tail)) = rest.split_first_chunk::<4>() {
-            let (part, tail) = tail.split_at(u32::from_le_bytes(*length) as usize);
-            parts.push(part);
-            rest = tail;
-        }
-        // The Program is still the one that the generator gives, and its proof still holds.
-        assert_eq!(Program::decode(parts[0]).unwrap(), program, "{name}");
-        let key = ModelKey {
-            program: program.digest(),
-            profile: PROFILE,
-            root: Root(parts[2].try_into().unwrap()),
-        };
-        let values: Vec<Vec<Tensor>> = parts[3..parts.len() - 1]
-            .iter()
-            .map(|p| decode_tensors(p).unwrap())
-            .collect();
-        let instances: Vec<Instance<'_>> = values
-            .chunks(2)
-            .map(|pair| Instance::of_values(&pair[0], &pair[1]))
-            .collect();
-        assert_eq!(instances.len(), count, "{name}");
-        let proof = Proof {
-            bytes: parts[parts.len() - 1].to_vec(),
-        };
-        verify(&program, &key, PROFILE, &instances, &proof).unwrap();
-    }
 }

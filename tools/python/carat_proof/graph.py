@@ -21,6 +21,7 @@ MAX_OUTPUT_VARS = 24
 MAX_BOXES = 64
 LEAST_BOX = 1 << 8
 LEAD = 255
+WIDEST = 30
 
 
 def bits(n):
@@ -327,6 +328,82 @@ class Builder:
         q = self.shift(self.linear([(1, most)], -(1 << k - 1)), k)
         return self.linear([(1 << k, q), (-1, most)], (1 << k) - 1)
 
+    def quotient(self, x, d, op, full, own):
+        """u = m 2^bits x + (m - 1) d - m q d lies in 0..m d; m is 1 to round down, and 2 to the nearest."""
+        m = 1 + op.rounding
+        scale = m << op.bits
+        (xl, xh), (dl, dh) = self.range(x), self.range(d)
+        n = (scale * xl + (m - 1) * dl, scale * xh + (m - 1) * dh)
+        q = self.column(full, *own)
+
+        def unique(lo, hi):
+            """With m q d in this range, u modulo p is u."""
+            return n[1] - m * lo < P and m * dh - 1 - (n[0] - m * hi) < P
+
+        def admitted(span, both):
+            """What the range check lets through; None where there is none."""
+            w = span_bits(span)
+            if both:
+                return span if w < WIDEST else None
+            return (span[0], span[0] + (1 << w) - 1) if w <= WIDEST else None
+
+        def times(span):
+            ends = [a * b for a in span for b in (dl, dh)]
+            return (min(ends), max(ends))
+
+        def parts(k):
+            """Ranges of the high limb of q, and of its product with d."""
+            least = (n[0] - m * dh) // m - ((1 << k) - 1) * dh
+            return ((own[0] >> k, own[1] >> k), (least >> k, (n[1] // m >> k) + 1))
+
+        def certified_limbs(k, both):
+            high, part = (admitted(s, both) for s in parts(k))
+            if high is None or part is None:
+                return False
+            lo, hi = times(high)
+            exact = hi - part[0] < P and part[1] - lo < P
+            return exact and unique(part[0] << k, (part[1] << k) + ((1 << k) - 1) * dh)
+
+        whole = [(scale, x), (m - 1, d)]
+        for both in (False, True):
+            span = admitted(own, both)
+            if span and unique(*times(span)):
+                self.between(q, own, both)
+                u = self.linear([*whole, (-m, self.product(q, d))], 0)
+                break
+        else:
+            found = [(b, k) for b in (False, True) for k in range(16, 0, -1) if certified_limbs(k, b)]
+            need(found, "a quotient of values too wide to be exact modulo p")
+            both, k = found[0]
+            high, part = parts(k)
+            h = self.column(full, *high)
+            self.between(h, high, both)
+            low = self.linear([(1, q), (-(1 << k), h)], 0)
+            self.tighten(low, 0, (1 << k) - 1)
+            self.ranged(low, k)
+            upper = self.product(h, d)
+            self.tighten(upper, *part)
+            self.between(upper, part, both)
+            lower = self.product(low, d)
+            u = self.linear([*whole, (-(m << k), upper), (-m, lower)], 0)
+        w = span_bits((0, m * dh - 1))
+        need(w < WIDEST, "a quotient by values too wide to be exact modulo p")
+        rest = self.linear([(m, d), (-1, u)], -1)
+        for side in (u, rest):
+            self.tighten(side, 0, m * dh - 1)
+            self.ranged(side, w)
+        return q
+
+    def between(self, x, span, both):
+        w = span_bits(span)
+        self.ranged(self.linear([(1, x)], -span[0]), w)
+        if both:
+            self.ranged(self.linear([(-1, x)], span[1]), w)
+
+    def product(self, a, b):
+        ends = [clamp(x * y, *I64) for x in self.range(a) for y in self.range(b)]
+        return self.node("mul", (a, b), self.dims(a), min(ends), max(ends))
+
     def pool(self, x, op, out):
         w = op.window
         lead = len(out) - len(w.kernel)
@@ -378,6 +455,9 @@ class Builder:
         if op.name in ("mul", "max"):
             a, b = (self.aligned(v, out) for v in inputs)
             return self.max(a, b) if op.name == "max" else self.node("mul", (a, b), full, lo, hi)
+        if op.name == "quotient":
+            x, d = (self.aligned(v, out) for v in inputs)
+            return self.quotient(x, d, op, full, (lo, hi))
         if op.name == "concat":
             at, axis, terms = 0, op.axis + 1, []
             for v in inputs:
@@ -461,6 +541,11 @@ class Builder:
     def limits(self):
         need(len(self.graph.nodes) <= MAX_NODES, "too many intermediate values")
         need(len(self.graph.tables) <= MAX_TABLES, "too many lookup tables")
+
+
+def span_bits(span):
+    """Bits that hold 0..=hi - lo."""
+    return max(bits(span[1] - span[0] + 1), 1)
 
 
 def window_maps(w):

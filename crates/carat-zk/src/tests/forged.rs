@@ -515,3 +515,70 @@ fn another_place_of_the_maximum() {
         off_by_anything(&case, "arg-max");
     }
 }
+
+/// The neighbours of a quotient, what wraps around in each of its products, and limbs that add up to another one.
+#[test]
+fn another_quotient() {
+    let quotient = |bits, rounding, x: (i64, i64), d: (i64, i64)| {
+        let mut b = Builder::new(5);
+        let x = b.input(&[2], x.0, x.1);
+        let d = b.input(&[2], d.0, d.1);
+        let q = b.push(Op::Quotient { bits, rounding }, &[x, d]);
+        Case::new(b.finish(&[q]), 1)
+    };
+    let mut limbs = 0;
+    for rounding in [Rounding::Floor, Rounding::Nearest] {
+        for (bits, x, d) in [
+            (0, (-90, 90), (1, 9)),
+            (2, (-400_000, 400_000), (3, 60)),
+            (14, (-16_383, 16_383), (1, 16_383)),
+            (14, (-16_383, 16_383), (13_813, 21_429)),
+        ] {
+            let case = quotient(bits, rounding, x, d);
+            case.forge(&|_, _| None).unwrap();
+            let columns = &case.plan.graph.columns;
+            let quotient = |id: usize| {
+                matches!(&case.plan.graph.nodes[id].kind, crate::graph::Kind::Column(c)
+                    if matches!(columns[*c].fill, Fill::Quotient { .. }))
+            };
+            limbs += columns
+                .iter()
+                .filter(|c| matches!(c.fill, Fill::High { x, .. } if quotient(x)))
+                .count();
+            off_by_anything(&case, "quotient");
+            // p is a multiple of no small divisor: what solves the identity modulo p is d^-1 times a shifted remainder.
+            let run = &case.runs[0];
+            let (honest, d) = (case.outputs[0][0].data(), run.inputs[1].data());
+            for at in 0..2 {
+                for by in -3..=3i64 {
+                    let inverse = inverse(i64::from(d[at]));
+                    let other = crate::field::signed(crate::field::int(
+                        (i128::from(honest[at]) + i128::from(by) * i128::from(inverse))
+                            .rem_euclid(i128::from(MODULUS)) as i64,
+                    )) as i32;
+                    if other == honest[at] {
+                        continue;
+                    }
+                    refused(
+                        case.forge_fill(|f| matches!(f, Fill::Quotient { .. }), |q| q[at] = other),
+                    );
+                }
+            }
+        }
+    }
+    // A quarter of the cases needs two products.
+    assert_eq!(limbs, 2);
+}
+
+/// `1 / d` modulo p.
+fn inverse(d: i64) -> i64 {
+    let p = i128::from(MODULUS);
+    let (mut power, mut base, mut exponent) = (1i128, i128::from(d), MODULUS as u64 - 2);
+    while exponent > 0 {
+        if exponent & 1 == 1 {
+            power = power * base % p;
+        }
+        (base, exponent) = (base * base % p, exponent >> 1);
+    }
+    power as i64
+}
