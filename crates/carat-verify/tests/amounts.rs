@@ -213,11 +213,7 @@ fn a_bond_counts_once_fresh_and_long_enough() {
     );
     let mut content = accepting();
     content.bonds[0].as_of = ISSUED_AT + 86_400;
-    nothing(
-        &drawn(),
-        content,
-        "no bond of Example Issuer in the Trust file stands until",
-    );
+    nothing(&drawn(), content, "after this answer was given");
     // The issuer does not choose how long that is: a short window, or none, is no shorter than the Trust file's horizon.
     for window in [None, Some(0), Some(86_400)] {
         let mut statement = planned(TAU);
@@ -243,6 +239,39 @@ fn a_bond_counts_once_fresh_and_long_enough() {
     let mut content = accepting();
     content.bonds[0].withheld = Some(amount("1000 USD"));
     assert_eq!(audit(&drawn(), content, |_| {}).0, amount("104.742670 USD"));
+}
+
+/// An issuer that waits for the draw and then posts a bond for the wrong answers that nobody will look at.
+#[test]
+fn a_bond_that_comes_after_the_answer_is_worth_nothing() {
+    let bonded = |file: &ReceiptFile, as_of: u64| {
+        let mut content = accepting();
+        content.bonds[0].as_of = as_of;
+        audit(file, content, |_| {})
+    };
+    assert_eq!(bonded(&drawn(), ISSUED_AT).0, amount("52.371335 USD"));
+    // Before the question is asked, and yet too late.
+    for late in [1, 60, 3600] {
+        let (none, reason) = bonded(&drawn(), ISSUED_AT + late);
+        assert!(none.is_zero(), "{none}");
+        assert!(reason.contains("after this answer was given"), "{reason}");
+    }
+    // A later date on the Statement does not help: the witnesses saw it before.
+    let mut statement = planned(TAU);
+    statement.issued_at = ISSUED_AT + 240;
+    let postdated = logged(file_of(statement));
+    let (none, reason) = bonded(&postdated, ISSUED_AT + 200);
+    assert!(none.is_zero(), "{none}");
+    assert!(reason.contains("after this answer was given"), "{reason}");
+    // A larger one that came later does not replace the one that stood.
+    let mut content = accepting();
+    let more = Bond {
+        amount: amount("9000 USD"),
+        as_of: ISSUED_AT + 60,
+        ..content.bonds[0].clone()
+    };
+    content.bonds.push(more);
+    assert_eq!(audit(&drawn(), content, |_| {}).0, amount("52.371335 USD"));
 }
 
 #[test]

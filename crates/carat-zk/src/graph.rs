@@ -115,6 +115,7 @@ pub(crate) struct Table {
 
 impl Table {
     /// The first entry of row 0, where it counts rows.
+    #[cfg(any(test, feature = "prover"))]
     pub(crate) fn start(&self) -> i64 {
         match self.rows {
             Rows::Range => 0,
@@ -128,6 +129,7 @@ impl Table {
     }
 
     /// The element of the column of multiplicities, and of the value, that a position belongs to; none in the padding.
+    #[cfg(any(test, feature = "prover"))]
     pub(crate) fn element(&self, position: usize) -> Option<usize> {
         let (mut rest, mut element, mut stride) = (position, 0, 1);
         for &d in self.dims.iter().rev() {

@@ -108,7 +108,7 @@ pub(crate) struct Work<'a> {
     /// A simulator's evidence is attached.
     simulated: bool,
     /// By when enough witnesses had seen the receipt, if they say so.
-    witnessed_at: Option<u64>,
+    pub(crate) witnessed_at: Option<u64>,
     /// Proofs that verified.
     proofs: Vec<proof::Proven>,
     /// Where the input came from: `own` or `issuer`.
