@@ -7,7 +7,6 @@ use carat_policy::facts::Facts;
 use carat_policy::policy_file::{DEFAULT_POLICY, Policy};
 use carat_policy::{Micros, cel::Value};
 use carat_receipt::{Amount, Digest};
-use serde_json::json;
 
 use super::{Context, Outcome, parse};
 use crate::exit::{Exit, Failure};
@@ -63,16 +62,7 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         program.as_ref(),
         policy.currency,
     )?;
-    let (decision, decided) = match planning::decide(&text, &facts, &environment) {
-        Ok(made) => made,
-        // What the policy cannot judge is a refusal too.
-        Err(failure) if failure.exit == Exit::Refused => {
-            let text = format!("refused: {}\n", failure.message);
-            let json = json!({ "refusal": { "reason": failure.message } });
-            return Ok((Answer { text, json }, Exit::Refused));
-        }
-        Err(failure) => return Err(failure),
-    };
+    let (decision, decided) = planning::decide(&text, &facts, &environment)?;
     let json = planning::json(&decision, &decided);
     let mut out = String::new();
     for line in planning::text(&decided) {

@@ -4,7 +4,6 @@ use super::{Builder, unsupported};
 use crate::{
     Error,
     graph::{Fill, Id, Kind},
-    layout::bits,
 };
 use alloc::{vec, vec::Vec};
 use carat_program::{MODULUS, Rounding, ValueId};
@@ -25,7 +24,8 @@ fn times(a: Span, b: Span) -> Span {
 
 /// Bits that hold `0..=hi - lo`.
 fn width((lo, hi): Span) -> usize {
-    usize::try_from(hi - lo + 1).map_or(usize::MAX, |n| bits(n).max(1))
+    // Not in `usize`, which may have 32 bits.
+    (i128::BITS - (hi - lo).leading_zeros()).max(1) as usize
 }
 
 /// How a value is kept in a range.
