@@ -220,7 +220,8 @@ fn a_bond_counts_once_fresh_and_long_enough() {
         statement.optional.plan.as_mut().unwrap().window = window;
         let file = logged(file_of(statement));
         let mut content = accepting();
-        content.bonds[0].expiry = ISSUED_AT + 7 * 86_400 - 1;
+        // Counted from when witnesses saw it.
+        content.bonds[0].expiry = ISSUED_AT + 30 + 7 * 86_400 - 1;
         nothing(
             &file,
             content.clone(),
@@ -239,6 +240,28 @@ fn a_bond_counts_once_fresh_and_long_enough() {
     let mut content = accepting();
     content.bonds[0].withheld = Some(amount("1000 USD"));
     assert_eq!(audit(&drawn(), content, |_| {}).0, amount("104.742670 USD"));
+}
+
+/// An issuer that dates its answer back, so that the audit seems to be over when its bond runs out.
+#[test]
+fn an_earlier_date_does_not_shorten_the_audit() {
+    let mut statement = planned(TAU);
+    statement.issued_at = ISSUED_AT - 30 * 86_400;
+    let backdated = logged(file_of(statement));
+    let mut content = accepting();
+    content.issuers[0].keys[0].not_before = None;
+    content.bonds[0].as_of = ISSUED_AT - 60 * 86_400;
+    content.bonds[0].expiry = NOW + 60;
+    nothing(
+        &backdated,
+        content.clone(),
+        "no bond of Example Issuer in the Trust file stands until",
+    );
+    content.bonds[0].expiry = ISSUED_AT + 30 + 7 * 86_400;
+    assert_eq!(
+        audit(&backdated, content, |_| {}).0,
+        amount("52.371335 USD")
+    );
 }
 
 /// An issuer that waits for the draw and then posts a bond for the wrong answers that nobody will look at.

@@ -194,10 +194,11 @@ impl Work<'_> {
             .and_then(|plan| plan.window)
             .unwrap_or(0)
             .max(horizon);
-        let until = self
-            .question
-            .now
-            .max(statement.issued_at.saturating_add(window));
+        // An earlier date on the Statement does not bring the draw forward: that is over what witnesses saw.
+        let from = self
+            .witnessed_at
+            .map_or(statement.issued_at, |seen| seen.max(statement.issued_at));
+        let until = self.question.now.max(from.saturating_add(window));
         // The issuer states when that was; witnesses show that it was no later than their word.
         let answered = self
             .witnessed_at
