@@ -550,6 +550,53 @@ fn a_composite_is_worth_its_weakest_edge() {
     );
 }
 
+/// What is open against the issuer of a step uses up that issuer's bond, not the composer's.
+#[test]
+fn exposure_to_the_issuer_of_a_step_counts_against_the_step() {
+    let step = step(1);
+    let file = composite(&[(&step, "40 USD")]);
+    let upstream = [up(&step)];
+    let with = |open: &[(carat_receipt::Label, Amount)], plain: Option<Amount>| {
+        let trust = trust_of(composing());
+        let question = Question {
+            upstream: &upstream,
+            open_exposures: open,
+            open_exposure: plain,
+            ..ask(&trust)
+        };
+        carat_verify::appraise(&file, &question)
+            .map(|appraisal| set(&appraisal, "audit").amount.unwrap())
+    };
+    let open = |name: &str, text: &str| (label(name), amount(text));
+    assert_eq!(with(&[], None), Ok(amount("40 USD")));
+    // kappa S is 800: 755 open leaves 45, which the stake of 40 fits; 765 leaves 35, which it does not.
+    assert_eq!(
+        with(&[open("Example Issuer", "755 USD")], None),
+        Ok(amount("40 USD"))
+    );
+    assert_eq!(
+        with(&[open("Example Issuer", "765 USD")], None),
+        Ok(amount("0 USD"))
+    );
+    // They add up, and do not touch the composer's own bond.
+    let twice = [
+        open("Example Issuer", "755 USD"),
+        open("Example Issuer", "10 USD"),
+    ];
+    assert_eq!(with(&twice, None), Ok(amount("0 USD")));
+    let composer = [open("Example Composer", "700 USD")];
+    assert_eq!(with(&composer, None), Ok(amount("40 USD")));
+    assert_eq!(
+        with(&composer, Some(amount("70 USD"))),
+        Ok(amount("30 USD"))
+    );
+    assert!(matches!(
+        with(&[open("Example Isuer", "1 USD")], None),
+        Err(carat_verify::QuestionError::Issuer(_))
+    ));
+    assert!(with(&[open("Example Issuer", "1 EUR")], None).is_err());
+}
+
 #[test]
 fn the_stakes_on_a_step_have_to_fit_it() {
     let a = step(1);

@@ -107,8 +107,12 @@ impl Work<'_> {
             under.push("exposure-ledger".into());
             let open = self
                 .question
-                .open_exposure
-                .map_or(Micros::ZERO, Micros::from);
+                .open_exposures
+                .iter()
+                .filter(|(name, _)| name.as_str() == issuer)
+                .map(|&(_, amount)| amount)
+                .chain(self.question.open_exposure)
+                .fold(Micros::ZERO, |sum, amount| sum.plus(Micros::from(amount)));
             let open = audits.gamma.times_up(open);
             let amount =
                 good_for::audit_no_clawback(hazard, stake, audits.kappa, audits.gamma, open);
