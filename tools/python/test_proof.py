@@ -35,8 +35,8 @@ from carat_proof.verify import (  # noqa: E402
 )
 from verify_proof import check, from_parts  # noqa: E402
 
-KINDS = {"linear", "axes", "reshape", "permute", "sum", "mul", "contract", "conv"}
-TABLES = {"range", "step", "clamp", "constant"}
+KINDS = {"linear", "ramp", "axes", "reshape", "permute", "sum", "mul", "contract", "conv"}
+TABLES = {"range", "step", "clamp", "value"}
 CHANGED = 16  # bytes changed per large proof; of a small one, more
 
 
@@ -73,7 +73,7 @@ def closed_forms(chance):
             }
             for (kind, args), columns in rows.items():
                 expected = [total(e * (v % P) for e, v in zip(at, column)) for column in columns]
-                assert table_row(Table(kind, args, 1 << n), a, None) == expected, kind
+                assert table_row(Table(kind, args, (1 << n,)), a, None) == expected, kind
 
 
 def cbor(v):
@@ -106,7 +106,7 @@ def programs():
     refused("another shape", Program, one_step(shift, (-10, 11), (-5, 6), (4,)))
     refused("a shift by 31 bits", Program, one_step([5, [31]], (-10, 11), (0, 0)))
     refused("a product beyond the range", Program, one_step([3, [[1 << 20], 0]], (0, 1 << 11), (0, 1 << 31)))
-    refused("a step without a proof", Program, one_step([10, [0]], (0, 9), (0, 2), ()))
+    refused("a step without a proof", Program, one_step([13, [4]], (1, 9), (1, 4)))
     refused("an unknown step", Program, one_step([21, []], (0, 9), (0, 9)))
     refused("a byte more", Program, good + b"\0")
     refused("another profile", Program, good.replace(b"integer/v1", b"integer/v2"))

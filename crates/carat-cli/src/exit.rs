@@ -159,9 +159,14 @@ impl Failure {
     /// What `--json` prints.
     pub(crate) fn to_json(&self) -> serde_json::Value {
         let row = self.exit.row();
-        serde_json::json!({
+        let mut json = serde_json::json!({
             "error": { "code": row.code, "kind": row.kind, "message": self.message, "remedy": row.remedy },
-        })
+        });
+        // A request that no plan was made for: whoever reads plans looks for the reason there.
+        if self.exit == Exit::Refused {
+            json["refusal"] = serde_json::json!({ "reason": self.message });
+        }
+        json
     }
 }
 

@@ -131,6 +131,60 @@ fn check_says_where() {
     assert!(read.contains("request.impact"), "{read}");
 }
 
+/// What always applies counts when the check asks whether anything here is sufficient.
+#[test]
+fn a_policy_that_nothing_can_satisfy_is_noticed() {
+    let sandbox = sandbox();
+    let rule = "currency = \"USD\"\n[[consequence]]\nname = \"a\"\nwhen = 'true'\nvalue = '5.0'\n";
+    let policy = |more: &str| {
+        fs::write(sandbox.path("p.toml"), format!("{rule}{more}")).expect("write");
+        let args = [
+            "policy",
+            "check",
+            "p.toml",
+            "--environment",
+            "environment.toml",
+        ];
+        sandbox.json(&args, 0)["findings"].clone()
+    };
+    let zk = "[[require]]\nrung = \"zk\"\nwhen = 'true'\n";
+    let math = "[[forbid]]\nassumption = \"math\"\nwhen = 'true'\n";
+    fs::write(
+        sandbox.path("environment.toml"),
+        format!("{AUDITS}{CALIBRATED}"),
+    )
+    .expect("write");
+    assert_eq!(policy(zk), json!([]));
+    let found = policy(&format!("{zk}{math}"));
+    assert_eq!(found[0]["line"], 4, "{found}");
+    assert!(
+        found[0]["message"]
+            .as_str()
+            .is_some_and(|m| m.contains("nothing here is sufficient")),
+        "{found}"
+    );
+    // A condition that reads facts may not hold.
+    let sometimes = math.replace("'true'", "'tenant.region == \"eu\"'");
+    assert_eq!(policy(&format!("{zk}{sometimes}")), json!([]));
+}
+
+/// Whatever is refused, the JSON has a `refusal`.
+#[test]
+fn a_request_that_no_rule_judges_is_a_refusal() {
+    let sandbox = sandbox();
+    for (facts, why) in [
+        (facts("/other", "30", "x"), "no rule"),
+        (facts("/agent/pay", "-5", "x"), "no amount of money"),
+        (facts("/agent/pay", "30 USD", "x"), "is a text"),
+    ] {
+        fs::write(sandbox.path("facts.json"), facts).expect("write");
+        let args = ["plan", "--policy", "policy.toml", "--facts", "facts.json"];
+        let json = sandbox.json(&args, 21);
+        assert!(json["plan"].is_null(), "{json}");
+        assert!(text(&json, "/refusal/reason").contains(why), "{json}");
+    }
+}
+
 #[test]
 fn plan_buys_or_refuses() {
     let sandbox = sandbox();

@@ -405,7 +405,6 @@ fn measurements_have_every_column() {
         assert_eq!(row["name"], "tumor");
         for name in [
             "parameters",
-            "infer_ms",
             "prove_ms",
             "verify_ms",
             "proof_bytes",
@@ -422,6 +421,8 @@ fn measurements_have_every_column() {
                 "{name} in {row:#}"
             );
         }
+        // So small a model runs in less than some clocks can tell.
+        assert!(row["infer_ms"].as_f64().is_some_and(|v| v >= 0.0));
         assert_eq!(row["mode"], "succinct");
         assert_eq!(row["weights_hidden"], false);
         assert!(

@@ -175,6 +175,27 @@ fn strangers_bring_values_and_adversaries() {
     fs::write(sandbox.path("bad.csv"), "value\n1\n-3\n").unwrap();
     let ran = sandbox.ends(&["simulate", "--values", "csv:bad.csv"], 11);
     assert!(ran.err.contains("line 3"), "{}", ran.err);
+    // Nothing is left out in silence: neither a value in another notation, nor the one request that is worth something.
+    for (text, why) in [
+        ("$5\n6\n", "line 1"),
+        ("value\n", "no values"),
+        (&format!("5\n{}", "0\n".repeat(2000)), "99.9th percentile"),
+    ] {
+        fs::write(sandbox.path("bad.csv"), text).unwrap();
+        let ran = sandbox.ends(&["simulate", "--values", "csv:bad.csv"], 11);
+        assert!(ran.err.contains(why), "{}", ran.err);
+    }
+    sandbox.json(
+        &[
+            "simulate",
+            "--values",
+            "csv:bad.csv",
+            "--uncapped",
+            "--bond",
+            "20",
+        ],
+        0,
+    );
     sandbox.ends(&["simulate", "--adversary", "nobody"], 2);
     sandbox.ends(&["simulate", "--values", "normal:1"], 2);
     sandbox.ends(&["simulate", "--auditing", "uniform:1.5"], 2);

@@ -41,6 +41,8 @@ pub struct Question<'a> {
     pub relied: Option<Amount>,
     /// What the relying party has open on *other* Statements of the same issuer, whose audits are not resolved yet.
     pub open_exposure: Option<Amount>,
+    /// The same for issuers by their names in the Trust file: of this receipt, or of one that it rests on.
+    pub open_exposures: &'a [(Label, Amount)],
     /// The receipts that this one rests on, and further ones that those rest on.
     pub upstream: &'a [Upstream<'a>],
 }
@@ -102,4 +104,9 @@ pub enum QuestionError {
         /// Currency of the Trust file.
         trust: carat_receipt::Currency,
     },
+    /// What is open against an issuer was stated, and the Trust file knows none of that name.
+    #[error(
+        "the Trust file names no issuer {0}, against whom something was said to be open; use a name that stands there"
+    )]
+    Issuer(Label),
 }

@@ -213,18 +213,15 @@ fn a_bond_counts_once_fresh_and_long_enough() {
     );
     let mut content = accepting();
     content.bonds[0].as_of = ISSUED_AT + 86_400;
-    nothing(
-        &drawn(),
-        content,
-        "no bond of Example Issuer in the Trust file stands until",
-    );
+    nothing(&drawn(), content, "after this answer was given");
     // The issuer does not choose how long that is: a short window, or none, is no shorter than the Trust file's horizon.
     for window in [None, Some(0), Some(86_400)] {
         let mut statement = planned(TAU);
         statement.optional.plan.as_mut().unwrap().window = window;
         let file = logged(file_of(statement));
         let mut content = accepting();
-        content.bonds[0].expiry = ISSUED_AT + 7 * 86_400 - 1;
+        // Counted from when witnesses saw it.
+        content.bonds[0].expiry = ISSUED_AT + 30 + 7 * 86_400 - 1;
         nothing(
             &file,
             content.clone(),
@@ -243,6 +240,61 @@ fn a_bond_counts_once_fresh_and_long_enough() {
     let mut content = accepting();
     content.bonds[0].withheld = Some(amount("1000 USD"));
     assert_eq!(audit(&drawn(), content, |_| {}).0, amount("104.742670 USD"));
+}
+
+/// An issuer that dates its answer back, so that the audit seems to be over when its bond runs out.
+#[test]
+fn an_earlier_date_does_not_shorten_the_audit() {
+    let mut statement = planned(TAU);
+    statement.issued_at = ISSUED_AT - 30 * 86_400;
+    let backdated = logged(file_of(statement));
+    let mut content = accepting();
+    content.issuers[0].keys[0].not_before = None;
+    content.bonds[0].as_of = ISSUED_AT - 60 * 86_400;
+    content.bonds[0].expiry = NOW + 60;
+    nothing(
+        &backdated,
+        content.clone(),
+        "no bond of Example Issuer in the Trust file stands until",
+    );
+    content.bonds[0].expiry = ISSUED_AT + 30 + 7 * 86_400;
+    assert_eq!(
+        audit(&backdated, content, |_| {}).0,
+        amount("52.371335 USD")
+    );
+}
+
+/// An issuer that waits for the draw and then posts a bond for the wrong answers that nobody will look at.
+#[test]
+fn a_bond_that_comes_after_the_answer_is_worth_nothing() {
+    let bonded = |file: &ReceiptFile, as_of: u64| {
+        let mut content = accepting();
+        content.bonds[0].as_of = as_of;
+        audit(file, content, |_| {})
+    };
+    assert_eq!(bonded(&drawn(), ISSUED_AT).0, amount("52.371335 USD"));
+    // Before the question is asked, and yet too late.
+    for late in [1, 60, 3600] {
+        let (none, reason) = bonded(&drawn(), ISSUED_AT + late);
+        assert!(none.is_zero(), "{none}");
+        assert!(reason.contains("after this answer was given"), "{reason}");
+    }
+    // A later date on the Statement does not help: the witnesses saw it before.
+    let mut statement = planned(TAU);
+    statement.issued_at = ISSUED_AT + 240;
+    let postdated = logged(file_of(statement));
+    let (none, reason) = bonded(&postdated, ISSUED_AT + 200);
+    assert!(none.is_zero(), "{none}");
+    assert!(reason.contains("after this answer was given"), "{reason}");
+    // A larger one that came later does not replace the one that stood.
+    let mut content = accepting();
+    let more = Bond {
+        amount: amount("9000 USD"),
+        as_of: ISSUED_AT + 60,
+        ..content.bonds[0].clone()
+    };
+    content.bonds.push(more);
+    assert_eq!(audit(&drawn(), content, |_| {}).0, amount("52.371335 USD"));
 }
 
 #[test]
@@ -496,6 +548,53 @@ fn a_composite_is_worth_its_weakest_edge() {
         composed(&file, composing(), &[up(&a)]).0,
         amount("52.371335 USD")
     );
+}
+
+/// What is open against the issuer of a step uses up that issuer's bond, not the composer's.
+#[test]
+fn exposure_to_the_issuer_of_a_step_counts_against_the_step() {
+    let step = step(1);
+    let file = composite(&[(&step, "40 USD")]);
+    let upstream = [up(&step)];
+    let with = |open: &[(carat_receipt::Label, Amount)], plain: Option<Amount>| {
+        let trust = trust_of(composing());
+        let question = Question {
+            upstream: &upstream,
+            open_exposures: open,
+            open_exposure: plain,
+            ..ask(&trust)
+        };
+        carat_verify::appraise(&file, &question)
+            .map(|appraisal| set(&appraisal, "audit").amount.unwrap())
+    };
+    let open = |name: &str, text: &str| (label(name), amount(text));
+    assert_eq!(with(&[], None), Ok(amount("40 USD")));
+    // kappa S is 800: 755 open leaves 45, which the stake of 40 fits; 765 leaves 35, which it does not.
+    assert_eq!(
+        with(&[open("Example Issuer", "755 USD")], None),
+        Ok(amount("40 USD"))
+    );
+    assert_eq!(
+        with(&[open("Example Issuer", "765 USD")], None),
+        Ok(amount("0 USD"))
+    );
+    // They add up, and do not touch the composer's own bond.
+    let twice = [
+        open("Example Issuer", "755 USD"),
+        open("Example Issuer", "10 USD"),
+    ];
+    assert_eq!(with(&twice, None), Ok(amount("0 USD")));
+    let composer = [open("Example Composer", "700 USD")];
+    assert_eq!(with(&composer, None), Ok(amount("40 USD")));
+    assert_eq!(
+        with(&composer, Some(amount("70 USD"))),
+        Ok(amount("30 USD"))
+    );
+    assert!(matches!(
+        with(&[open("Example Isuer", "1 USD")], None),
+        Err(carat_verify::QuestionError::Issuer(_))
+    ));
+    assert!(with(&[open("Example Issuer", "1 EUR")], None).is_err());
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The proof graph: a Program rewritten into few kinds of linear and bilinear steps, committed columns and lookups.
 
-use crate::layout::{AxisMap, vars};
+use crate::layout::{AxisMap, bits, vars};
 use alloc::vec::Vec;
-use carat_program::ValueId;
+use carat_program::{Rounding, ValueId};
 
 /// A value of the graph. Values are numbered in an order in which operands come first.
 pub(crate) type Id = usize;
@@ -34,6 +34,8 @@ pub(crate) enum Kind {
         b_labels: Vec<u8>,
         out_labels: Vec<u8>,
     },
+    /// `sum over the axes of steps[a] * i_a` at the element (i_0, i_1, ..): places, known to everyone.
+    Ramp { steps: Vec<i64> },
     /// Convolution: x `[lead, n, g, C, spatial..]`, w `[g, M, C, kernel..]`, out `[lead, n, g, M, spatial..]`. One map
     /// per spatial axis, with the kernel's taps.
     Conv { x: Id, w: Id, maps: Vec<AxisMap> },
@@ -64,6 +66,13 @@ pub(crate) enum Fill {
     Input(usize),
     /// `floor((x + 2^(bits-1)) / 2^bits)`.
     Shift { x: Id, bits: u8 },
+    /// `x 2^bits / d`, rounded.
+    Quotient {
+        x: Id,
+        d: Id,
+        bits: u8,
+        rounding: Rounding,
+    },
     /// `floor(x / 2^bits)`.
     High { x: Id, bits: u8 },
     /// What a table holds for x.
@@ -79,7 +88,7 @@ pub(crate) struct Column {
     pub(crate) fill: Fill,
 }
 
-/// What a table holds. Entry t of `len` is the tuple given here.
+/// What a table holds. Row t is the tuple given here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Rows {
     /// `(t)`
@@ -88,19 +97,51 @@ pub(crate) enum Rows {
     Step { start: i64 },
     /// `(t + start, clamp(t + start, lo, hi))`
     Clamp { start: i64, lo: i64, hi: i64 },
-    /// `(t + start, T[t])` for a constant of the Program
-    Constant { start: i64, constant: usize },
+    /// `(t + start, T[t])` for a value T of the graph, at the positions t of its padded shape.
+    Value { start: i64 },
 }
 
 /// A lookup table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Table {
     pub(crate) rows: Rows,
-    pub(crate) len: usize,
+    /// The shape of its column of multiplicities: of one axis, or that of its value.
+    pub(crate) dims: Vec<usize>,
     /// Its column of multiplicities.
     pub(crate) multiplicity: usize,
-    /// The value of its constant, for [`Rows::Constant`].
-    pub(crate) constant: Option<Id>,
+    /// The value that it holds, for [`Rows::Value`].
+    pub(crate) value: Option<Id>,
+}
+
+impl Table {
+    /// The first entry of row 0, where it counts rows.
+    #[cfg(any(test, feature = "prover"))]
+    pub(crate) fn start(&self) -> i64 {
+        match self.rows {
+            Rows::Range => 0,
+            Rows::Step { start } | Rows::Clamp { start, .. } | Rows::Value { start } => start,
+        }
+    }
+
+    /// One more than the position of the last row.
+    pub(crate) fn len(&self) -> usize {
+        self.dims.iter().fold(0, |at, &d| at << bits(d) | (d - 1)) + 1
+    }
+
+    /// The element of the column of multiplicities, and of the value, that a position belongs to; none in the padding.
+    #[cfg(any(test, feature = "prover"))]
+    pub(crate) fn element(&self, position: usize) -> Option<usize> {
+        let (mut rest, mut element, mut stride) = (position, 0, 1);
+        for &d in self.dims.iter().rev() {
+            let i = rest & ((1 << bits(d)) - 1);
+            if i >= d {
+                return None;
+            }
+            element += i * stride;
+            (rest, stride) = (rest >> bits(d), stride * d);
+        }
+        (rest == 0).then_some(element)
+    }
 }
 
 /// The claim that every element of a tuple of tensors of one shape is an entry of a table.

@@ -151,6 +151,23 @@ pub(crate) fn valid(dims: &[usize], point: &[E]) -> E {
         .product()
 }
 
+/// The polynomial of `sum of steps[a] * i_a` on a tensor's elements.
+pub(crate) fn ramp(dims: &[usize], steps: &[i64], point: &[E]) -> E {
+    let parts = split(dims, point);
+    let sums: Vec<E> = (dims.iter().zip(&parts))
+        .map(|(&d, p)| below(p, d))
+        .collect();
+    (0..dims.len())
+        .map(|a| {
+            let others: E = (0..dims.len())
+                .filter(|&b| b != a)
+                .map(|b| sums[b])
+                .product();
+            weighted_below(parts[a], dims[a]) * int(steps[a]) * others
+        })
+        .sum()
+}
+
 /// The value at a point of the tensor with these row-major elements.
 pub(crate) fn evaluate(dims: &[usize], data: &[i32], point: &[E]) -> E {
     let parts = split(dims, point);

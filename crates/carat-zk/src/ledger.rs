@@ -159,7 +159,7 @@ fn claims_bound(graph: &Graph) -> usize {
 
 fn operands(kind: &Kind) -> usize {
     match kind {
-        Kind::Column(_) | Kind::Constant(_) => 0,
+        Kind::Column(_) | Kind::Constant(_) | Kind::Ramp { .. } => 0,
         Kind::Linear { terms, .. } => terms.len(),
         Kind::Axes { .. } | Kind::Reshape(_) | Kind::Permute { .. } | Kind::Sum { .. } => 1,
         Kind::Mul(..) | Kind::Contract { .. } | Kind::Conv { .. } => 2,
@@ -174,7 +174,7 @@ fn walk(graph: &Graph) -> (Count, Count) {
         let dims = |id: usize| &graph.nodes[id].dims[..];
         match &node.kind {
             Kind::Column(_) | Kind::Constant(_) => continue,
-            Kind::Linear { .. } | Kind::Permute { .. } | Kind::Sum { .. } => {}
+            Kind::Linear { .. } | Kind::Ramp { .. } | Kind::Permute { .. } | Kind::Sum { .. } => {}
             Kind::Axes { x, .. } => steps.sumcheck(vars(dims(*x)), 2),
             Kind::Reshape(x) => {
                 for g in reshape_groups(dims(*x), &node.dims)

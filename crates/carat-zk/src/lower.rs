@@ -4,6 +4,10 @@
 //! comes with lookups that leave it no second value; the static no-wrap certificates for that are checked here, and a
 //! Program that fails one is refused.
 
+mod index;
+mod quotient;
+mod tables;
+
 use crate::{
     Error,
     graph::{Column, Fill, Graph, Id, Kind, Lookup, Node, Rows, Table},
@@ -191,6 +195,11 @@ impl Builder<'_> {
 
     /// A Program value in the shape `[lead, dims..]`, repeated along axes of length one under NumPy's rule.
     fn aligned(&mut self, value: ValueId, dims: &[usize]) -> Id {
+        self.placed(value, 0, dims)
+    }
+
+    /// As [`Self::aligned`], with `after` further axes of length one behind the value's own.
+    fn placed(&mut self, value: ValueId, after: usize, dims: &[usize]) -> Id {
         let id = self.of[value.index()];
         let own = self.dims(id);
         let constant = self.program.constant_index(value).is_some();
@@ -200,8 +209,9 @@ impl Builder<'_> {
             (own[0], &own[1..])
         };
         let mut shape = vec![lead];
-        shape.extend(core::iter::repeat_n(1, dims.len() - rest.len()));
+        shape.extend(core::iter::repeat_n(1, dims.len() - rest.len() - after));
         shape.extend_from_slice(rest);
+        shape.extend(core::iter::repeat_n(1, after));
         let target = self.led(dims);
         let x = self.reshape(id, shape.clone());
         let maps = (0..shape.len())
@@ -221,16 +231,21 @@ impl Builder<'_> {
     }
 
     fn table(&mut self, rows: Rows, len: i64) -> usize {
-        let len = len as usize;
-        let constant = match rows {
-            Rows::Constant { constant, .. } => Some(self.of[self.program.inputs.len() + constant]),
-            _ => None,
-        };
+        self.add_table(rows, vec![len as usize], None)
+    }
+
+    /// The elements of a value as a table.
+    fn value_table(&mut self, start: i64, value: Id) -> usize {
+        let dims = self.dims(value);
+        self.add_table(Rows::Value { start }, dims, Some(value))
+    }
+
+    fn add_table(&mut self, rows: Rows, dims: Vec<usize>, value: Option<Id>) -> usize {
         let table = Table {
             rows,
-            len,
+            dims,
             multiplicity: usize::MAX,
-            constant,
+            value,
         };
         if let Some(i) = self.graph.tables.iter().position(|t| *t == table) {
             return i;
@@ -589,11 +604,7 @@ impl Builder<'_> {
                     return unsupported("has a table that is not a constant");
                 };
                 let n = self.program.constants[c].shape.elements() as i64;
-                let rows = Rows::Constant {
-                    start: *offset,
-                    constant: c,
-                };
-                let table = self.table(rows, n);
+                let table = self.value_table(*offset, self.of[inputs[1].index()]);
                 let y = self.column(full, lo, hi, Fill::Table { x, table });
                 self.lookup(table, vec![x, y]);
                 self.settle(x, (*offset, *offset + n - 1));
@@ -672,99 +683,26 @@ impl Builder<'_> {
                 }
             }
             Op::Broadcast { .. } => self.aligned(inputs[0], &out),
-            Op::ArgMax { .. }
-            | Op::Quotient { .. }
-            | Op::InverseSqrt { .. }
-            | Op::Gather { .. } => {
+            Op::ArgMax { axis } => {
+                let x = self.operand(inputs[0]);
+                let y = self.arg_max(x, usize::from(*axis) + 1)?;
+                self.reshape(y, full)
+            }
+            Op::Gather { axis } => {
+                let y = self.gather(inputs[0], inputs[1], usize::from(*axis), full);
+                let n = &mut self.graph.nodes[y];
+                (n.lo, n.hi) = (lo, hi);
+                y
+            }
+            Op::Quotient { bits, rounding } => {
+                self.quotient(inputs, *bits, *rounding, full, (lo, hi))?
+            }
+            Op::InverseSqrt { .. } => {
                 return unsupported(
                     "has no proof yet; a receipt for this model can be signed, replayed or attested",
                 );
             }
         })
-    }
-
-    /// Clamp tables with the same ends share one table where the joint domain still certifies every user.
-    fn merge_tables(&mut self) {
-        let mut tables = Vec::<Table>::new();
-        let mut target = Vec::with_capacity(self.graph.tables.len());
-        for table in &self.graph.tables {
-            let joined = match table.rows {
-                Rows::Clamp { start, lo, hi } => tables.iter().position(|t| match t.rows {
-                    Rows::Clamp {
-                        start: s,
-                        lo: l,
-                        hi: h,
-                    } if (l, h) == (lo, hi) => {
-                        let first = s.min(start);
-                        let end = (s + t.len as i64).max(start + table.len as i64);
-                        end - first <= TABLE
-                    }
-                    _ => false,
-                }),
-                _ => None,
-            };
-            let Some(i) = joined else {
-                target.push(tables.len());
-                tables.push(table.clone());
-                continue;
-            };
-            target.push(i);
-            let (Rows::Clamp { start: s, lo, hi }, Rows::Clamp { start, .. }) =
-                (&tables[i].rows, &table.rows)
-            else {
-                unreachable!("only clamps are joined");
-            };
-            let first = *s.min(start);
-            let end = (s + tables[i].len as i64).max(start + table.len as i64);
-            tables[i] = Table {
-                rows: Rows::Clamp {
-                    start: first,
-                    lo: *lo,
-                    hi: *hi,
-                },
-                len: (end - first) as usize,
-                ..tables[i].clone()
-            };
-        }
-        if !self.certified_with(&tables, &target) {
-            return;
-        }
-        self.graph.tables = tables;
-        for lookup in &mut self.graph.lookups {
-            lookup.table = target[lookup.table];
-        }
-        for column in &mut self.graph.columns {
-            if let Fill::Table { table, .. } = &mut column.fill {
-                *table = target[*table];
-            }
-        }
-    }
-
-    /// Every shift result that is bounded by a clamp table keeps its certificate under other tables.
-    fn certified_with(&self, tables: &[Table], target: &[usize]) -> bool {
-        self.graph.lookups.iter().all(|lookup| {
-            let Rows::Clamp { start, .. } = tables[target[lookup.table]].rows else {
-                return true;
-            };
-            let domain = (start, start + tables[target[lookup.table]].len as i64 - 1);
-            let x = lookup.tuple[0];
-            match self.graph.nodes[x].kind {
-                Kind::Column(c) => match self.graph.columns[c].fill {
-                    Fill::Shift { x, bits } => certified(self.range(x), domain, bits),
-                    _ => true,
-                },
-                _ => true,
-            }
-        })
-    }
-
-    /// One column of multiplicities per table, last.
-    fn multiplicities(&mut self) {
-        for t in 0..self.graph.tables.len() {
-            let len = self.graph.tables[t].len;
-            self.graph.tables[t].multiplicity = self.graph.columns.len();
-            self.column(vec![len], 0, HALF, Fill::Multiplicity(t));
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     Error,
     graph::{Graph, Kind, Node},
-    layout::{AxisMap, bits, reshape_groups},
+    layout::{AxisMap, bits, reshape_groups, vars},
     lower::lower,
     store::Store,
 };
@@ -134,7 +134,7 @@ pub fn sizes(program: &Program, statements: usize) -> Result<Sizes, Error> {
             .iter()
             .map(|l| elements(&graph.nodes[l.tuple[0]].dims))
             .sum(),
-        table_rows: graph.tables.iter().map(|t| t.len).sum(),
+        table_rows: graph.tables.iter().map(|t| elements(&t.dims)).sum(),
         leaf_vars: plan.leaves.vars,
     })
 }
@@ -157,7 +157,7 @@ impl Plan {
             .lookups
             .iter()
             .map(|l| graph.nodes[l.tuple[0]].vars())
-            .chain(graph.tables.iter().map(|t| bits(t.len)))
+            .chain(graph.tables.iter().map(|t| vars(&t.dims)))
             .collect();
         let witness = Store::one(&columns)?;
         let leaves = Packing::of(&leaves)?;

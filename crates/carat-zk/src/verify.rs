@@ -8,7 +8,7 @@ use crate::{
     graph::{Id, Kind, Rows, Table},
     key::ModelKey,
     layout::{
-        self, AxisMap, below, dot_eq, eq, eq_index, eq_table, reshape_groups, reshape_kernel,
+        self, AxisMap, below, dot_eq, eq, eq_index, eq_table, ramp, reshape_groups, reshape_kernel,
         split, valid, vars, weighted_below,
     },
     pcs::{Root, Use, Whir},
@@ -188,7 +188,7 @@ impl Verifier<'_> {
                 own.to_vec(),
                 multiplicity,
             );
-            let constant = match table.constant {
+            let held = match table.value {
                 Some(id) => {
                     let value = self.source.receive("table", 1)?[0];
                     self.claims.push(id, own.to_vec(), value);
@@ -197,7 +197,7 @@ impl Verifier<'_> {
                 None => None,
             };
             numerator -= weight * multiplicity;
-            denominator += weight * (alpha - fingerprint(&row(table, own, constant), i, mix));
+            denominator += weight * (alpha - fingerprint(&row(table, own, held), i, mix));
             covered += weight;
         }
         // What no block covers is 0/1.
@@ -257,6 +257,7 @@ impl Verifier<'_> {
                 }
                 check(sum == value, "a linear combination")
             }
+            Kind::Ramp { steps } => check(value == ramp(&node.dims, steps, point), "a place"),
             Kind::Axes { x, maps } => self.axes(*x, maps, &node.dims, point, value),
             Kind::Reshape(x) => self.reshape(*x, &node.dims, point, value),
             Kind::Permute { x, perm } => {
@@ -533,7 +534,7 @@ pub(crate) fn fingerprint(values: &[E], table: usize, mix: E) -> E {
 }
 
 /// The tuple polynomial of a table at a point.
-fn row(table: &Table, point: &[E], constant: Option<E>) -> Vec<E> {
+fn row(table: &Table, point: &[E], held: Option<E>) -> Vec<E> {
     let all = 1usize << point.len();
     let index = |start: i64| weighted_below(point, all) + int(start);
     match table.rows {
@@ -551,7 +552,7 @@ fn row(table: &Table, point: &[E], constant: Option<E>) -> Vec<E> {
                 weighted_below(point, end) - weighted_below(point, first) + (b - a) * int(start);
             vec![index(start), a * int(lo) + linear + (E::ONE - b) * int(hi)]
         }
-        Rows::Constant { start, .. } => vec![index(start), constant.unwrap_or(E::ZERO)],
+        Rows::Value { start } => vec![index(start), held.unwrap_or(E::ZERO)],
     }
 }
 

@@ -3,7 +3,7 @@
 
 mod support;
 
-use carat_program::{ConvGeometry, Op, PoolKind, Program, Range, Shape, Window};
+use carat_program::{ConvGeometry, Op, PoolKind, Program, Range, Rounding, Shape, Window};
 use carat_zk::{Error, Instance, ModelKey, Proof, pcs::Root, sizes, verify};
 use std::time::{Duration, Instant};
 use support::{
@@ -175,4 +175,55 @@ fn a_program_that_breaks_the_rules() {
         ));
         assert!(refusal(&program, 1).contains("breaks the rules"));
     }
+}
+
+/// Ranges at the ends of what Programs may hold: what has no certificate is refused, and nothing overflows on the way.
+#[test]
+fn the_widest_quotients_gathers_and_places() {
+    const HALF: i64 = carat_program::HALF;
+    let ranges = [
+        (-HALF, HALF),
+        (-HALF, -HALF),
+        (0, HALF),
+        (-1, 1),
+        (HALF - 1, HALF),
+        (-40_000, 3),
+    ];
+    let mut proven = 0;
+    for x in ranges {
+        for d in [
+            (1, 1),
+            (1, HALF),
+            (HALF, HALF),
+            (1, 40_000),
+            (65_535, 65_537),
+        ] {
+            for bits in [0, 1, 14, 30] {
+                for rounding in [Rounding::Floor, Rounding::Nearest] {
+                    let mut b = Builder::new(1);
+                    let (x, d) = (b.input(&[2], x.0, x.1), b.input(&[2], d.0, d.1));
+                    let Some(q) = b.try_push(Op::Quotient { bits, rounding }, &[x, d]) else {
+                        continue;
+                    };
+                    let (program, _) = b.finish(&[q]);
+                    match sizes(&program, 1) {
+                        Ok(_) => proven += 1,
+                        Err(Error::Unsupported(_)) => {}
+                        Err(other) => panic!("{other}"),
+                    }
+                }
+            }
+        }
+        let mut b = Builder::new(1);
+        let v = b.input(&[1, 3, 1, 5], x.0, x.1);
+        let index = b.input(&[2, 1, 2, 1], 0, 2);
+        let y = b.push(Op::Gather { axis: 1 }, &[v, index]);
+        let place = b.push(Op::ArgMax { axis: 3 }, &[v]);
+        let (program, _) = b.finish(&[y, place]);
+        match sizes(&program, 3) {
+            Ok(_) | Err(Error::Unsupported(_)) => {}
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(proven > 20, "{proven}");
 }

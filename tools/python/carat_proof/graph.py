@@ -21,6 +21,7 @@ MAX_OUTPUT_VARS = 24
 MAX_BOXES = 64
 LEAST_BOX = 1 << 8
 LEAD = 255
+WIDEST = 30
 
 
 def bits(n):
@@ -69,11 +70,16 @@ class Node:
 
 @dataclass
 class Table:
-    kind: str  # range, step, clamp, constant
-    args: tuple  # step: (start,); clamp: (start, lo, hi); constant: (start, constant)
-    length: int
-    value: int | None = None  # of the constant
+    kind: str  # range, step, clamp, value
+    args: tuple  # step: (start,); clamp: (start, lo, hi); value: (start,)
+    dims: tuple  # of its multiplicities: one axis, or those of its value
+    value: int | None = None  # that it holds
     multiplicity: int | None = None  # value of the column
+
+    @property
+    def length(self):
+        """Rows of a table in closed form."""
+        return self.dims[0]
 
 
 @dataclass
@@ -143,10 +149,14 @@ class Builder:
 
     def aligned(self, v, dims):
         """A Program value as [lead, dims...], repeated along axes of length one."""
+        return self.placed(v, 0, dims)
+
+    def placed(self, v, after, dims):
+        """As `aligned`, with that many axes of length one behind the value's own."""
         x = self.of[v]
         own = self.dims(x)
         lead, rest = (1, own) if self.program.constant_index(v) is not None else (own[0], own[1:])
-        shape = (lead, *(1,) * (len(dims) - len(rest)), *rest)
+        shape = (lead, *(1,) * (len(dims) - len(rest) - after), *rest, *(1,) * after)
         target = (self.lead, *dims)
         x = self.reshape(x, shape)
         maps = [AxisMap(step=int(m == n)) for m, n in zip(shape, target)]
@@ -155,8 +165,13 @@ class Builder:
     def operand(self, v):
         return self.aligned(v, self.program.values[v].dims)
 
-    def table(self, kind, args, length, value=None):
-        table = Table(kind, args, length, value)
+    def table(self, kind, args, length):
+        return self.add_table(Table(kind, args, (length,)))
+
+    def value_table(self, start, x):
+        return self.add_table(Table("value", (start,), self.dims(x), x))
+
+    def add_table(self, table):
         if table in self.graph.tables:
             return self.graph.tables.index(table)
         self.graph.tables.append(table)
@@ -283,6 +298,112 @@ class Builder:
             x = self.max(*parts)
         return x
 
+    def gather(self, x, index, axis, full):
+        """y at an element is x at the position that is a known place plus a multiple of the index."""
+        dims = self.dims(x)
+        strides = [1 << variables(dims[a + 1 :]) for a in range(len(dims))]
+        before, after = strides[:axis], strides[axis + 1 :]
+        if self.graph.nodes[x].kind == "constant":
+            before = [0, *before]
+        steps = before + [0] * (len(full) - len(before) - len(after)) + after
+        index = self.placed(index, len(after), full[1:])
+        ramp = self.node("ramp", (steps,), full, 0, sum(s * (d - 1) for s, d in zip(steps, full)))
+        at = self.linear([(strides[axis], index), (1, ramp)], 0)
+        table = self.value_table(0, x)
+        y = self.column(full, *self.range(x))
+        self.lookup(table, at, y)
+        return y
+
+    def arg_max(self, x, axis):
+        """The maximum of 2^k x + 2^k - 1 - i says in its last k bits where it was: at the lowest i on ties."""
+        dims = self.dims(x)
+        n = dims[axis]
+        if n == 1:
+            return self.linear([(0, x)], 0)
+        k = bits(n)
+        lo, hi = self.range(x)
+        need(-HALF <= lo << k and (hi << k) + (1 << k) <= HALF, "the place of a maximum among values too wide for it")
+        place = self.node("ramp", ([int(a == axis) for a in range(len(dims))],), dims, 0, n - 1)
+        most = self.reduce_max(self.linear([(1 << k, x), (-1, place)], (1 << k) - 1), axis)
+        q = self.shift(self.linear([(1, most)], -(1 << k - 1)), k)
+        return self.linear([(1 << k, q), (-1, most)], (1 << k) - 1)
+
+    def quotient(self, x, d, op, full, own):
+        """u = m 2^bits x + (m - 1) d - m q d lies in 0..m d; m is 1 to round down, and 2 to the nearest."""
+        m = 1 + op.rounding
+        scale = m << op.bits
+        (xl, xh), (dl, dh) = self.range(x), self.range(d)
+        n = (scale * xl + (m - 1) * dl, scale * xh + (m - 1) * dh)
+        q = self.column(full, *own)
+
+        def unique(lo, hi):
+            """With m q d in this range, u modulo p is u."""
+            return n[1] - m * lo < P and m * dh - 1 - (n[0] - m * hi) < P
+
+        def admitted(span, both):
+            """What the range check lets through; None where there is none."""
+            w = span_bits(span)
+            if both:
+                return span if w < WIDEST else None
+            return (span[0], span[0] + (1 << w) - 1) if w <= WIDEST else None
+
+        def times(span):
+            ends = [a * b for a in span for b in (dl, dh)]
+            return (min(ends), max(ends))
+
+        def parts(k):
+            """Ranges of the high limb of q, and of its product with d."""
+            least = (n[0] - m * dh) // m - ((1 << k) - 1) * dh
+            return ((own[0] >> k, own[1] >> k), (least >> k, (n[1] // m >> k) + 1))
+
+        def certified_limbs(k, both):
+            high, part = (admitted(s, both) for s in parts(k))
+            if high is None or part is None:
+                return False
+            lo, hi = times(high)
+            exact = hi - part[0] < P and part[1] - lo < P
+            return exact and unique(part[0] << k, (part[1] << k) + ((1 << k) - 1) * dh)
+
+        whole = [(scale, x), (m - 1, d)]
+        for both in (False, True):
+            span = admitted(own, both)
+            if span and unique(*times(span)):
+                self.between(q, own, both)
+                u = self.linear([*whole, (-m, self.product(q, d))], 0)
+                break
+        else:
+            found = [(b, k) for b in (False, True) for k in range(16, 0, -1) if certified_limbs(k, b)]
+            need(found, "a quotient of values too wide to be exact modulo p")
+            both, k = found[0]
+            high, part = parts(k)
+            h = self.column(full, *high)
+            self.between(h, high, both)
+            low = self.linear([(1, q), (-(1 << k), h)], 0)
+            self.tighten(low, 0, (1 << k) - 1)
+            self.ranged(low, k)
+            upper = self.product(h, d)
+            self.tighten(upper, *part)
+            self.between(upper, part, both)
+            lower = self.product(low, d)
+            u = self.linear([*whole, (-(m << k), upper), (-m, lower)], 0)
+        w = span_bits((0, m * dh - 1))
+        need(w < WIDEST, "a quotient by values too wide to be exact modulo p")
+        rest = self.linear([(m, d), (-1, u)], -1)
+        for side in (u, rest):
+            self.tighten(side, 0, m * dh - 1)
+            self.ranged(side, w)
+        return q
+
+    def between(self, x, span, both):
+        w = span_bits(span)
+        self.ranged(self.linear([(1, x)], -span[0]), w)
+        if both:
+            self.ranged(self.linear([(-1, x)], span[1]), w)
+
+    def product(self, a, b):
+        ends = [clamp(x * y, *I64) for x in self.range(a) for y in self.range(b)]
+        return self.node("mul", (a, b), self.dims(a), min(ends), max(ends))
+
     def pool(self, x, op, out):
         w = op.window
         lead = len(out) - len(w.kernel)
@@ -334,6 +455,9 @@ class Builder:
         if op.name in ("mul", "max"):
             a, b = (self.aligned(v, out) for v in inputs)
             return self.max(a, b) if op.name == "max" else self.node("mul", (a, b), full, lo, hi)
+        if op.name == "quotient":
+            x, d = (self.aligned(v, out) for v in inputs)
+            return self.quotient(x, d, op, full, (lo, hi))
         if op.name == "concat":
             at, axis, terms = 0, op.axis + 1, []
             for v in inputs:
@@ -345,6 +469,9 @@ class Builder:
             return self.linear(terms, 0)
         if op.name == "broadcast":
             return self.aligned(inputs[0], out)
+        if op.name == "gather":
+            x = self.of[inputs[0]] if constant[0] is not None else self.operand(inputs[0])
+            return self.gather(x, inputs[1], op.axis + (constant[0] is None), full)
         x = self.operand(inputs[0])
         if op.name == "sum":
             return self.node("sum", (x, [a + 1 for a in op.axes]), full, lo, hi)
@@ -354,11 +481,13 @@ class Builder:
             return self.clamped(x, max(op.lo, -HALF), min(op.hi, HALF))
         if op.name == "lut":
             length = prod(self.program.constants[constant[1]].dims)
-            table = self.table("constant", (op.offset, constant[1]), length, self.of[inputs[1]])
+            table = self.value_table(op.offset, self.of[inputs[1]])
             y = self.column(full, lo, hi)
             self.lookup(table, x, y)
             self.settle(x, (op.offset, op.offset + length - 1))
             return y
+        if op.name == "arg-max":
+            return self.reshape(self.arg_max(x, op.axis + 1), full)
         if op.name == "reduce-max":
             for a in op.axes:
                 x = self.reduce_max(x, a + 1)
@@ -394,7 +523,7 @@ class Builder:
                         end = max(t.args[0] + t.length, start + table.length)
                         if end - first <= TABLE:
                             joined = i
-                            tables[i] = Table("clamp", (first, *ends), end - first)
+                            tables[i] = Table("clamp", (first, *ends), (end - first,))
                             break
             if joined is None:
                 joined = len(tables)
@@ -412,6 +541,11 @@ class Builder:
     def limits(self):
         need(len(self.graph.nodes) <= MAX_NODES, "too many intermediate values")
         need(len(self.graph.tables) <= MAX_TABLES, "too many lookup tables")
+
+
+def span_bits(span):
+    """Bits that hold 0..=hi - lo."""
+    return max(bits(span[1] - span[0] + 1), 1)
 
 
 def window_maps(w):
@@ -438,7 +572,7 @@ def lower(program, lead):
     b.graph.outputs = [b.of[v] for v in program.outputs]
     b.merge_tables()
     for table in b.graph.tables:
-        table.multiplicity = b.column((table.length,), 0, HALF)
+        table.multiplicity = b.column(table.dims, 0, HALF)
     return b.graph
 
 
@@ -559,7 +693,7 @@ class Plan:
         self.witness = Store(cut([g.nodes[x].dims for x in g.columns]))
         self.weights = split_store([c.dims for c in program.constants])
         self.leaf_sizes = [variables(g.nodes[values[0]].dims) for _, values in g.lookups]
-        self.leaf_sizes += [bits(t.length) for t in g.tables]
+        self.leaf_sizes += [variables(t.dims) for t in g.tables]
         self.leaf_offsets, self.leaf_vars = pack(self.leaf_sizes)
 
     def kernel_entries(self, node):

@@ -161,7 +161,15 @@ OPS = {
     7: ("lut", [("offset", lambda v: integer(v, *I64, "an offset"))]),
     8: ("max", []),
     9: ("reduce-max", [("axes", lambda v: u8s(v, "axes"))]),
+    10: ("arg-max", [("axis", lambda v: integer(v, 0, 255, "an axis"))]),
     11: ("pool", [("kind", lambda v: integer(v, 0, 1, "a pool")), ("window", Window)]),
+    12: (
+        "quotient",
+        [
+            ("bits", lambda v: integer(v, 0, 255, "a quotient")),
+            ("rounding", lambda v: integer(v, 0, 1, "a quotient")),
+        ],
+    ),
     14: ("reshape", [("shape", read_shape)]),
     15: ("transpose", [("perm", lambda v: u8s(v, "a permutation"))]),
     16: (
@@ -182,8 +190,9 @@ OPS = {
         ],
     ),
     19: ("broadcast", [("shape", read_shape)]),
+    20: ("gather", [("axis", lambda v: integer(v, 0, 255, "an axis"))]),
 }
-WITHOUT_PROOF = {10: "arg-max", 12: "quotient", 13: "inverse-sqrt", 20: "gather"}
+WITHOUT_PROOF = {13: "inverse-sqrt"}
 
 
 class Op:
@@ -320,7 +329,7 @@ def kept(x, axes):
 
 
 def derive_shape(op, operands):
-    count = {"contract": 2, "conv": 2, "mul": 2, "lut": 2, "max": 2}.get(op.name, 1)
+    count = {"contract": 2, "conv": 2, "mul": 2, "lut": 2, "max": 2, "quotient": 2, "gather": 2}.get(op.name, 1)
     if op.name == "linear":
         count = len(op.coefficients)
     elif op.name == "concat":
@@ -344,7 +353,12 @@ def derive_shape(op, operands):
         return shape(dims)
     if op.name in ("sum", "reduce-max"):
         return kept(x, op.axes)
-    if op.name in ("linear", "mul", "max"):
+    if op.name == "arg-max":
+        return kept(x, [op.axis])
+    if op.name == "gather":
+        need(op.axis < len(x), "an axis that is not there")
+        return shape([*x[: op.axis], *operands[1].dims, *x[op.axis + 1 :]])
+    if op.name in ("linear", "mul", "max", "quotient"):
         for v in operands[1:]:
             x = broadcast(x, v.dims)
         return x
@@ -412,6 +426,11 @@ def times(a, b):
     return (min(products), max(products))
 
 
+def divided(n, d, op):
+    scaled = n << op.bits
+    return scaled // d if op.rounding == 0 else (2 * scaled + d) // (2 * d)
+
+
 def bounds_of(v):
     return (v.lo, v.hi)
 
@@ -459,6 +478,18 @@ def derive_range(op, operands, ids):
     if op.name == "max":
         y = operands[1]
         return (max(x[0], y.lo), max(x[1], y.hi))
+    if op.name == "arg-max":
+        return (0, operands[0].dims[op.axis] - 1)
+    if op.name == "quotient":
+        d = operands[1]
+        need(op.bits <= 30, "a quotient with more than 30 fraction bits")
+        need(d.lo >= 1, "a divisor that is not positive")
+        ends = [divided(n, m, op) for n in x for m in (d.lo, d.hi)]
+        return union((min(ends), max(ends)), (0, 0) if x[0] <= 0 <= x[1] else (ends[0], ends[0]))
+    if op.name == "gather":
+        index = operands[1]
+        need(0 <= index.lo and index.hi < operands[0].dims[op.axis], "an index that leaves the axis")
+        return x
     if op.name == "pool" and op.kind == 0:
         full = narrow(prod(op.window.kernel))
         r = scale(x, full)

@@ -375,6 +375,17 @@ class Verifier:
             self.claim(x, point, v)
         need(out == value, "a linear combination")
 
+    def ramp(self, node, point, value):
+        (steps,) = node.args
+        parts, out = split(node.dims, point), ZERO
+        for a, step in enumerate(steps):
+            term = weighted_below(parts[a], node.dims[a]) * (step % P)
+            for b, d in enumerate(node.dims):
+                if b != a:
+                    term = term * below(parts[b], d)
+            out = out + term
+        need(out == value, "a place")
+
     def axes(self, node, point, value):
         x, maps = node.args
         source, out = self.nodes[x].dims, split(node.dims, point)
@@ -529,14 +540,14 @@ def box_kernel(box, dims, point, space, at):
 def table_row(table, point, held):
     """The tuple of a table at a point; past its length a closed form goes on by the same rule, where no multiplicity is.
 
-    A constant is zero there.
+    A value is zero there.
     """
     everywhere = 1 << len(point)
     start = table.args[0] if table.args else 0
     index = weighted_below(point, everywhere) + start
     if table.kind == "range":
         return [index]
-    if table.kind == "constant":
+    if table.kind == "value":
         return [index, held]
     if table.kind == "step":
         return [index, 1 - below(point, min(max(-start, 0), everywhere))]

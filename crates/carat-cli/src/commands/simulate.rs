@@ -144,6 +144,14 @@ pub(super) fn run(args: Args, _context: &Context) -> Outcome {
     }
     let progress = Progress::start("drawing the traffic");
     let traffic = values.traffic(&name, requests, args.seed, !args.uncapped);
+    if traffic.v999 == Micros::ZERO && (!args.uncapped || args.bond.is_none()) {
+        return Err(Failure::new(
+            Exit::Input,
+            format!(
+                "{name}: of a thousand requests less than one is worth anything, so the 99.9th percentile, which caps values and gives the bond, is nothing; leave out requests that are worth nothing, or use --uncapped with --bond"
+            ),
+        ));
+    }
     let bond = match args.bond {
         Some(bond) => bond,
         None => Micros(traffic.v999.0.max(1).saturating_mul(3)),

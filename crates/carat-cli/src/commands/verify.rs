@@ -67,9 +67,10 @@ pub(super) struct Args {
     /// What rides on this receipt already; the amount asked comes on top.
     #[arg(long, value_name = "AMOUNT", value_parser = parse::<Amount>)]
     already_relied: Option<Amount>,
-    /// What you have open on other receipts of this issuer, whose audits are not resolved yet.
-    #[arg(long, value_name = "AMOUNT", value_parser = parse::<Amount>)]
-    open_exposure: Option<Amount>,
+    /// What you have open on other receipts of this issuer, whose audits are not resolved yet; ISSUER=AMOUNT for an issuer of
+    /// the Trust file, such as one that this receipt rests on. May be given several times; amounts add up.
+    #[arg(long, value_name = "[ISSUER=]AMOUNT", value_parser = parse_exposure)]
+    open_exposure: Vec<(Option<Label>, Amount)>,
     /// A receipt that this one rests on; give it once for each. Its opening is taken from beside it.
     #[arg(long, value_name = "FILE")]
     upstream: Vec<PathBuf>,
@@ -175,6 +176,18 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
             open_edges: None,
         })
         .collect();
+    let mut exposure: Option<Amount> = None;
+    let mut exposures = Vec::new();
+    for (issuer, amount) in args.open_exposure {
+        match issuer {
+            Some(issuer) => exposures.push((issuer, amount)),
+            None => {
+                let before = exposure.unwrap_or(Amount::zero(amount.currency()));
+                let sum = before.checked_add(&amount);
+                exposure = Some(sum.map_err(Failure::of(Exit::Usage))?);
+            }
+        }
+    }
     let question = Question {
         now,
         use_at: match args.use_at {
@@ -182,7 +195,8 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
             UseWhen::BeforeSettle => UseAt::BeforeSettle,
         },
         relied: args.already_relied,
-        open_exposure: args.open_exposure,
+        open_exposure: exposure,
+        open_exposures: &exposures,
         upstream: &upstream,
         trust: trust.as_ref().or(default.as_ref()),
         trust_owner: args.trust_owner,
@@ -292,4 +306,12 @@ pub(super) fn read_opening(path: &Path) -> Result<Opening, Failure> {
     let bytes = zeroize::Zeroizing::new(bytes);
     Opening::decode(&bytes)
         .map_err(|error| Failure::new(Exit::Mismatch, format!("{}: {error}", path.display())))
+}
+
+/// An amount, perhaps after a name and `=`.
+fn parse_exposure(text: &str) -> Result<(Option<Label>, Amount), String> {
+    match text.rsplit_once('=') {
+        Some((issuer, amount)) => Ok((Some(parse(issuer)?), parse(amount)?)),
+        None => Ok((None, parse(text)?)),
+    }
 }

@@ -8,7 +8,7 @@ use core::fmt;
 
 use super::{Placed, Policy, Rule};
 use crate::cel::{Expression, Outcome, Value};
-use crate::consequence::{Consequence, strictness};
+use crate::consequence::{Consequence, Demand, strictness};
 use crate::environment::Environment;
 use crate::facts::Facts;
 use crate::money::Micros;
@@ -223,6 +223,20 @@ impl Policy {
         consequence.irreversible = rule.irreversible;
         consequence.deadline_micros = rule.deadline_micros;
         consequence.budget = rule.budget;
+        // Rules that apply to every request apply to these.
+        let always = |when: &Placed<Expression>| self.constant(&when.is) == Some(true);
+        for check in self.requires.iter().filter(|check| always(&check.when)) {
+            consequence.require.push(Demand {
+                what: check.what,
+                by: check.named(),
+            });
+        }
+        for check in self.forbids.iter().filter(|check| always(&check.when)) {
+            consequence.forbid.push(Demand {
+                what: check.what.clone(),
+                by: check.named(),
+            });
+        }
         if let Err(refusal) = crate::plan(&consequence, environment) {
             let reasons = crate::explain::refusal(&refusal, self.currency);
             let covered = reasons

@@ -4,7 +4,7 @@
 
 use std::boxed::Box;
 use std::format;
-use std::string::{String, ToString};
+use std::string::String;
 use std::vec::Vec;
 
 use super::agents::{Adversary, Window};
@@ -326,7 +326,9 @@ impl Decisions {
             };
             let Some(request) = request.filter(|request| *request < super::values::MAX_REQUESTS)
             else {
-                return Err(at(line, "the request is a whole number from 0".to_string()));
+                let most = super::values::MAX_REQUESTS - 1;
+                let reason = format!("the request is a whole number from 0 to {most}");
+                return Err(at(line, reason));
             };
             if chances.len() <= request {
                 chances.resize(request + 1, 0.0);

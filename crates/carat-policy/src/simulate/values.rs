@@ -104,6 +104,11 @@ impl Values {
             }
             values.push(Micros(libm::ceil(value * 1e6) as u64));
         }
+        if values.is_empty() {
+            return Err(ValuesError(
+                "there are no values below its first line, which names the column".to_string(),
+            ));
+        }
         if values.iter().all(|value| *value == Micros::ZERO) {
             return Err(ValuesError(
                 "no request is worth anything; there is nothing to protect".to_string(),
@@ -209,9 +214,18 @@ pub(super) fn csv_column<'a>(
         .position(|cell| names.iter().any(|name| cell.eq_ignore_ascii_case(name)));
     let column = named.unwrap_or(otherwise);
     let is_number = |cell: &str| cell.parse::<f64>().is_ok();
+    let is_name =
+        |cell: &str| cell.starts_with(|c: char| c.is_alphabetic() || c == '_') || cell.is_empty();
     if named.is_some() {
         lines.remove(0);
     } else if !first.iter().any(|cell| is_number(cell)) {
+        // A value in another notation is no name: it would be left out in silence.
+        if let Some(cell) = first.iter().find(|cell| !is_name(cell)) {
+            return Err(format!(
+                "line {}: {cell:?} is neither a number nor the name of a column",
+                lines[0].0
+            ));
+        }
         if first.len() > 1 {
             return Err(format!(
                 "line {}: none of its columns is called {}",

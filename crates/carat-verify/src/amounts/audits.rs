@@ -14,7 +14,7 @@ use crate::appraisal::AssumptionSet;
 use crate::appraise::{BreakCost, Work};
 use crate::question::UseAt;
 use crate::time;
-use crate::trust::{Bond, CLOCK_SKEW, Content, Trust};
+use crate::trust::{Bond, Content, Trust};
 
 impl Work<'_> {
     /// The sets of a receipt whose Plan has an audit threshold: one against the bond alone, and where hardware attested,
@@ -107,8 +107,12 @@ impl Work<'_> {
             under.push("exposure-ledger".into());
             let open = self
                 .question
-                .open_exposure
-                .map_or(Micros::ZERO, Micros::from);
+                .open_exposures
+                .iter()
+                .filter(|(name, _)| name.as_str() == issuer)
+                .map(|&(_, amount)| amount)
+                .chain(self.question.open_exposure)
+                .fold(Micros::ZERO, |sum, amount| sum.plus(Micros::from(amount)));
             let open = audits.gamma.times_up(open);
             let amount =
                 good_for::audit_no_clawback(hazard, stake, audits.kappa, audits.gamma, open);
@@ -168,6 +172,9 @@ impl Work<'_> {
     ///
     /// It must outlast the time in which the audit can still convict. How long that is, the relying party says: an
     /// issuer could name a short window in its Plan, and be audited when its bond is gone. A longer one it may name.
+    ///
+    /// And it must have stood when the answer was given. One that comes later may come after the draw, from an issuer that
+    /// knows by then which of its wrong answers nobody will look at: it has nothing to lose.
     fn bond<'t>(
         &self,
         content: &'t Content,
@@ -191,12 +198,23 @@ impl Work<'_> {
             .and_then(|plan| plan.window)
             .unwrap_or(0)
             .max(horizon);
-        let until = self
-            .question
-            .now
-            .max(statement.issued_at.saturating_add(window));
-        of_issuer()
-            .filter(|bond| bond.as_of <= self.question.now.saturating_add(CLOCK_SKEW) && bond.expiry >= until)
+        // An earlier date on the Statement does not bring the draw forward: that is over what witnesses saw.
+        let from = self
+            .witnessed_at
+            .map_or(statement.issued_at, |seen| seen.max(statement.issued_at));
+        let until = self.question.now.max(from.saturating_add(window));
+        // The issuer states when that was; witnesses show that it was no later than their word.
+        let answered = self
+            .witnessed_at
+            .map_or(statement.issued_at, |seen| seen.min(statement.issued_at));
+        let lasting = || of_issuer().filter(|bond| bond.expiry >= until);
+        if lasting().next().is_some() && lasting().all(|bond| bond.as_of > answered) {
+            return Err(format!(
+                "every bond of {issuer} in the Trust file that lasts until the audit is over was confirmed (`as_of`) after this answer was given, and may have come after the draw"
+            ));
+        }
+        lasting()
+            .filter(|bond| bond.as_of <= answered)
             .max_by_key(|bond| bond.amount.micros())
             .ok_or_else(|| {
                 format!("no bond of {issuer} in the Trust file stands until {}, when this receipt's audit is over", time::to_text(until.min(carat_receipt::statement::MAX_TIME)))

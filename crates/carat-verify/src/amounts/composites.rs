@@ -132,6 +132,7 @@ impl<'a> Work<'a> {
                 .question
                 .open_exposure
                 .filter(|_| self.same_issuer(upstream.file)),
+            open_exposures: self.question.open_exposures,
             upstream: self.question.upstream,
             ..Question::default()
         };

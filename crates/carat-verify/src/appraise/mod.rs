@@ -16,7 +16,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::cell::Cell;
 
-use carat_receipt::{Amount, Digest, Execution, ReceiptFile};
+use carat_receipt::{Amount, Digest, Execution, Label, ReceiptFile};
 
 use crate::amounts::{Edge, Place};
 use crate::appraisal::{Appraisal, Check, Outcome, Summary, TrustUsed};
@@ -45,11 +45,22 @@ pub fn appraise(file: &ReceiptFile, question: &Question<'_>) -> Result<Appraisal
         }
     }
     if let Some(trust) = question.trust {
-        let trust = trust.content().currency;
+        let content = trust.content();
+        let stranger = |name: &Label| content.issuers.iter().all(|issuer| issuer.name != *name);
+        if let Some((name, _)) = question
+            .open_exposures
+            .iter()
+            .find(|(name, _)| stranger(name))
+        {
+            return Err(QuestionError::Issuer(name.clone()));
+        }
+        let trust = content.currency;
         let amounts = [question.relied, question.open_exposure];
+        let named = question.open_exposures.iter().map(|(_, amount)| amount);
         if let Some(other) = amounts
             .iter()
             .flatten()
+            .chain(named)
             .find(|amount| amount.currency() != trust)
         {
             return Err(QuestionError::Currency {
@@ -108,7 +119,7 @@ pub(crate) struct Work<'a> {
     /// A simulator's evidence is attached.
     simulated: bool,
     /// By when enough witnesses had seen the receipt, if they say so.
-    witnessed_at: Option<u64>,
+    pub(crate) witnessed_at: Option<u64>,
     /// Proofs that verified.
     proofs: Vec<proof::Proven>,
     /// Where the input came from: `own` or `issuer`.

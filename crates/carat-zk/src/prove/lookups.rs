@@ -70,17 +70,18 @@ fn tabled(plan: &Plan, values: &Values<'_>, index: usize, alpha: E, mix: E) -> F
     let block = plan.leaves.blocks[graph.lookups.len() + index];
     let size = 1usize << block.vars;
     let counts = values.get(graph.column_nodes[table.multiplicity]);
-    let constant = table.constant.map(|id| values.get(id));
-    let mut numerators = F::zero_vec(size);
-    for (n, &c) in numerators.iter_mut().zip(counts) {
-        *n = -F::from_i32(c);
-    }
-    let (first, second) = (0..size)
+    let positions = positions(&table.dims);
+    let mut numerators = padded(counts, positions.as_deref(), size);
+    numerators.iter_mut().for_each(|n| *n = -*n);
+    let (first, mut second): (Vec<F>, Vec<F>) = (0..size)
         .map(|t| {
-            let [a, b] = entry(table, t, constant);
+            let [a, b] = entry(table, t);
             (int(a), int(b))
         })
         .unzip();
+    if let Some(id) = table.value {
+        second = padded(values.get(id), positions.as_deref(), size);
+    }
     Fill {
         numerators,
         first,
@@ -193,7 +194,7 @@ impl Prover<'_, '_> {
             let value = self.evaluate(id, &own);
             self.sink.send("multiplicity", &[value]);
             self.claims.push(id, own.clone(), value);
-            if let Some(id) = table.constant {
+            if let Some(id) = table.value {
                 let value = self.evaluate(id, &own);
                 self.sink.send("table", &[value]);
                 self.claims.push(id, own, value);

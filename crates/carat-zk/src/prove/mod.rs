@@ -437,6 +437,8 @@ impl Prover<'_, '_> {
                     self.claims.push(x, point.clone(), v);
                 }
             }
+            // The verifier knows it.
+            Kind::Ramp { .. } => {}
             Kind::Axes { x, maps } => self.axes(*x, maps, &node.dims, point, value),
             Kind::Reshape(x) => self.reshape(*x, &node.dims, point, value),
             Kind::Permute { x, perm } => {
@@ -699,17 +701,14 @@ fn positions(dims: &[usize]) -> Option<Vec<usize>> {
     }
 }
 
-/// Entry t of a table; beyond its length, what its polynomial gives there.
-fn entry(table: &Table, t: usize, constant: Option<&[i32]>) -> [i64; 2] {
+/// Entry t of a table; beyond its length, what its polynomial gives there. What a table of values holds is not here.
+fn entry(table: &Table, t: usize) -> [i64; 2] {
     let i = t as i64;
     match table.rows {
         Rows::Range => [i, 0],
         Rows::Step { start } => [i + start, i64::from(i + start >= 0)],
         Rows::Clamp { start, lo, hi } => [i + start, (i + start).clamp(lo, hi)],
-        Rows::Constant { start, .. } => [
-            i + start,
-            constant.and_then(|c| c.get(t)).map_or(0, |&v| v.into()),
-        ],
+        Rows::Value { start } => [i + start, 0],
     }
 }
 

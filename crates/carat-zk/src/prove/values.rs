@@ -9,7 +9,7 @@ use crate::{
     graph::{Fill, Graph, Id, Kind, Lookup, Rows},
     layout::unflatten,
 };
-use carat_program::{Program, Tensor, Weights, shift_round};
+use carat_program::{Program, Rounding, Tensor, Weights, shift_round};
 use rayon::prelude::*;
 use std::{borrow::Cow, sync::OnceLock};
 
@@ -139,6 +139,17 @@ impl<'a> Values<'a> {
                     })
                     .collect()
             }
+            Kind::Ramp { steps } => (0..node.dims.iter().product())
+                .map(|flat| {
+                    let at = unflatten(&node.dims, flat);
+                    residue(
+                        at.iter()
+                            .zip(steps)
+                            .map(|(&i, &s)| i as i128 * i128::from(s))
+                            .sum(),
+                    )
+                })
+                .collect(),
             Kind::Reshape(x) => self.get(*x).to_vec(),
             Kind::Axes { x, maps } => {
                 let (from, x) = (&self.graph.nodes[*x].dims, self.get(*x));
@@ -292,22 +303,37 @@ impl<'a> Values<'a> {
                 .iter()
                 .map(|&v| shift_round(v.into(), bits) as i32)
                 .collect(),
+            Fill::Quotient {
+                x,
+                d,
+                bits,
+                rounding,
+            } => (self.get(x).iter().zip(self.get(d)))
+                .map(|(&x, &d)| {
+                    // A forged divisor may be anything; no quotient is right then.
+                    let (x, d) = (i128::from(x) << bits, i128::from(d).max(1));
+                    let q = match rounding {
+                        Rounding::Floor => x.div_euclid(d),
+                        Rounding::Nearest => (2 * x + d).div_euclid(2 * d),
+                    };
+                    residue(q)
+                })
+                .collect(),
             Fill::High { x, bits } => self.get(x).iter().map(|&v| v >> bits).collect(),
             Fill::Table { x, table } => {
                 let t = &self.graph.tables[table];
+                let held = t.value.map_or(&[][..], |id| self.get(id));
                 let entry = |v: i32| -> i32 {
                     let v = i64::from(v);
                     let out = match t.rows {
                         Rows::Range => v,
                         Rows::Step { .. } => i64::from(v >= 0),
                         Rows::Clamp { lo, hi, .. } => v.clamp(lo, hi),
-                        Rows::Constant { start, constant } => {
-                            let data = &self.weights.data[constant];
-                            usize::try_from(v - start)
-                                .ok()
-                                .and_then(|i| data.get(i))
-                                .map_or(0, |&y| y.into())
-                        }
+                        Rows::Value { start } => usize::try_from(v - start)
+                            .ok()
+                            .and_then(|i| t.element(i))
+                            .and_then(|i| held.get(i))
+                            .map_or(0, |&y| y.into()),
                     };
                     out as i32
                 };
@@ -315,19 +341,14 @@ impl<'a> Values<'a> {
             }
             Fill::Multiplicity(table) => {
                 let t = &self.graph.tables[table];
-                let start = match t.rows {
-                    Rows::Range => 0,
-                    Rows::Step { start }
-                    | Rows::Clamp { start, .. }
-                    | Rows::Constant { start, .. } => start,
-                };
-                let mut counts = vec![0i32; t.len];
+                let start = t.start();
+                let mut counts = vec![0i32; t.dims.iter().product()];
                 for lookup in self.graph.lookups.iter().filter(|l| l.table == table) {
                     for &v in self.get(lookup.tuple[0]) {
                         if let Ok(i) = usize::try_from(i64::from(v) - start)
-                            && let Some(n) = counts.get_mut(i)
+                            && let Some(i) = t.element(i)
                         {
-                            *n += 1;
+                            counts[i] += 1;
                         }
                     }
                 }
@@ -340,15 +361,9 @@ impl<'a> Values<'a> {
     pub(crate) fn check(&self) -> Result<(), Error> {
         let within = |lookup: &Lookup| {
             let t = &self.graph.tables[lookup.table];
-            let start = match t.rows {
-                Rows::Range => 0,
-                Rows::Step { start } | Rows::Clamp { start, .. } | Rows::Constant { start, .. } => {
-                    start
-                }
-            };
-            let end = start + t.len as i64;
-            let mut values = self.get(lookup.tuple[0]).iter();
-            values.all(|&v| i64::from(v) >= start && i64::from(v) < end)
+            let start = t.start();
+            let row = |v: i64| usize::try_from(v - start).is_ok_and(|i| t.element(i).is_some());
+            self.get(lookup.tuple[0]).iter().all(|&v| row(v.into()))
         };
         if self.graph.lookups.par_iter().all(within) {
             Ok(())

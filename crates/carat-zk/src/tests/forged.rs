@@ -21,7 +21,7 @@ fn off_by_anything(case: &Case, what: &str) {
         let n: usize = column.dims.iter().product();
         let bits = match column.fill {
             Fill::Shift { bits, .. } | Fill::High { bits, .. } => bits,
-            Fill::Table { .. } => 16,
+            Fill::Table { .. } | Fill::Quotient { .. } => 16,
             Fill::Input(_) | Fill::Multiplicity(_) => unreachable!("skipped"),
         };
         let wrap = (MODULUS >> bits) as i32;
@@ -293,7 +293,7 @@ fn wrong_multiplicities() {
         if !matches!(column.fill, Fill::Multiplicity(_)) {
             continue;
         }
-        let n = column.dims[0];
+        let n: usize = column.dims.iter().product();
         for at in [0, n / 2, n - 1] {
             for by in [1, -1] {
                 refused(case.forge(&|c, honest| {
@@ -433,4 +433,153 @@ fn another_input() {
         |f| matches!(f, Fill::Input(0)),
         |x| x[0] = if x[0] > 0 { x[0] - 1 } else { x[0] + 1 },
     ));
+}
+
+/// A gather gives what lies at the index: not the neighbour, not another row, not what the padding holds.
+#[test]
+fn a_gather_of_something_else() {
+    let mut b = Builder::new(4);
+    let x = b.input(&[3, 5], -90, 90);
+    let index = b.constant(&[2], vec![4, 1]);
+    let y = b.push(Op::Gather { axis: 1 }, &[x, index]);
+    let (program, weights) = b.finish(&[y]);
+    let data: Vec<i32> = (1..16).collect();
+    let x = tensors(&program, &[&data]);
+    let case = Case::on((program, weights), vec![x]);
+    assert_eq!(case.outputs[0][0].data(), [5, 2, 10, 7, 15, 12]);
+    let taken = |f: &Fill| matches!(f, Fill::Table { .. });
+    case.forge(&|_, _| None).unwrap();
+    for at in 0..6 {
+        let honest = case.outputs[0][0].data()[at];
+        for to in (0..17).filter(|&v| v != honest) {
+            refused(case.forge_fill(taken, |y| y[at] = to));
+        }
+    }
+    // Rows swapped as a whole are other rows, too.
+    refused(case.forge_fill(taken, |y| y.swap(0, 2)));
+    refused(case.forge_fill(taken, |y| y.swap(0, 1)));
+    off_by_anything(&case, "gather");
+    let mut b = Builder::new(4);
+    let x = b.input(&[2], 0, 2);
+    let words = b.random(&[3, 3], -90, 90);
+    let y = b.push(Op::Gather { axis: 0 }, &[words, x]);
+    off_by_anything(&Case::new(b.finish(&[y]), 2), "gather of words");
+}
+
+/// Multiplicities that pretend uses of other rows.
+#[test]
+fn a_gather_counted_otherwise() {
+    let mut b = Builder::new(4);
+    let x = b.input(&[3, 3], -90, 90);
+    let index = b.constant(&[2], vec![2, 0]);
+    let y = b.push(Op::Gather { axis: 1 }, &[x, index]);
+    let case = Case::new(b.finish(&[y]), 1);
+    let counts = |f: &Fill| matches!(f, Fill::Multiplicity(_));
+    for at in 0..9 {
+        refused(case.forge_fill(counts, |m| m[at] += 1));
+        refused(case.forge_fill(counts, |m| m[at] -= 1));
+    }
+}
+
+/// Of equal maxima the first: the last place, the middle one, and one that is no maximum, each with a quotient to match.
+#[test]
+fn another_place_of_the_maximum() {
+    let (program, weights) = step(Op::ArgMax { axis: 0 }, &[5], -9, 9);
+    let x = tensors(&program, &[&[3, 7, -2, 7, 7]]);
+    let case = Case::on((program, weights), vec![x]);
+    assert_eq!(case.outputs[0][0].data(), [1]);
+    case.forge(&|_, _| None).unwrap();
+    let columns = &case.plan.graph.columns;
+    let mut tried = 0;
+    for (index, column) in columns.iter().enumerate() {
+        if !matches!(column.fill, Fill::Table { .. } | Fill::Shift { .. }) {
+            continue;
+        }
+        // The tagged values are 8 x + 7 - i: by two or three less, another of the equal ones wins.
+        for by in [-1, -2, -3, -8, 1, 2, 3, 8, 16] {
+            let n: usize = column.dims.iter().product();
+            for at in 0..n {
+                refused(case.forge(&|c, honest| {
+                    (c == index).then(|| {
+                        let mut v = honest.to_vec();
+                        v[at] += by;
+                        v
+                    })
+                }));
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 50, "{tried}");
+    for reach in [1, 100, 100_000] {
+        let case = Case::new(step(Op::ArgMax { axis: 1 }, &[2, 3], -reach, reach), 1);
+        off_by_anything(&case, "arg-max");
+    }
+}
+
+/// The neighbours of a quotient, what wraps around in each of its products, and limbs that add up to another one.
+#[test]
+fn another_quotient() {
+    let quotient = |bits, rounding, x: (i64, i64), d: (i64, i64)| {
+        let mut b = Builder::new(5);
+        let x = b.input(&[2], x.0, x.1);
+        let d = b.input(&[2], d.0, d.1);
+        let q = b.push(Op::Quotient { bits, rounding }, &[x, d]);
+        Case::new(b.finish(&[q]), 1)
+    };
+    let mut limbs = 0;
+    for rounding in [Rounding::Floor, Rounding::Nearest] {
+        for (bits, x, d) in [
+            (0, (-90, 90), (1, 9)),
+            (2, (-400_000, 400_000), (3, 60)),
+            (14, (-16_383, 16_383), (1, 16_383)),
+            (14, (-16_383, 16_383), (13_813, 21_429)),
+        ] {
+            let case = quotient(bits, rounding, x, d);
+            case.forge(&|_, _| None).unwrap();
+            let columns = &case.plan.graph.columns;
+            let quotient = |id: usize| {
+                matches!(&case.plan.graph.nodes[id].kind, crate::graph::Kind::Column(c)
+                    if matches!(columns[*c].fill, Fill::Quotient { .. }))
+            };
+            limbs += columns
+                .iter()
+                .filter(|c| matches!(c.fill, Fill::High { x, .. } if quotient(x)))
+                .count();
+            off_by_anything(&case, "quotient");
+            // p is a multiple of no small divisor: what solves the identity modulo p is d^-1 times a shifted remainder.
+            let run = &case.runs[0];
+            let (honest, d) = (case.outputs[0][0].data(), run.inputs[1].data());
+            for at in 0..2 {
+                for by in -3..=3i64 {
+                    let inverse = inverse(i64::from(d[at]));
+                    let other = crate::field::signed(crate::field::int(
+                        (i128::from(honest[at]) + i128::from(by) * i128::from(inverse))
+                            .rem_euclid(i128::from(MODULUS)) as i64,
+                    )) as i32;
+                    if other == honest[at] {
+                        continue;
+                    }
+                    refused(
+                        case.forge_fill(|f| matches!(f, Fill::Quotient { .. }), |q| q[at] = other),
+                    );
+                }
+            }
+        }
+    }
+    // A quarter of the cases needs two products.
+    assert_eq!(limbs, 2);
+}
+
+/// `1 / d` modulo p.
+fn inverse(d: i64) -> i64 {
+    let p = i128::from(MODULUS);
+    let (mut power, mut base, mut exponent) = (1i128, i128::from(d), MODULUS as u64 - 2);
+    while exponent > 0 {
+        if exponent & 1 == 1 {
+            power = power * base % p;
+        }
+        (base, exponent) = (base * base % p, exponent >> 1);
+    }
+    power as i64
 }

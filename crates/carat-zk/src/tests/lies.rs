@@ -80,6 +80,22 @@ fn every_lie_of_the_other_steps() {
     every_lie(&Case::new(b.finish(&[s, t, r]), 2), true);
 }
 
+/// One element of each message, for the steps that select, find a place, and divide.
+#[test]
+fn every_message_of_a_choice() {
+    let mut b = Builder::new(1);
+    let x = b.input(&[3], -3, 4);
+    let place = b.push(Op::ArgMax { axis: 0 }, &[x]);
+    let taken = b.push(Op::Gather { axis: 0 }, &[x, place]);
+    let d = b.input(&[], 2, 5);
+    let op = Op::Quotient {
+        bits: 0,
+        rounding: Rounding::Nearest,
+    };
+    let q = b.push(op, &[x, d]);
+    every_lie(&Case::new(b.finish(&[place, taken, q]), 1), false);
+}
+
 /// Verifies changed bytes.
 fn altered(case: &Case, bytes: Vec<u8>) -> Result<(), Error> {
     case.verify(&case.instances(&case.outputs), &Proof { bytes })

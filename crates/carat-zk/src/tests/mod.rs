@@ -18,7 +18,9 @@ use crate::{
     verify,
 };
 use carat_nn::exec::reference;
-use carat_program::{Contraction, ConvGeometry, Op, PoolKind, Program, Tensor, Weights, Window};
+use carat_program::{
+    Contraction, ConvGeometry, Op, PoolKind, Program, Rounding, Tensor, Weights, Window,
+};
 use hooks::{Event, Lie};
 use programs::{Builder, Rng, inputs};
 

@@ -193,7 +193,7 @@ fn unranged_signed_division() {
                 };
                 let table = &graph.tables[l.table];
                 (*terms == [(1, q)] && table.rows == Rows::Range)
-                    .then_some((-bias, table.len as i64 - bias))
+                    .then_some((-bias, table.len() as i64 - bias))
             });
             let Some((first, end)) = bound else { continue };
             for x in [lo, hi, 0i64.clamp(lo, hi), (lo + hi) / 2, lo + 1] {
