@@ -164,7 +164,7 @@ pub(crate) fn eq_vector(point: &[E], scale: E) -> Vector {
         .into_iter()
         .map(|e| e * scale)
         .collect();
-    let mut v = P::zero_vec(1 << head.len());
+    let mut v = filled(P::ZERO, 1 << head.len());
     v[0] = P::from_ext_slice(&table);
     for (k, &r) in head.iter().rev().enumerate() {
         let n = 1 << k;

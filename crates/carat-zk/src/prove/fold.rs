@@ -206,16 +206,16 @@ pub(crate) fn fold(dims: &[usize], data: &[i32], axes: &[Axis<'_>]) -> Vec<E> {
             .map(|&v| E::from(F::from_i32(v)))
             .collect()
     });
-    pad(&dims, &values)
+    pad(&dims, values)
 }
 
 /// Puts elements at their padded positions.
-pub(crate) fn pad(dims: &[usize], values: &[E]) -> Vec<E> {
+pub(crate) fn pad(dims: &[usize], values: Vec<E>) -> Vec<E> {
     if dims.iter().all(|d| d.is_power_of_two()) {
-        return values.to_vec();
+        return values;
     }
     let mut out = E::zero_vec(1 << dims.iter().map(|&d| bits(d)).sum::<usize>());
-    for (&v, at) in values.iter().zip(crate::layout::padded_positions(dims)) {
+    for (v, at) in values.into_iter().zip(crate::layout::padded_positions(dims)) {
         out[at] = v;
     }
     out

@@ -584,7 +584,7 @@ impl Prover<'_, '_> {
                 bound.push((dims.to_vec(), part));
             } else {
                 let flat = flat_eq(&to[g.to.clone()], &part);
-                kernel = tensor(&kernel, &pad(dims, &flat));
+                kernel = tensor(&kernel, &pad(dims, flat));
             }
         }
         let mut free = bound.iter();
