@@ -131,6 +131,9 @@ impl Table {
     /// The element of the column of multiplicities, and of the value, that a position belongs to; none in the padding.
     #[cfg(any(test, feature = "prover"))]
     pub(crate) fn element(&self, position: usize) -> Option<usize> {
+        if let [len] = self.dims[..] {
+            return (position < len).then_some(position);
+        }
         let (mut rest, mut element, mut stride) = (position, 0, 1);
         for &d in self.dims.iter().rev() {
             let i = rest & ((1 << bits(d)) - 1);
