@@ -5,16 +5,13 @@
 #![forbid(unsafe_code)]
 
 mod commands;
-mod exit;
-mod files;
-mod home;
-mod model;
 mod output;
-mod planning;
 mod prover;
 mod render;
 mod seen;
-mod supply;
+
+// What a server does as well stands in carat-node; these are its modules.
+use carat_node::{exit, files, home, model, planning, supply};
 
 use std::panic;
 use std::process::ExitCode;

@@ -14,7 +14,7 @@ use carat_receipt::{Digest, Evidence, Label, Role, SigningKey};
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Context, Outcome, run as main_job};
+use super::{Context, Outcome};
 use crate::exit::{Exit, Failure};
 use crate::home::{self, Home};
 use crate::model;
@@ -308,7 +308,7 @@ impl Auditor<'_> {
         if !opens {
             return Err("its opening does not open it".into());
         }
-        if statement.engine != main_job::engine() {
+        if statement.engine != carat_node::issue::engine() {
             return Err("it ran with another engine than this one".into());
         }
         let program = statement.program;
@@ -338,7 +338,7 @@ impl Auditor<'_> {
             program,
             output,
             replayed_at: home::clock().map_err(|failure| failure.message)?,
-            engine: main_job::engine(),
+            engine: carat_node::issue::engine(),
             software: Label::new(concat!("carat ", env!("CARGO_PKG_VERSION")))
                 .map_err(|error| internal(&error))?,
             trace_root: None,

@@ -37,8 +37,8 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
     };
     let progress = Progress::start(format!("measuring {}", model.name));
     let record = supply::calibrate(&home, &model, &inputs)?;
+    let proof = supply::calibrate_proof(&home, &model, &inputs, &progress)?;
     drop(progress);
-    let proof = supply::calibrate_proof(&home, &model, &inputs)?;
     let mut text = format!(
         "{} {}, program {}\n",
         model.name, model.version, model.digest

@@ -25,7 +25,6 @@ use std::path::PathBuf;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::exit::{Exit, Failure};
-use crate::home::Home;
 use crate::output::{self, Answer};
 
 /// Run a model, give the answer a receipt, and let anyone check it.
@@ -74,17 +73,7 @@ enum Command {
 }
 
 /// What every command gets besides its own arguments.
-pub(crate) struct Context {
-    /// Data directory as given on the command line.
-    data_dir: Option<PathBuf>,
-}
-
-impl Context {
-    /// The data directory. Only commands that need one fail where there is none.
-    pub(crate) fn home(&self) -> Result<Home, Failure> {
-        Home::find(self.data_dir.clone())
-    }
-}
+pub(crate) use carat_node::home::Place as Context;
 
 /// What a command gives back: its answer, and how it ends. A verdict other than good is an answer, not a failure.
 pub(crate) type Outcome = Result<(Answer, Exit), Failure>;
@@ -107,6 +96,7 @@ pub(crate) fn main() -> Exit {
     let json = cli.json;
     let context = Context {
         data_dir: cli.data_dir,
+        tell: &output::Terminal,
     };
     match dispatch(cli.command, &context) {
         Ok((answer, exit)) => {

@@ -131,7 +131,7 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         _ => (None, None),
     };
     let model_keys = match (&model, &receipt) {
-        (Some(model), Some(receipt)) => prover::keys_for(model, receipt)?,
+        (Some(model), Some(receipt)) => prover::keys_for(model, receipt, context.tell)?,
         _ => Vec::new(),
     };
     let now = match args.now {
