@@ -9,6 +9,9 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use carat_verify::Trust;
+use carat_verify::trust::MAX_TRUST_BYTES;
+
 use crate::exit::{Exit, Failure};
 
 /// Temporary files of this process. Whoever holds the lock keeps interrupts out.
@@ -153,6 +156,19 @@ pub fn read_text(path: &Path, what: &str, limit: u64) -> Result<String, Failure>
             format!("{} is not UTF-8 text; give {what}", path.display()),
         )
     })
+}
+
+/// Reads a Trust file.
+pub fn read_trust(path: &Path) -> Result<Trust, Failure> {
+    let bytes = read_capped(path, "a Trust file", MAX_TRUST_BYTES as u64)?;
+    let refused = |error: &dyn ToString| {
+        Failure::new(
+            Exit::Trust,
+            format!("{}: {}", path.display(), error.to_string()),
+        )
+    };
+    let text = std::str::from_utf8(&bytes).map_err(|error| refused(&error))?;
+    Trust::parse(text).map_err(|error| refused(&error))
 }
 
 /// Checks that a file could be written there, before any work is done for it.

@@ -64,6 +64,11 @@ impl Home {
         }
     }
 
+    /// A directory that is known.
+    pub fn at(root: PathBuf) -> Self {
+        Self { root }
+    }
+
     /// A path inside it.
     pub fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)

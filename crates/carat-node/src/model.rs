@@ -146,6 +146,17 @@ pub fn read_input(program: &Program, path: &Path) -> Result<Vec<Tensor>, Failure
     edge::encode_values(program, &values).map_err(in_file)
 }
 
+/// An input of zeros, or of the value nearest to zero that the Program takes.
+pub fn zeros(program: &Program) -> Result<Vec<Tensor>, Failure> {
+    let tensor = |input: &carat_program::InputSpec| {
+        let value = 0.clamp(input.range.lo, input.range.hi);
+        let value = i32::try_from(value).unwrap_or_default();
+        Tensor::new(input.shape.clone(), vec![value; input.shape.elements()])
+            .map_err(Failure::of(Exit::Internal))
+    };
+    program.inputs.iter().map(tensor).collect()
+}
+
 /// The bytes that commitments are made over.
 pub fn canonical(tensors: &[Tensor]) -> Vec<u8> {
     encode_tensors(tensors)

@@ -199,6 +199,15 @@ impl Past {
 
 /// Keeps a decision.
 pub fn remember(home: &Home, past: &Past) -> Result<(), Failure> {
+    append(home, past, true)
+}
+
+/// Keeps a decision as long as the system runs on: for servers, whose receipts do not rest on it.
+pub fn remember_unsynced(home: &Home, past: &Past) -> Result<(), Failure> {
+    append(home, past, false)
+}
+
+fn append(home: &Home, past: &Past, sync: bool) -> Result<(), Failure> {
     home.make()?;
     let path = home.path(RECORDS);
     let failed = |error: std::io::Error| files::io_failure("writing", &path, &error);
@@ -212,8 +221,9 @@ pub fn remember(home: &Home, past: &Past) -> Result<(), Failure> {
         options.mode(0o600);
     }
     let mut file = options.open(&path).map_err(failed)?;
+    // One write: lines of several threads do not mix.
     file.write_all(line.as_bytes())
-        .and_then(|()| file.sync_data())
+        .and_then(|()| if sync { file.sync_data() } else { Ok(()) })
         .map_err(failed)
 }
 

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
+use carat_nn::exec::Executable;
 use carat_program::Tensor;
 use carat_receipt::evidence::{Body, Proof as ProofBody};
 use carat_receipt::{Digest, Evidence, Label, ReceiptFile};
@@ -190,21 +191,55 @@ pub fn proof_of(
     memory_limit: u64,
     doing: &dyn Doing,
 ) -> Result<Proved, Failure> {
-    let program = model.program();
-    let ledger = Ledger::new(program, profile, subjects.len()).map_err(failure)?;
-    let needed = carat_zk::estimate_memory(program, subjects.len()).map_err(failure)?;
+    fits(model, subjects.len(), profile, memory_limit)?;
+    doing.say("proving: committing to the weights");
+    let started = Instant::now();
+    let key = ProvingKey::new(model.program(), &model.file.weights, profile).map_err(failure)?;
+    let setup = started.elapsed();
+    let executable = model.executable(0)?;
+    let mut proved = proof_with(
+        model,
+        &key,
+        profile,
+        &executable,
+        subjects,
+        memory_limit,
+        doing,
+    )?;
+    proved.setup = setup;
+    Ok(proved)
+}
+
+/// Refuses before any work what cannot be proven, or not within the limit. Gives the proof's soundness.
+pub fn fits(
+    model: &Model,
+    statements: usize,
+    profile: Profile,
+    memory_limit: u64,
+) -> Result<Ledger, Failure> {
+    let ledger = Ledger::new(model.program(), profile, statements).map_err(failure)?;
+    let needed = carat_zk::estimate_memory(model.program(), statements).map_err(failure)?;
     if needed > memory_limit {
         let allowed = memory_limit;
         return Err(failure(Error::Memory { needed, allowed }));
     }
-    doing.say("proving: committing to the weights");
-    let started = Instant::now();
-    let key = ProvingKey::new(program, &model.file.weights, profile).map_err(failure)?;
-    let setup = started.elapsed();
+    Ok(ledger)
+}
 
+/// As [`proof_of`], with a key and an executable that are there already.
+pub fn proof_with(
+    model: &Model,
+    key: &ProvingKey,
+    profile: Profile,
+    executable: &Executable,
+    subjects: &[Subject],
+    memory_limit: u64,
+    doing: &dyn Doing,
+) -> Result<Proved, Failure> {
+    let program = model.program();
+    let ledger = fits(model, subjects.len(), profile, memory_limit)?;
     doing.say("proving: running the model");
     let started = Instant::now();
-    let executable = model.executable(0)?;
     let mut runs = Vec::with_capacity(subjects.len());
     for subject in subjects {
         let trace = executable
@@ -241,7 +276,7 @@ pub fn proof_of(
     let proof = prove(
         program,
         &model.file.weights,
-        &key,
+        key,
         &instances,
         &runs,
         &options,
@@ -281,7 +316,7 @@ pub fn proof_of(
         key: *key.key(),
         bytes: body.proof.len(),
         ledger,
-        setup,
+        setup: Duration::ZERO,
         proving,
         verifying,
         phases,

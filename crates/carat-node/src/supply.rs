@@ -261,8 +261,13 @@ pub fn only_real(mut environment: Environment, proving: Option<&Record>) -> Envi
     environment
 }
 
+/// Reads the text of an environment file.
+pub fn read_text(path: &Path) -> Result<String, Failure> {
+    files::read_text(path, "an environment file", MAX_FILE)
+}
+
 fn read(path: &Path) -> Result<Environment, Failure> {
-    let text = files::read_text(path, "an environment file", MAX_FILE)?;
+    let text = read_text(path)?;
     let refuse =
         |message: String| Failure::new(Exit::Usage, format!("{}: {message}", path.display()));
     let file: File = toml::from_str(&text).map_err(|error| {
