@@ -280,7 +280,7 @@ struct Auditor<'a> {
 impl Auditor<'_> {
     /// Runs one entry again and writes into `audited` what came of it.
     fn audit(&self, shelf: &mut Shelf<'_>, leaf: &[u8], audited: &mut Audited) {
-        match self.replay(shelf, leaf) {
+        match self.replay(shelf, audited.index, leaf) {
             Ok((receipt_id, finding, evidence)) => {
                 audited.finding = finding;
                 audited.reason = None;
@@ -294,9 +294,10 @@ impl Auditor<'_> {
     fn replay(
         &self,
         shelf: &mut Shelf<'_>,
+        index: u64,
         leaf: &[u8],
     ) -> Result<(Digest, Finding, Evidence), String> {
-        let Served { file, opening } = shelf.answer(leaf)?;
+        let Served { file, opening } = shelf.answer(index, leaf)?;
         let statement = file.signed.statement();
         file.signed
             .verify_signature()
