@@ -33,6 +33,10 @@ fn main() -> ExitCode {
     }));
     // Without the handler an interrupt still ends the process; it only leaves a hidden temporary file.
     let _ = ctrlc::set_handler(|| {
+        // A server finishes what it accepted; told twice, it ends at once.
+        if carat_node::serve::interrupt() {
+            return;
+        }
         let _no_more_renames = files::abandon();
         output::complain("carat: interrupted; nothing was left under a final name");
         std::process::exit(Exit::Interrupted.code().into());

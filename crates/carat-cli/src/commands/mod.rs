@@ -1,5 +1,6 @@
 //! The commands. The definitions here give the parser, `--help` and the shell completions.
 
+mod api_key;
 mod audit;
 mod bench;
 mod calibrate;
@@ -15,9 +16,11 @@ mod policy;
 mod prove;
 mod replay;
 mod run;
+mod serve;
 mod simulate;
 mod tee;
 mod trust;
+mod upgrade;
 mod verify;
 
 use std::path::PathBuf;
@@ -51,6 +54,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    Serve(serve::Args),
+    Upgrade(upgrade::Args),
+    ApiKey(api_key::Args),
     Verify(verify::Args),
     Prove(prove::Args),
     Replay(replay::Args),
@@ -133,6 +139,9 @@ fn printed(result: std::io::Result<()>, exit: Exit) -> Exit {
 fn dispatch(command: Command, context: &Context) -> Outcome {
     match command {
         Command::Run(args) => run::run(args, context),
+        Command::Serve(args) => serve::run(args, context),
+        Command::Upgrade(args) => upgrade::run(args, context),
+        Command::ApiKey(args) => api_key::run(args, context),
         Command::Verify(args) => verify::run(args, context),
         Command::Prove(args) => prove::run(args, context),
         Command::Replay(args) => replay::run(args, context),
