@@ -680,4 +680,22 @@ fn a_server_starts_only_with_what_it_can_stand_by() {
     fs::rename(sandbox.path("log.kept"), sandbox.path("home/node/log")).expect("rename");
     let server = Server::again(&sandbox);
     assert_eq!(server.metric("carat_log_entries "), 1);
+    assert_eq!(server.terminate(), Some(0));
+
+    // A damaged byte in what the store kept of the receipt: it is missed, because the log has its entry.
+    let journal = fs::read_dir(sandbox.path("home/node/store"))
+        .expect("the store")
+        .map(|entry| entry.expect("an entry").path())
+        .find(|path| path.extension().is_some_and(|of| of == "jnl"))
+        .expect("a journal");
+    let mut bytes = fs::read(&journal).expect("read");
+    let statement = b"integer/v1";
+    let at = bytes
+        .windows(statement.len())
+        .position(|window| window == statement)
+        .expect("the receipt's Statement");
+    bytes[at] ^= 1;
+    fs::write(&journal, bytes).expect("write");
+    let ran = sandbox.ends(&["serve", "--config", "serve.toml"], 15);
+    assert!(ran.err.contains("restore"), "{}", ran.err);
 }
