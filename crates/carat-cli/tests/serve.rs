@@ -3,6 +3,8 @@
 mod common;
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use common::Sandbox;
@@ -631,6 +633,33 @@ timing = "before_settle"
     };
     assert!(count("drawn") > 0, "{report:#}");
     assert_eq!(count("clean"), count("drawn"), "{report:#}");
+}
+
+#[test]
+fn slow_callers_hold_nothing_for_long() {
+    let sandbox = Sandbox::with_model();
+    let more = format!("{OPEN}\n[limits]\nconnections = 2\nheader_seconds = 1");
+    let server = Server::start(&sandbox, &more);
+    // Both places are taken by callers that never finish their head.
+    let slow: Vec<TcpStream> = (0..2)
+        .map(|_| {
+            let mut stream = TcpStream::connect(server.address).expect("connects");
+            stream
+                .write_all(b"GET /health/live HTTP/1.1\r\nhost: ")
+                .expect("sent");
+            stream
+        })
+        .collect();
+    server.get("/health/live").expect(200);
+    for mut stream in slow {
+        let mut rest = Vec::new();
+        // Closed, with or without a word.
+        let _ = stream.read_to_end(&mut rest);
+        assert!(!rest.starts_with(b"HTTP/1.1 200"));
+    }
+    // An idle connection does not hold up the end.
+    let _idle = TcpStream::connect(server.address).expect("connects");
+    assert_eq!(server.terminate(), Some(0));
 }
 
 #[test]

@@ -101,6 +101,8 @@ pub struct Limits {
     pub burst: u64,
     /// Seconds after which a caller that waits is told to ask for the job instead.
     pub request_seconds: u64,
+    /// Seconds in which the head of a request must arrive; a connection without a request is closed after them.
+    pub header_seconds: u64,
     /// Memory that one proof may take, in bytes.
     pub proof_bytes: u64,
     /// Receipts that one proof may cover.
@@ -121,6 +123,7 @@ impl Default for Limits {
             requests_per_second: 0,
             burst: 100,
             request_seconds: 30,
+            header_seconds: 30,
             proof_bytes: 4 << 30,
             proof_batch: 16,
             free_bytes: 256 << 20,
@@ -235,6 +238,7 @@ impl Config {
             body_bytes,
             queue,
             request_seconds,
+            header_seconds,
             burst,
             proof_batch,
             connections,
@@ -244,6 +248,7 @@ impl Config {
             ("limits.body_bytes", body_bytes as u64),
             ("limits.queue", queue as u64),
             ("limits.request_seconds", request_seconds),
+            ("limits.header_seconds", header_seconds),
             ("limits.burst", burst),
             ("limits.proof_batch", proof_batch as u64),
             ("limits.connections", connections as u64),

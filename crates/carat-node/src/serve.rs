@@ -1,17 +1,16 @@
 //! The server's life: listen, serve, drain.
 
-use std::future::IntoFuture as _;
 use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::serve::Listener;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
 
 use crate::api;
 use crate::config::{Config, LogFormat};
@@ -70,12 +69,12 @@ pub fn serve(
     let running = prepared.start()?;
     tracing::info!(%address, "listening");
     listening(address);
-    let served = runtime.block_on(run(&running, listener, told, config));
+    runtime.block_on(run(&running, listener, told, config));
     // Connections that outlasted the drain end here, their requests unanswered; what they asked for is kept if it was accepted.
     runtime.shutdown_background();
     let finished = running.finish();
     tracing::info!("ended");
-    served.and(finished)
+    finished
 }
 
 async fn run(
@@ -83,13 +82,8 @@ async fn run(
     listener: TcpListener,
     mut told: watch::Receiver<bool>,
     config: &Config,
-) -> Result<(), Failure> {
+) {
     let node = running.node.clone();
-    let connections = Arc::new(Semaphore::new(config.limits.connections));
-    let listener = Limited {
-        listener,
-        connections,
-    };
     let (drained, draining) = watch::channel(false);
     let watcher = async {
         tokio::select! {
@@ -99,108 +93,64 @@ async fn run(
         node.drain();
         drained.send_replace(true);
     };
-    let mut graceful = draining.clone();
-    let server = axum::serve(listener, api::router(running.node.clone())).with_graceful_shutdown(
-        async move {
-            let _ = graceful.wait_for(|drained| *drained).await;
-        },
-    );
-    let patience = async {
-        let mut draining = draining;
-        let _ = draining.wait_for(|drained| *drained).await;
-        tokio::time::sleep(Duration::from_secs(config.drain_seconds)).await;
-    };
-    let serving = async {
-        tokio::select! {
-            ended = server.into_future() => ended
-                .map_err(|error| Failure::new(Exit::Io, format!("serving failed: {error}"))),
-            () = patience => {
-                tracing::warn!(drain_seconds = config.drain_seconds, "connections were still open after the drain");
-                Ok(())
+    tokio::join!(accept(running, listener, draining, config), watcher);
+}
+
+/// Takes connections until the drain, then waits for those that are open.
+async fn accept(
+    running: &Running,
+    listener: TcpListener,
+    mut draining: watch::Receiver<bool>,
+    config: &Config,
+) {
+    let limits = &config.limits;
+    let app = TowerToHyperService::new(api::router(running.node.clone()));
+    let mut http = http1::Builder::new();
+    // Also the time that an idle connection may stay.
+    http.timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(limits.header_seconds));
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let open = GracefulShutdown::new();
+    loop {
+        let next = async {
+            // Others wait in the system's queue. The semaphore is never closed.
+            let place = places.clone().acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            next = next => next,
+            _ = draining.wait_for(|drained| *drained) => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of file descriptors, most likely: it passes when connections end.
+                tracing::warn!(%error, "a connection was not taken");
+                tokio::time::sleep(WATCH).await;
+                continue;
             }
+        };
+        // Answers are small and waited for.
+        let _ = stream.set_nodelay(true);
+        let connection = open.watch(http.serve_connection(TokioIo::new(stream), app.clone()));
+        tokio::spawn(async move {
+            // A caller that goes away, or is slow, is no event.
+            let _ = connection.await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    tokio::select! {
+        () = open.shutdown() => {}
+        () = tokio::time::sleep(Duration::from_secs(config.drain_seconds)) => {
+            tracing::warn!(drain_seconds = config.drain_seconds, "connections were still open after the drain");
         }
-    };
-    let (served, ()) = tokio::join!(serving, watcher);
-    served
+    }
 }
 
 /// Ends when the node has a fault.
 async fn fault(node: &Node) {
     while node.fault().is_none() {
         tokio::time::sleep(WATCH).await;
-    }
-}
-
-/// A listener that takes only so many connections at a time; others wait in the system's queue.
-struct Limited {
-    listener: TcpListener,
-    connections: Arc<Semaphore>,
-}
-
-/// A connection, and its place among those that are taken, which it gives back when it is dropped.
-struct Connection {
-    stream: TcpStream,
-    _place: Option<OwnedSemaphorePermit>,
-}
-
-impl Listener for Limited {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        // The semaphore is never closed.
-        let place = self.connections.clone().acquire_owned().await.ok();
-        let (stream, address) = Listener::accept(&mut self.listener).await;
-        // Answers are small and waited for.
-        let _ = stream.set_nodelay(true);
-        let connection = Connection {
-            stream,
-            _place: place,
-        };
-        (connection, address)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }
