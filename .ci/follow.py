@@ -15,9 +15,11 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 
 
 def commands(page):
@@ -51,6 +53,35 @@ def matches(expected, output):
     return None
 
 
+class Shell:
+    """One bash, so that variables and background processes last from command to command; all of it ends with this."""
+
+    def __init__(self, folder, environment):
+        self.output = folder.parent / "output"
+        self.bash = subprocess.Popen(
+            ["bash"], cwd=folder, env=environment, text=True, start_new_session=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        os.killpg(self.bash.pid, signal.SIGKILL)
+        self.bash.wait()
+
+    def run(self, command):
+        """Exit status and output."""
+        patience = threading.Timer(300, lambda: os.killpg(self.bash.pid, signal.SIGKILL))
+        patience.start()
+        self.bash.stdin.write(f"{{ {command}\n}} >'{self.output}' 2>&1 </dev/null\necho $?\n")
+        self.bash.stdin.flush()
+        status = self.bash.stdout.readline().strip()
+        patience.cancel()
+        printed = self.output.read_text() if self.output.exists() else ""
+        return int(status) if status else None, printed
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("page", type=pathlib.Path)
@@ -68,20 +99,18 @@ def main():
         environment["CARAT_HOME"] = str(pathlib.Path(folder) / "home")
         environment["HOME"] = folder
         count = 0
-        for command, status, expected in commands(arguments.page.read_text()):
-            # What a reader of a checkout types with cargo is the same binary.
-            command = re.sub(r"cargo run --release --bin carat -- ", "carat ", command)
-            run = subprocess.run(
-                ["bash", "-c", command], cwd=copy, env=environment, text=True,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300,
-            )
-            print(f"$ {command}\n{run.stdout}")
-            if run.returncode != status:
-                sys.exit(f"`{command}` ended with {run.returncode}, the page says {status}")
-            missing = matches(expected, run.stdout.splitlines())
-            if missing is not None:
-                sys.exit(f"`{command}` did not print {missing!r}")
-            count += 1
+        with Shell(copy, environment) as shell:
+            for command, status, expected in commands(arguments.page.read_text()):
+                # What a reader of a checkout types with cargo is the same binary.
+                command = re.sub(r"cargo run --release --bin carat -- ", "carat ", command)
+                ended, printed = shell.run(command)
+                print(f"$ {command}\n{printed}")
+                if ended != status:
+                    sys.exit(f"`{command}` ended with {ended}, the page says {status}")
+                missing = matches(expected, printed.splitlines())
+                if missing is not None:
+                    sys.exit(f"`{command}` did not print {missing!r}")
+                count += 1
     if count == 0:
         sys.exit("the page holds no command")
     print(f"ci: {count} commands")

@@ -5,16 +5,13 @@
 #![forbid(unsafe_code)]
 
 mod commands;
-mod exit;
-mod files;
-mod home;
-mod model;
 mod output;
-mod planning;
 mod prover;
 mod render;
 mod seen;
-mod supply;
+
+// What a server does as well stands in carat-node; these are its modules.
+use carat_node::{exit, files, home, model, planning, supply};
 
 use std::panic;
 use std::process::ExitCode;
@@ -41,6 +38,10 @@ fn main() -> ExitCode {
     }));
     // Without the handler an interrupt still ends the process; it only leaves a hidden temporary file.
     let _ = ctrlc::set_handler(|| {
+        // A server finishes what it accepted; told twice, it ends at once.
+        if carat_node::serve::interrupt() {
+            return;
+        }
         let _no_more_renames = files::abandon();
         output::complain("carat: interrupted; nothing was left under a final name");
         std::process::exit(Exit::Interrupted.code().into());

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
+use carat_node::tell::{Doing, Tell};
 use carat_receipt::label::misleads;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -72,6 +73,25 @@ impl Progress {
         if let Some(bar) = &self.0 {
             bar.set_message(message.into());
         }
+    }
+}
+
+impl Doing for Progress {
+    fn say(&self, what: &str) {
+        Progress::say(self, what.to_string());
+    }
+}
+
+/// Shows on standard error what goes on.
+pub(crate) struct Terminal;
+
+impl Tell for Terminal {
+    fn begin(&self, what: String) -> Box<dyn Doing> {
+        Box::new(Progress::start(what))
+    }
+
+    fn note(&self, line: &str) {
+        complain(line);
     }
 }
 

@@ -14,7 +14,7 @@ use carat_receipt::{Digest, Evidence, Label, Role, SigningKey};
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Context, Outcome, run as main_job};
+use super::{Context, Outcome};
 use crate::exit::{Exit, Failure};
 use crate::home::{self, Home};
 use crate::model;
@@ -280,7 +280,7 @@ struct Auditor<'a> {
 impl Auditor<'_> {
     /// Runs one entry again and writes into `audited` what came of it.
     fn audit(&self, shelf: &mut Shelf<'_>, leaf: &[u8], audited: &mut Audited) {
-        match self.replay(shelf, leaf) {
+        match self.replay(shelf, audited.index, leaf) {
             Ok((receipt_id, finding, evidence)) => {
                 audited.finding = finding;
                 audited.reason = None;
@@ -294,9 +294,10 @@ impl Auditor<'_> {
     fn replay(
         &self,
         shelf: &mut Shelf<'_>,
+        index: u64,
         leaf: &[u8],
     ) -> Result<(Digest, Finding, Evidence), String> {
-        let Served { file, opening } = shelf.answer(leaf)?;
+        let Served { file, opening } = shelf.answer(index, leaf)?;
         let statement = file.signed.statement();
         file.signed
             .verify_signature()
@@ -308,7 +309,7 @@ impl Auditor<'_> {
         if !opens {
             return Err("its opening does not open it".into());
         }
-        if statement.engine != main_job::engine() {
+        if statement.engine != carat_node::issue::engine() {
             return Err("it ran with another engine than this one".into());
         }
         let program = statement.program;
@@ -338,7 +339,7 @@ impl Auditor<'_> {
             program,
             output,
             replayed_at: home::clock().map_err(|failure| failure.message)?,
-            engine: main_job::engine(),
+            engine: carat_node::issue::engine(),
             software: Label::new(concat!("carat ", env!("CARGO_PKG_VERSION")))
                 .map_err(|error| internal(&error))?,
             trace_root: None,

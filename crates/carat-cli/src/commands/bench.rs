@@ -1,6 +1,7 @@
 //! `carat bench`: measurements on this machine.
 
 mod prove;
+mod serve;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ enum Bench {
     Run(RunArgs),
     Log(LogArgs),
     Prove(prove::Args),
+    Serve(serve::Args),
 }
 
 /// Time a model's runs, and ONNX Runtime's float runs of its source for comparison where that is installed.
@@ -97,6 +99,7 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         Bench::Run(args) => bench_run(&args, context),
         Bench::Log(args) => bench_log(args, context),
         Bench::Prove(args) => prove::run(args, context),
+        Bench::Serve(args) => serve::run(args, context),
     }
 }
 

@@ -3,11 +3,10 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use carat_program::{Program, Tensor};
 use serde_json::json;
 
 use super::{Context, Outcome};
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
 use crate::model::{self, Model};
 use crate::output::{Answer, Progress};
 use crate::supply;
@@ -33,12 +32,12 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
     let model = Model::load(&args.model, context)?;
     let inputs = match &args.input {
         Some(path) => model::read_input(model.program(), path)?,
-        None => zeros(model.program())?,
+        None => model::zeros(model.program())?,
     };
     let progress = Progress::start(format!("measuring {}", model.name));
     let record = supply::calibrate(&home, &model, &inputs)?;
+    let proof = supply::calibrate_proof(&home, &model, &inputs, &progress)?;
     drop(progress);
-    let proof = supply::calibrate_proof(&home, &model, &inputs)?;
     let mut text = format!(
         "{} {}, program {}\n",
         model.name, model.version, model.digest
@@ -63,15 +62,4 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
     let records: Vec<_> = [Some(record), proof].into_iter().flatten().collect();
     let json = json!({ "program_digest": model.digest, "records": records });
     Ok((Answer { text, json }, Exit::Good))
-}
-
-/// An input of zeros, or of the value nearest to zero that the Program takes.
-fn zeros(program: &Program) -> Result<Vec<Tensor>, Failure> {
-    let tensor = |input: &carat_program::InputSpec| {
-        let value = 0.clamp(input.range.lo, input.range.hi);
-        let value = i32::try_from(value).unwrap_or_default();
-        Tensor::new(input.shape.clone(), vec![value; input.shape.elements()])
-            .map_err(Failure::of(Exit::Internal))
-    };
-    program.inputs.iter().map(tensor).collect()
 }

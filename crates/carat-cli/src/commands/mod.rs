@@ -1,5 +1,6 @@
 //! The commands. The definitions here give the parser, `--help` and the shell completions.
 
+mod api_key;
 mod audit;
 mod bench;
 mod calibrate;
@@ -15,9 +16,11 @@ mod policy;
 mod prove;
 mod replay;
 mod run;
+mod serve;
 mod simulate;
 mod tee;
 mod trust;
+mod upgrade;
 mod verify;
 
 use std::path::PathBuf;
@@ -25,7 +28,6 @@ use std::path::PathBuf;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::exit::{Exit, Failure};
-use crate::home::Home;
 use crate::output::{self, Answer};
 
 /// Run a model, give the answer a receipt, and let anyone check it.
@@ -52,6 +54,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    Serve(serve::Args),
+    Upgrade(upgrade::Args),
+    ApiKey(api_key::Args),
     Verify(verify::Args),
     Prove(prove::Args),
     Replay(replay::Args),
@@ -74,17 +79,7 @@ enum Command {
 }
 
 /// What every command gets besides its own arguments.
-pub(crate) struct Context {
-    /// Data directory as given on the command line.
-    data_dir: Option<PathBuf>,
-}
-
-impl Context {
-    /// The data directory. Only commands that need one fail where there is none.
-    pub(crate) fn home(&self) -> Result<Home, Failure> {
-        Home::find(self.data_dir.clone())
-    }
-}
+pub(crate) use carat_node::home::Place as Context;
 
 /// What a command gives back: its answer, and how it ends. A verdict other than good is an answer, not a failure.
 pub(crate) type Outcome = Result<(Answer, Exit), Failure>;
@@ -107,6 +102,7 @@ pub(crate) fn main() -> Exit {
     let json = cli.json;
     let context = Context {
         data_dir: cli.data_dir,
+        tell: &output::Terminal,
     };
     match dispatch(cli.command, &context) {
         Ok((answer, exit)) => {
@@ -143,6 +139,9 @@ fn printed(result: std::io::Result<()>, exit: Exit) -> Exit {
 fn dispatch(command: Command, context: &Context) -> Outcome {
     match command {
         Command::Run(args) => run::run(args, context),
+        Command::Serve(args) => serve::run(args, context),
+        Command::Upgrade(args) => upgrade::run(args, context),
+        Command::ApiKey(args) => api_key::run(args, context),
         Command::Verify(args) => verify::run(args, context),
         Command::Prove(args) => prove::run(args, context),
         Command::Replay(args) => replay::run(args, context),

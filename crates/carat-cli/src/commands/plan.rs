@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use carat_policy::cel::Value;
 use carat_policy::facts::Facts;
 use carat_policy::policy_file::{DEFAULT_POLICY, Policy};
-use carat_policy::{Micros, cel::Value};
 use carat_receipt::{Amount, Digest};
 
 use super::{Context, Outcome, parse};
@@ -48,7 +48,7 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         None => Facts::new(),
     };
     let policy = Policy::parse(&text).map_err(Failure::of(Exit::Usage))?;
-    state(&mut facts, args.at_stake, &policy)?;
+    carat_node::planned::state(&mut facts, args.at_stake, &policy)?;
     let program = match &args.model {
         Some(path) => Some(Model::load(path, context)?.digest),
         None => match facts.get(&["model", "program"]) {
@@ -89,23 +89,4 @@ pub(super) fn policy_text(
         Some(path) => planning::read_policy(&path),
         None => Ok(DEFAULT_POLICY.to_string()),
     }
-}
-
-/// Puts a stated amount into the facts.
-pub(super) fn state(
-    facts: &mut Facts,
-    stated: Option<Amount>,
-    policy: &Policy,
-) -> Result<(), Failure> {
-    let Some(amount) = stated else { return Ok(()) };
-    if amount.currency() != policy.currency {
-        let message = format!(
-            "the amount is in {}, the policy in {}; state it in {1}",
-            amount.currency(),
-            policy.currency
-        );
-        return Err(Failure::new(Exit::Usage, message));
-    }
-    facts.at_stake = Some(Micros::from(amount));
-    Ok(())
 }

@@ -9,7 +9,7 @@ use carat_receipt::file::MAX_FILE_BYTES;
 use carat_receipt::{Evidence, Label, ReceiptFile, Role, commit};
 use serde_json::json;
 
-use super::{Context, Outcome, run as main_job};
+use super::{Context, Outcome};
 use crate::exit::{Exit, Failure};
 use crate::files::{self, Mode};
 use crate::home;
@@ -114,7 +114,7 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         program: model.digest,
         output,
         replayed_at: home::clock()?,
-        engine: main_job::engine(),
+        engine: carat_node::issue::engine(),
         software: Label::new(software).map_err(Failure::of(Exit::Internal))?,
         trace_root: None,
     };

@@ -7,17 +7,12 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use carat_log::leaf_hash;
 use carat_nn::edge::{self, OutputValues};
+use carat_node::issue::{self, Issuer, Order};
+use carat_node::planned::Planned;
 use carat_program::Tensor;
-use carat_receipt::commit::random_id;
 use carat_receipt::evidence::Kind;
-use carat_receipt::file::LOG_PROOF;
-use carat_receipt::statement::{Clock, Optional, Usage};
-use carat_receipt::{
-    Amount, Engine, Execution, Label, LogItem, LogPart, Nonce, Opened, Opening, Parameters,
-    ReceiptFile, Role, Salt, SignedStatement, SigningKey, Statement, leaf,
-};
+use carat_receipt::{Amount, Label, Nonce, Opening, ReceiptFile, SigningKey};
 use carat_verify::{Appraisal, Question};
 use serde_json::json;
 
@@ -29,11 +24,6 @@ use crate::model::{self, Model};
 use crate::output::{Answer, Progress};
 use crate::prover;
 use crate::render;
-
-/// The numerics that the executor follows, as Statements name them.
-pub(super) const NUMERICS: &str = "integer/v1";
-/// Version of the executor's semantics under that profile.
-pub(super) const SEMANTICS: u64 = 1;
 
 /// Run a model on an input and give the answer a receipt.
 ///
@@ -121,7 +111,7 @@ pub(super) fn run(mut args: Args, context: &Context) -> Outcome {
     let inputs = model::read_input(model.program(), &args.input)?;
     // What is bought is decided before the answer is known.
     let planned = planned::decide(&args, &home, &model, &inputs)?;
-    if planned.as_ref().is_some_and(planned::Planned::proves) {
+    if planned.as_ref().is_some_and(Planned::proves) {
         args.proving.buy();
         args.proving.check(&model)?;
     }
@@ -138,7 +128,7 @@ pub(super) fn run(mut args: Args, context: &Context) -> Outcome {
         wall_micros,
         planned: planned.as_ref(),
     };
-    let mut issued = issue(&args, &home, &model, &key, &run)?;
+    let mut issued = issue(&args, &home, &model, key, &run)?;
     let values = (inputs.as_slice(), outputs.as_slice());
     let proved = args
         .proving
@@ -217,7 +207,7 @@ struct Run<'a> {
     inputs: &'a [Tensor],
     outputs: &'a [Tensor],
     wall_micros: u64,
-    planned: Option<&'a planned::Planned>,
+    planned: Option<&'a Planned>,
 }
 
 struct Issued {
@@ -232,122 +222,53 @@ fn issue(
     args: &Args,
     home: &Home,
     model: &Model,
-    key: &SigningKey,
+    key: SigningKey,
     run: &Run<'_>,
 ) -> Result<Issued, Failure> {
-    let Run {
-        inputs,
-        outputs,
-        wall_micros,
-        planned,
-    } = *run;
-    let random = Failure::of::<carat_receipt::commit::NoRandomness>;
-    let salt = || Salt::generate().map_err(random(Exit::Io));
-    let input = Opened::new(salt()?, model::canonical(inputs));
-    let output = Opened::new(salt()?, model::canonical(outputs));
     let nonce = args
         .nonce
         .as_ref()
         .map(|nonce| Nonce::new(nonce.0.clone()))
         .transpose()
         .map_err(Failure::of(Exit::Usage))?;
-    let mut statement = Statement {
-        issuer: home.issuer_name(key)?,
-        issuer_key: key.public(),
-        issued_at: home::clock()?,
-        clock: Clock::System,
-        random: random_id().map_err(random(Exit::Io))?,
-        program: model.digest,
-        model_name: model.name.clone(),
-        model_version: model.version.clone(),
-        execution: Execution::Local,
-        engine: engine(),
-        input: input.commitment(Role::Input),
-        output: output.commitment(Role::Output),
-        // The Program and its input determine the answer: nothing else took effect.
-        parameters: Parameters::default(),
-        optional: Optional {
-            audience: args.audience.clone(),
-            nonce,
-            io_commitment: args.proving.io(
-                model,
-                &input.salt,
-                &output.salt,
-                run.inputs,
-                run.outputs,
-            )?,
-            model_card: model.card_digest(),
-            usage: Some(Usage {
-                input_elements: Some(elements(inputs)),
-                output_elements: Some(elements(outputs)),
-                wall_micros: Some(wall_micros),
-                ..Usage::default()
-            }),
-            ..Optional::default()
-        },
+    let order = Order {
+        model,
+        inputs: run.inputs,
+        outputs: run.outputs,
+        wall_micros: run.wall_micros,
+        audience: args.audience.clone(),
+        nonce,
+        planned: run.planned,
+        io_commitment: args.proving.io_commitment(),
+        option_expiry: None,
     };
-    let facts = match planned {
-        Some(planned) => planned.state(&mut statement.optional, statement.issued_at, salt()?)?,
-        None => None,
+    let issuer = Issuer {
+        name: home.issuer_name(&key)?,
+        key,
     };
-    let tau = statement.optional.plan.as_ref().map(|plan| plan.tau);
-    let signed = SignedStatement::sign(statement, key).map_err(Failure::of(Exit::Usage))?;
-    let receipt_id = signed.receipt_id();
-    let opening = Opening {
-        receipt_id,
-        program: model.digest,
-        input,
-        output,
-        facts,
-        trace_salt: None,
-    };
-    let mut file = ReceiptFile::new(signed);
-    file.program = Some(model.program().encode());
-    if let Some(tee) = args.tee {
-        tee::attach(tee, &mut file, key)?;
-    }
+    let issued = issue::sign(&order, &issuer, home::clock()?)?;
 
-    let blind = salt()?;
-    let leaf = leaf(&blind, &receipt_id, tau);
     let log = home.log()?;
-    let log_index = log.append(&leaf).map_err(home::log_failure)?;
+    let log_index = log.append(&issued.leaf).map_err(home::log_failure)?;
     log.publish().map_err(home::log_failure)?;
-    let proof = log.tlog_proof(log_index).map_err(home::log_failure)?;
-    let log_key = log.verifier();
-    // Checked before anyone relies on it, like every receipt that leaves.
-    proof
-        .verify(leaf_hash(&leaf), &log_key)
-        .map_err(Failure::of(Exit::Store))?;
-    let media_type = Label::new(LOG_PROOF).map_err(Failure::of(Exit::Internal))?;
-    file.log = Some(LogPart {
-        blind,
-        items: vec![LogItem {
-            media_type,
-            bytes: proof.to_text().into_bytes(),
-        }],
-    });
+    let program = model.program().encode();
+    let mut file = issue::receipt(
+        issued.signed,
+        program,
+        &issued.blind,
+        &log,
+        log_index,
+        home::clock()?,
+    )?;
+    if let Some(tee) = args.tee {
+        tee::attach(tee, &mut file, &issuer.key)?;
+    }
     Ok(Issued {
         file,
-        opening,
+        opening: issued.opening,
         log_index,
-        log_origin: log_key.name().to_string(),
+        log_origin: log.verifier().name().to_string(),
     })
-}
-
-/// The engine, as Statements and replays name it.
-pub(super) fn engine() -> Engine {
-    Engine {
-        #[allow(clippy::expect_used)] // a constant, and every test of this command passes here
-        numerics: Label::new(NUMERICS).expect("a constant name"),
-        semantics: SEMANTICS,
-    }
-}
-
-fn elements(tensors: &[Tensor]) -> u64 {
-    tensors
-        .iter()
-        .map(|tensor| tensor.data().len() as u64)
-        .sum()
 }
 
 /// What is printed, gathered.
@@ -361,7 +282,7 @@ struct Shown<'a> {
     path: &'a Path,
     open_path: &'a Path,
     new_key: bool,
-    planned: Option<&'a planned::Planned>,
+    planned: Option<&'a Planned>,
     proved: Option<&'a prover::Proved>,
 }
 
@@ -394,7 +315,7 @@ impl Shown<'_> {
             "not_proven": self.appraisal.not_proven,
             "enough": self.appraisal.enough,
             "log": { "origin": self.issued.log_origin, "index": self.issued.log_index },
-            "decision": self.planned.map(planned::Planned::json),
+            "decision": self.planned.map(Planned::json),
         });
         Answer {
             text: self.text(),

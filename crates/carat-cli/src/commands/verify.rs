@@ -7,7 +7,6 @@ use carat_program::{Program, decode_tensors};
 use carat_receipt::commit::MAX_OPENING_BYTES;
 use carat_receipt::file::MAX_FILE_BYTES;
 use carat_receipt::{Amount, AmountError, Label, Opening, PublicKey, ReceiptFile};
-use carat_verify::trust::MAX_TRUST_BYTES;
 use carat_verify::{Appraisal, OwnReplay, Question, Remembered, Trust, Upstream, UseAt};
 
 use super::run::answer_line;
@@ -132,7 +131,7 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         _ => (None, None),
     };
     let model_keys = match (&model, &receipt) {
-        (Some(model), Some(receipt)) => prover::keys_for(model, receipt)?,
+        (Some(model), Some(receipt)) => prover::keys_for(model, receipt, context.tell)?,
         _ => Vec::new(),
     };
     let now = match args.now {
@@ -287,18 +286,7 @@ fn first_hand(
     }
 }
 
-/// Reads a Trust file.
-pub(super) fn read_trust(path: &Path) -> Result<Trust, Failure> {
-    let bytes = files::read_capped(path, "a Trust file", MAX_TRUST_BYTES as u64)?;
-    let refused = |error: &dyn ToString| {
-        Failure::new(
-            Exit::Trust,
-            format!("{}: {}", path.display(), error.to_string()),
-        )
-    };
-    let text = std::str::from_utf8(&bytes).map_err(|error| refused(&error))?;
-    Trust::parse(text).map_err(|error| refused(&error))
-}
+pub(super) use carat_node::files::read_trust;
 
 /// Reads an opening.
 pub(super) fn read_opening(path: &Path) -> Result<Opening, Failure> {

@@ -1,6 +1,8 @@
 //! Each test gets a fresh directory, a fresh data directory, and the real binary.
 #![allow(dead_code)] // each test file uses some of it
 
+pub(crate) mod server;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -87,36 +87,51 @@ pub fn read_input_file(program: &Program, path: &Path) -> Result<Vec<Values>, Ed
         "json" => {
             let json: serde_json::Value =
                 serde_json::from_slice(&read(path)?).map_err(|e| format(path, e))?;
-            let Some(object) = json.as_object() else {
-                return Ok(vec![json_array(&json).map_err(|e| format(path, e))?]);
-            };
-            if let Some(extra) = object
-                .keys()
-                .find(|k| program.inputs.iter().all(|i| i.name != **k))
-            {
-                let names: Vec<_> = program.inputs.iter().map(|i| i.name.as_str()).collect();
-                return Err(format(
-                    path,
-                    format!(
-                        "the model has no input `{extra}`; it takes {}",
-                        names.join(", ")
-                    ),
-                ));
-            }
-            program
-                .inputs
-                .iter()
-                .map(|spec| {
-                    let value = object
-                        .get(&spec.name)
-                        .ok_or_else(|| format(path, format!("input `{}` is missing", spec.name)))?;
-                    json_array(value)
-                        .map_err(|e| format(path, format!("input `{}`: {e}", spec.name)))
-                })
-                .collect()
+            inputs_from_json(program, &json).map_err(|e| format(path, e))
         }
         _ => Ok(vec![read_array(path)?]),
     }
+}
+
+/// The inputs of a program from JSON. An object names its inputs; anything else is the only input.
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn inputs_from_json(
+    program: &Program,
+    json: &serde_json::Value,
+) -> Result<Vec<Values>, String> {
+    let Some(object) = json.as_object() else {
+        return Ok(vec![json_array(json)?]);
+    };
+    if let Some(extra) = object
+        .keys()
+        .find(|k| program.inputs.iter().all(|i| i.name != **k))
+    {
+        let names: Vec<_> = program.inputs.iter().map(|i| i.name.as_str()).collect();
+        return Err(format!(
+            "the model has no input `{extra}`; it takes {}",
+            names.join(", ")
+        ));
+    }
+    program
+        .inputs
+        .iter()
+        .map(|spec| {
+            let value = object
+                .get(&spec.name)
+                .ok_or_else(|| format!("input `{}` is missing", spec.name))?;
+            json_array(value).map_err(|e| format!("input `{}`: {e}", spec.name))
+        })
+        .collect()
+}
+
+/// An array from the bytes of a `.npy` file.
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn array_from_npy(bytes: &[u8]) -> Result<Values, String> {
+    npy(bytes)
 }
 
 fn extension(path: &Path) -> String {

@@ -215,7 +215,10 @@ pub(crate) fn pad(dims: &[usize], values: Vec<E>) -> Vec<E> {
         return values;
     }
     let mut out = E::zero_vec(1 << dims.iter().map(|&d| bits(d)).sum::<usize>());
-    for (v, at) in values.into_iter().zip(crate::layout::padded_positions(dims)) {
+    for (v, at) in values
+        .into_iter()
+        .zip(crate::layout::padded_positions(dims))
+    {
         out[at] = v;
     }
     out

@@ -1,13 +1,14 @@
 //! Finding what was drawn: receipts, openings and models.
 //!
 //! A node keeps what it may be asked about: `served/` in the data directory holds, for each receipt that can be drawn, the
-//! receipt, its opening and the path of its model, named by the hash of its leaf. Silence counts as wrong, so keeping them is
+//! receipt, its opening and the path of its model, named by the hash of its leaf. A server has all of them in its store. Silence counts as wrong, so keeping them is
 //! in the node's own interest.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use carat_log::leaf_hash;
+use carat_node::store::{Store, StoreOptions};
 use carat_receipt::commit::MAX_OPENING_BYTES;
 use carat_receipt::file::MAX_FILE_BYTES;
 use carat_receipt::{Digest, Opening, ReceiptFile, leaf};
@@ -86,6 +87,8 @@ pub(crate) struct Shelf<'a> {
     /// Models that were not looked at yet.
     paths: Vec<PathBuf>,
     models: HashMap<Digest, Model>,
+    /// A server's store, where the data directory is a server's.
+    store: Option<Store>,
 }
 
 impl<'a> Shelf<'a> {
@@ -111,7 +114,13 @@ impl<'a> Shelf<'a> {
         }
         let mut paths = models.to_vec();
         paths.reverse();
+        let store = home.path("store");
+        let store = store
+            .is_dir()
+            .then(|| Store::open(&store, StoreOptions::default()))
+            .transpose()?;
         Ok(Self {
+            store,
             context,
             dir: Some(home.path(SERVED)).filter(|dir| dir.is_dir()),
             found,
@@ -121,7 +130,16 @@ impl<'a> Shelf<'a> {
     }
 
     /// The receipt and the opening behind a leaf, or why there are none.
-    pub(crate) fn answer(&mut self, leaf: &[u8]) -> Result<Served, String> {
+    pub(crate) fn answer(&mut self, index: u64, leaf: &[u8]) -> Result<Served, String> {
+        if let Some(store) = &self.store
+            && let Some(served) = stored(store, index)?
+        {
+            return if leaf_of(&served.file).as_deref() == Some(leaf) {
+                Ok(served)
+            } else {
+                Err("the server's store has another receipt in its place".into())
+            };
+        }
         let name = name_of(leaf);
         let kept = self
             .dir
@@ -185,6 +203,21 @@ impl<'a> Shelf<'a> {
         self.models.insert(digest, model);
         digest == program
     }
+}
+
+/// The receipt of an entry, from a server's store.
+fn stored(store: &Store, index: u64) -> Result<Option<Served>, String> {
+    let look = || -> Result<Option<Served>, Failure> {
+        let Some(id) = store.receipt_at(index)? else {
+            return Ok(None);
+        };
+        let (Some(record), Some(opening)) = (store.receipt(&id)?, store.opening(&id)?) else {
+            return Ok(None);
+        };
+        let file = store.file(record)?;
+        Ok(Some(Served { file, opening }))
+    };
+    look().map_err(|failure| failure.message)
 }
 
 /// Files of a folder with that extension, in order.

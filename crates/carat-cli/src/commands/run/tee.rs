@@ -29,7 +29,7 @@ fn configuration() -> Digest {
         "carat/tee-configuration/v1",
         &[
             env!("CARGO_PKG_VERSION").as_bytes(),
-            super::NUMERICS.as_bytes(),
+            carat_node::issue::NUMERICS.as_bytes(),
         ],
     )
 }

@@ -9,6 +9,9 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use carat_verify::Trust;
+use carat_verify::trust::MAX_TRUST_BYTES;
+
 use crate::exit::{Exit, Failure};
 
 /// Temporary files of this process. Whoever holds the lock keeps interrupts out.
@@ -19,7 +22,7 @@ fn temporary() -> MutexGuard<'static, Vec<PathBuf>> {
 }
 
 /// Removes all temporary files of this process and keeps the lock: nothing is renamed any more. For interrupts.
-pub(crate) fn abandon() -> impl Drop {
+pub fn abandon() -> impl Drop {
     let guard = temporary();
     for path in guard.iter() {
         let _ = if path.is_dir() {
@@ -32,18 +35,18 @@ pub(crate) fn abandon() -> impl Drop {
 }
 
 /// A new directory that is removed when this is dropped, or on an interrupt.
-pub(crate) struct ScratchDir(PathBuf);
+pub struct ScratchDir(PathBuf);
 
 impl ScratchDir {
     /// Takes a path where nothing is yet.
-    pub(crate) fn new(path: PathBuf) -> Result<Self, Failure> {
+    pub fn new(path: PathBuf) -> Result<Self, Failure> {
         fs::create_dir(&path).map_err(|error| io_failure("making the directory", &path, &error))?;
         temporary().push(path.clone());
         Ok(Self(path))
     }
 
     /// The path.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.0
     }
 }
@@ -57,7 +60,7 @@ impl Drop for ScratchDir {
 
 /// Who may read a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mode {
+pub enum Mode {
     /// Whoever the system's defaults allow.
     Shared,
     /// The owner alone.
@@ -65,13 +68,13 @@ pub(crate) enum Mode {
 }
 
 /// A file that is complete on disk and not yet under its name.
-pub(crate) struct Staged {
+pub struct Staged {
     temporary: PathBuf,
     path: PathBuf,
 }
 
 /// Turns a system error into a sentence.
-pub(crate) fn io_failure(action: &str, path: &Path, error: &io::Error) -> Failure {
+pub fn io_failure(action: &str, path: &Path, error: &io::Error) -> Failure {
     let path = path.display();
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
@@ -97,7 +100,7 @@ pub(crate) fn io_failure(action: &str, path: &Path, error: &io::Error) -> Failur
 }
 
 /// Opens a regular file for reading after comparing its size with a limit.
-pub(crate) fn open_capped(path: &Path, what: &str, limit: u64) -> Result<File, Failure> {
+pub fn open_capped(path: &Path, what: &str, limit: u64) -> Result<File, Failure> {
     // Looked at before opening: opening a named pipe would wait for its other end.
     let metadata = fs::metadata(path).map_err(|error| io_failure("reading", path, &error))?;
     if !metadata.is_file() {
@@ -125,7 +128,7 @@ pub(crate) fn open_capped(path: &Path, what: &str, limit: u64) -> Result<File, F
 }
 
 /// Reads a whole regular file of at most `limit` bytes.
-pub(crate) fn read_capped(path: &Path, what: &str, limit: u64) -> Result<Vec<u8>, Failure> {
+pub fn read_capped(path: &Path, what: &str, limit: u64) -> Result<Vec<u8>, Failure> {
     let file = open_capped(path, what, limit)?;
     let mut bytes = Vec::new();
     // The file may grow while it is read.
@@ -145,7 +148,7 @@ pub(crate) fn read_capped(path: &Path, what: &str, limit: u64) -> Result<Vec<u8>
 }
 
 /// Reads a text file of at most `limit` bytes.
-pub(crate) fn read_text(path: &Path, what: &str, limit: u64) -> Result<String, Failure> {
+pub fn read_text(path: &Path, what: &str, limit: u64) -> Result<String, Failure> {
     let bytes = read_capped(path, what, limit)?;
     String::from_utf8(bytes).map_err(|_| {
         Failure::new(
@@ -155,13 +158,26 @@ pub(crate) fn read_text(path: &Path, what: &str, limit: u64) -> Result<String, F
     })
 }
 
+/// Reads a Trust file.
+pub fn read_trust(path: &Path) -> Result<Trust, Failure> {
+    let bytes = read_capped(path, "a Trust file", MAX_TRUST_BYTES as u64)?;
+    let refused = |error: &dyn ToString| {
+        Failure::new(
+            Exit::Trust,
+            format!("{}: {}", path.display(), error.to_string()),
+        )
+    };
+    let text = std::str::from_utf8(&bytes).map_err(|error| refused(&error))?;
+    Trust::parse(text).map_err(|error| refused(&error))
+}
+
 /// Checks that a file could be written there, before any work is done for it.
-pub(crate) fn check_writable(path: &Path) -> Result<(), Failure> {
+pub fn check_writable(path: &Path) -> Result<(), Failure> {
     stage(path, b"", Mode::Private).map(drop)
 }
 
 /// Writes and syncs a file beside its final name.
-pub(crate) fn stage(path: &Path, bytes: &[u8], mode: Mode) -> Result<Staged, Failure> {
+pub fn stage(path: &Path, bytes: &[u8], mode: Mode) -> Result<Staged, Failure> {
     let Some(name) = path.file_name() else {
         return Err(Failure::new(
             Exit::Usage,
@@ -204,7 +220,7 @@ pub(crate) fn stage(path: &Path, bytes: &[u8], mode: Mode) -> Result<Staged, Fai
 }
 
 /// Renames staged files to their names, in order, and syncs the directories.
-pub(crate) fn place(files: Vec<Staged>) -> Result<(), Failure> {
+pub fn place(files: Vec<Staged>) -> Result<(), Failure> {
     let guard = temporary();
     let mut result = Ok(());
     for file in &files {
@@ -220,7 +236,7 @@ pub(crate) fn place(files: Vec<Staged>) -> Result<(), Failure> {
 }
 
 /// Writes a file whole or not at all.
-pub(crate) fn write_atomic(path: &Path, bytes: &[u8], mode: Mode) -> Result<(), Failure> {
+pub fn write_atomic(path: &Path, bytes: &[u8], mode: Mode) -> Result<(), Failure> {
     place(vec![stage(path, bytes, mode)?])
 }
 
@@ -244,6 +260,6 @@ impl Drop for Staged {
 }
 
 /// `path` with another last extension.
-pub(crate) fn sibling(path: &Path, extension: &str) -> PathBuf {
+pub fn sibling(path: &Path, extension: &str) -> PathBuf {
     path.with_extension(extension)
 }

@@ -8,40 +8,40 @@ use carat_nn::exec::{ExecError, Executable, Options};
 use carat_program::{MAX_MODEL_BYTES, ModelFile, ModelFileError, Program, Tensor, encode_tensors};
 use carat_receipt::{Digest, Label};
 
-use crate::commands::Context;
 use crate::exit::{Exit, Failure};
 use crate::files;
+use crate::home::Place;
 
-pub(crate) mod source;
+pub mod source;
 
-pub(crate) use source::onnx_in;
+pub use source::onnx_in;
 
 /// Extension of compiled models.
-pub(crate) const EXTENSION: &str = "carat-model";
+pub const EXTENSION: &str = "carat-model";
 /// Largest input file, in bytes: what an Opening can hold, with room for text formats.
 const MAX_INPUT_FILE: u64 = 1 << 30;
 
 /// A compiled model that was read and checked.
-pub(crate) struct Model {
+pub struct Model {
     /// Program, weights, card.
-    pub(crate) file: ModelFile,
+    pub file: ModelFile,
     /// Digest of the Program.
-    pub(crate) digest: Digest,
+    pub digest: Digest,
     /// Name, for people.
-    pub(crate) name: Label,
+    pub name: Label,
     /// Version, for people.
-    pub(crate) version: Label,
+    pub version: Label,
     /// Where it was read from.
-    pub(crate) path: PathBuf,
+    pub path: PathBuf,
 }
 
 impl Model {
     /// Finds, compiles where needed, reads and checks a model.
-    pub(crate) fn load(path: &Path, context: &Context) -> Result<Self, Failure> {
+    pub fn load(path: &Path, place: &Place) -> Result<Self, Failure> {
         if path.is_dir() {
             return match compiled_in(path)? {
                 Some(file) => Self::read(&file),
-                None => source::cached(path, context),
+                None => source::cached(path, place),
             };
         }
         if path
@@ -58,7 +58,7 @@ impl Model {
     }
 
     /// Reads a compiled model.
-    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+    pub fn read(path: &Path) -> Result<Self, Failure> {
         let refused = |error: ModelFileError| {
             Failure::new(Exit::Model, format!("{}: {error}", path.display()))
         };
@@ -104,17 +104,17 @@ impl Model {
     }
 
     /// The Program.
-    pub(crate) fn program(&self) -> &Program {
+    pub fn program(&self) -> &Program {
         &self.file.program
     }
 
     /// Digest of the model card, as receipts name it; `None` where there is no card.
-    pub(crate) fn card_digest(&self) -> Option<Digest> {
+    pub fn card_digest(&self) -> Option<Digest> {
         (!self.file.card.is_empty()).then(|| Digest::sha256(self.file.card.as_bytes()))
     }
 
     /// Prepares the Program for running.
-    pub(crate) fn executable(&self, threads: usize) -> Result<Executable, Failure> {
+    pub fn executable(&self, threads: usize) -> Result<Executable, Failure> {
         let options = Options {
             threads,
             ..Options::default()
@@ -123,13 +123,13 @@ impl Model {
     }
 
     /// Runs one input.
-    pub(crate) fn answer(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, Failure> {
+    pub fn answer(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, Failure> {
         self.executable(0)?.run(inputs).map_err(exec_failure)
     }
 }
 
 /// Reads an input file for a Program, as integers.
-pub(crate) fn read_input(program: &Program, path: &Path) -> Result<Vec<Tensor>, Failure> {
+pub fn read_input(program: &Program, path: &Path) -> Result<Vec<Tensor>, Failure> {
     // The reader opens the file itself; this refuses directories, pipes and files that are too large first.
     files::open_capped(path, "an input file", MAX_INPUT_FILE)?;
     let in_file = |error: edge::EdgeError| {
@@ -146,13 +146,24 @@ pub(crate) fn read_input(program: &Program, path: &Path) -> Result<Vec<Tensor>, 
     edge::encode_values(program, &values).map_err(in_file)
 }
 
+/// An input of zeros, or of the value nearest to zero that the Program takes.
+pub fn zeros(program: &Program) -> Result<Vec<Tensor>, Failure> {
+    let tensor = |input: &carat_program::InputSpec| {
+        let value = 0.clamp(input.range.lo, input.range.hi);
+        let value = i32::try_from(value).unwrap_or_default();
+        Tensor::new(input.shape.clone(), vec![value; input.shape.elements()])
+            .map_err(Failure::of(Exit::Internal))
+    };
+    program.inputs.iter().map(tensor).collect()
+}
+
 /// The bytes that commitments are made over.
-pub(crate) fn canonical(tensors: &[Tensor]) -> Vec<u8> {
+pub fn canonical(tensors: &[Tensor]) -> Vec<u8> {
     encode_tensors(tensors)
 }
 
 /// The failure that goes with an error of the executor.
-pub(crate) fn exec_failure(error: ExecError) -> Failure {
+pub fn exec_failure(error: ExecError) -> Failure {
     let exit = match &error {
         ExecError::Program(_) | ExecError::Memory { .. } => Exit::Model,
         ExecError::InputCount { .. }

@@ -20,20 +20,36 @@ use zeroize::Zeroizing;
 
 use crate::exit::{Exit, Failure};
 use crate::files::{self, Mode};
+use crate::tell::Tell;
 
 const MAX_SMALL_FILE: u64 = 64 * 1024;
 /// How long to wait for another process that holds the log.
 const LOG_PATIENCE: Duration = Duration::from_secs(10);
 
+/// Where a data directory is looked for, and who is told how long work in it goes.
+pub struct Place {
+    /// The directory that was named, if one was.
+    pub data_dir: Option<PathBuf>,
+    /// Who is told.
+    pub tell: &'static dyn Tell,
+}
+
+impl Place {
+    /// The data directory. Only what needs one fails where there is none.
+    pub fn home(&self) -> Result<Home, Failure> {
+        Home::find(self.data_dir.clone())
+    }
+}
+
 /// The data directory. Made when something is first written to it.
 #[derive(Debug, Clone)]
-pub(crate) struct Home {
+pub struct Home {
     root: PathBuf,
 }
 
 impl Home {
     /// The directory given, else `$CARAT_HOME`, else `carat` in the user's data directory (XDG base directories).
-    pub(crate) fn find(given: Option<PathBuf>) -> Result<Self, Failure> {
+    pub fn find(given: Option<PathBuf>) -> Result<Self, Failure> {
         let from = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let root = given
             .or_else(|| from("CARAT_HOME").map(PathBuf::from))
@@ -48,23 +64,28 @@ impl Home {
         }
     }
 
+    /// A directory that is known.
+    pub fn at(root: PathBuf) -> Self {
+        Self { root }
+    }
+
     /// A path inside it.
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
 
     /// The directory itself.
-    pub(crate) fn root(&self) -> &Path {
+    pub fn root(&self) -> &Path {
         &self.root
     }
 
     /// Makes the directory, readable by its owner alone.
-    pub(crate) fn make(&self) -> Result<(), Failure> {
+    pub fn make(&self) -> Result<(), Failure> {
         make_private_dir(&self.root)
     }
 
     /// Makes a directory inside it.
-    pub(crate) fn make_dir(&self, name: &str) -> Result<PathBuf, Failure> {
+    pub fn make_dir(&self, name: &str) -> Result<PathBuf, Failure> {
         self.make()?;
         let path = self.path(name);
         make_private_dir(&path)?;
@@ -72,7 +93,7 @@ impl Home {
     }
 
     /// The signing key; `None` before it is made.
-    pub(crate) fn key(&self) -> Result<Option<SigningKey>, Failure> {
+    pub fn key(&self) -> Result<Option<SigningKey>, Failure> {
         let path = self.path("key");
         if !path.exists() {
             return Ok(None);
@@ -81,7 +102,7 @@ impl Home {
     }
 
     /// The signing key, made if there is none. `true`: it was made now.
-    pub(crate) fn key_or_new(&self) -> Result<(SigningKey, bool), Failure> {
+    pub fn key_or_new(&self) -> Result<(SigningKey, bool), Failure> {
         let _held = self.hold()?;
         match self.key()? {
             Some(key) => Ok((key, false)),
@@ -90,7 +111,7 @@ impl Home {
     }
 
     /// Keeps other processes from making keys, so that two first runs at once agree on one.
-    pub(crate) fn hold(&self) -> Result<fs::File, Failure> {
+    pub fn hold(&self) -> Result<fs::File, Failure> {
         self.make()?;
         let path = self.path("lock");
         let held = fs::File::options()
@@ -103,7 +124,7 @@ impl Home {
     }
 
     /// Makes a key. The caller holds the directory and has checked that there is none.
-    pub(crate) fn new_key(&self, name: &str) -> Result<SigningKey, Failure> {
+    pub fn new_key(&self, name: &str) -> Result<SigningKey, Failure> {
         self.make()?;
         let key = SigningKey::generate().map_err(Failure::of(Exit::Io))?;
         let text = key.to_key_file();
@@ -112,7 +133,7 @@ impl Home {
     }
 
     /// What the holder of the key is called in receipts.
-    pub(crate) fn issuer_name(&self, key: &SigningKey) -> Result<Label, Failure> {
+    pub fn issuer_name(&self, key: &SigningKey) -> Result<Label, Failure> {
         let path = self.path("name");
         let text = if path.exists() {
             files::read_text(&path, "a name", MAX_SMALL_FILE)?
@@ -150,17 +171,17 @@ impl Home {
     }
 
     /// Whether there is a local log.
-    pub(crate) fn has_log(&self) -> bool {
+    pub fn has_log(&self) -> bool {
         self.path("log/checkpoint").exists()
     }
 
     /// The key that verifies the local log, without opening the log: a damaged one can still be audited.
-    pub(crate) fn log_verifier(&self) -> Result<VerifierKey, Failure> {
+    pub fn log_verifier(&self) -> Result<VerifierKey, Failure> {
         self.log_signer().map(|signer| signer.verifier())
     }
 
     /// Opens the local log, or makes it. Waits a while for another process that holds it.
-    pub(crate) fn log(&self) -> Result<Log, Failure> {
+    pub fn log(&self) -> Result<Log, Failure> {
         self.make()?;
         let signer = self.log_signer()?;
         let dir = self.path("log");
@@ -178,7 +199,7 @@ impl Home {
 }
 
 /// The failure that goes with an error of the log.
-pub(crate) fn log_failure(error: StoreError) -> Failure {
+pub fn log_failure(error: StoreError) -> Failure {
     let exit = match &error {
         StoreError::DiskFull { .. } => Exit::DiskFull,
         StoreError::Io { .. } | StoreError::NotALog { .. } => Exit::Io,
@@ -199,7 +220,7 @@ pub(crate) fn log_failure(error: StoreError) -> Failure {
 }
 
 /// Seconds since 1970-01-01T00:00:00Z by this machine's clock.
-pub(crate) fn clock() -> Result<u64, Failure> {
+pub fn clock() -> Result<u64, Failure> {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map(|elapsed| elapsed.as_secs())

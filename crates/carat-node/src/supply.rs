@@ -19,8 +19,8 @@ use crate::exit::{Exit, Failure};
 use crate::files::{self, Mode};
 use crate::home::{self, Home};
 use crate::model::{self, Model};
-use crate::output::Progress;
 use crate::prover;
+use crate::tell::Doing;
 
 /// Schema of environment files.
 const SCHEMA: &str = "carat-environment/v1";
@@ -142,23 +142,23 @@ struct FileCalibration {
 /// A calibration record on disk.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Record {
+pub struct Record {
     /// The Program.
-    pub(crate) program: Digest,
+    pub program: Digest,
     /// `execute`, `prove` or `attest`.
-    pub(crate) method: String,
+    pub method: String,
     /// What ran it.
-    pub(crate) backend: Label,
+    pub backend: Label,
     /// Mean CPU time.
-    pub(crate) mean_cpu_micros: u64,
+    pub mean_cpu_micros: u64,
     /// Median elapsed time.
-    pub(crate) p50_micros: u64,
+    pub p50_micros: u64,
     /// 99th percentile of elapsed time.
-    pub(crate) p99_micros: u64,
+    pub p99_micros: u64,
     /// Runs.
-    pub(crate) count: u64,
+    pub count: u64,
     /// Unix seconds.
-    pub(crate) measured_at: u64,
+    pub measured_at: u64,
 }
 
 impl From<FileCalibration> for Calibration {
@@ -207,7 +207,7 @@ impl From<Record> for Calibration {
 /// The environment of a file, or of the data directory, with the calibration records of a Program.
 ///
 /// The currency is the policy's where no file states one.
-pub(crate) fn environment(
+pub fn environment(
     given: Option<&Path>,
     home: Option<&Home>,
     program: Option<&Digest>,
@@ -247,7 +247,7 @@ fn own_prover(prove: Option<Calibration>) -> Prover {
 ///
 /// Nobody draws re-executors before an answer leaves, and an enclave on this machine may be a simulated one. The prover is
 /// there if it was measured here on this Program; a file cannot claim that.
-pub(crate) fn only_real(mut environment: Environment, proving: Option<&Record>) -> Environment {
+pub fn only_real(mut environment: Environment, proving: Option<&Record>) -> Environment {
     let cap = environment.prover.as_ref().and_then(|prover| prover.cap);
     environment.prover = proving.map(|record| {
         let own = own_prover(Some(record.clone().into()));
@@ -261,8 +261,13 @@ pub(crate) fn only_real(mut environment: Environment, proving: Option<&Record>) 
     environment
 }
 
+/// Reads the text of an environment file.
+pub fn read_text(path: &Path) -> Result<String, Failure> {
+    files::read_text(path, "an environment file", MAX_FILE)
+}
+
 fn read(path: &Path) -> Result<Environment, Failure> {
-    let text = files::read_text(path, "an environment file", MAX_FILE)?;
+    let text = read_text(path)?;
     let refuse =
         |message: String| Failure::new(Exit::Usage, format!("{}: {message}", path.display()));
     let file: File = toml::from_str(&text).map_err(|error| {
@@ -363,11 +368,7 @@ fn name(program: &Digest, method: &str) -> String {
 }
 
 /// What was measured here.
-pub(crate) fn record(
-    home: &Home,
-    program: &Digest,
-    method: &str,
-) -> Result<Option<Record>, Failure> {
+pub fn record(home: &Home, program: &Digest, method: &str) -> Result<Option<Record>, Failure> {
     let path = home.path(&name(program, method));
     if !path.is_file() {
         return Ok(None);
@@ -387,15 +388,16 @@ pub(crate) fn record(
 
 /// Measures proving the Program, weights committed anew each time, and keeps the record. `None`: the prover does not take this
 /// Program, or it would need more memory than proofs get by default.
-pub(crate) fn calibrate_proof(
+pub fn calibrate_proof(
     home: &Home,
     model: &Model,
     inputs: &[Tensor],
+    doing: &dyn Doing,
 ) -> Result<Option<Record>, Failure> {
     let outputs = model.answer(inputs)?;
     let memory = prover::size(prover::MEMORY).map_err(Failure::of(Exit::Internal))?;
     let profile = carat_zk::Profile::ALL[0];
-    let progress = Progress::start(format!("measuring the proof of {}", model.name));
+    doing.say(&format!("measuring the proof of {}", model.name));
     let mut times: Vec<u64> = Vec::new();
     let started = Instant::now();
     while times.is_empty() || (times.len() < 5 && started.elapsed() < PROOF_PATIENCE) {
@@ -404,7 +406,7 @@ pub(crate) fn calibrate_proof(
             inputs: inputs.to_vec(),
             outputs: outputs.clone(),
         };
-        let proved = match prover::proof_of(model, &[subject], profile, memory, &progress) {
+        let proved = match prover::proof_of(model, &[subject], profile, memory, doing) {
             Ok(proved) => proved,
             Err(failure) if matches!(failure.exit, Exit::Model | Exit::Memory) => return Ok(None),
             Err(failure) => return Err(failure),
@@ -412,7 +414,6 @@ pub(crate) fn calibrate_proof(
         let taken = proved.setup + proved.proving;
         times.push(u64::try_from(taken.as_micros()).unwrap_or(u64::MAX).max(1));
     }
-    drop(progress);
     let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
     // As if every processor had been busy all the time: what is not known is rounded up.
     keep_record(
@@ -427,7 +428,7 @@ pub(crate) fn calibrate_proof(
 }
 
 /// Measures running the Program once, on one thread, and keeps the record.
-pub(crate) fn calibrate(home: &Home, model: &Model, inputs: &[Tensor]) -> Result<Record, Failure> {
+pub fn calibrate(home: &Home, model: &Model, inputs: &[Tensor]) -> Result<Record, Failure> {
     let executable: Executable = model.executable(1)?;
     let mut times: Vec<u64> = Vec::new();
     let started = Instant::now();

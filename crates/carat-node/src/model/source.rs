@@ -12,10 +12,9 @@ use carat_receipt::Digest;
 use serde::Deserialize;
 
 use super::{EXTENSION, Model};
-use crate::commands::Context;
 use crate::exit::{Exit, Failure};
 use crate::files::{self, Mode};
-use crate::output::{self, Progress};
+use crate::home::Place;
 
 const MAX_METADATA: u64 = 1 << 20;
 const MAX_SAMPLES_FILE: u64 = 1 << 30;
@@ -23,13 +22,13 @@ const MAX_SAMPLES_FILE: u64 = 1 << 30;
 const CACHE_DOMAIN: &str = "carat/model-cache/v1";
 
 /// The sources of a model, found on disk.
-pub(crate) struct Sources {
+pub struct Sources {
     /// The ONNX file.
-    pub(crate) onnx: PathBuf,
+    pub onnx: PathBuf,
     /// The folder of calibration inputs, if any.
-    pub(crate) calibration: Option<PathBuf>,
+    pub calibration: Option<PathBuf>,
     /// The text of `model.toml`, if any.
-    pub(crate) metadata: Option<String>,
+    pub metadata: Option<String>,
 }
 
 /// Where a model folder keeps things, as its `model.toml` says.
@@ -41,7 +40,7 @@ struct Layout {
 }
 
 /// Finds the sources in a folder with a `model.toml`, or with exactly one ONNX file.
-pub(crate) fn in_folder(folder: &Path) -> Result<Sources, Failure> {
+pub fn in_folder(folder: &Path) -> Result<Sources, Failure> {
     let toml = folder.join("model.toml");
     let metadata = if toml.exists() {
         Some(read_metadata(&toml)?)
@@ -77,12 +76,12 @@ pub(crate) fn in_folder(folder: &Path) -> Result<Sources, Failure> {
 }
 
 /// Reads a `model.toml`.
-pub(crate) fn read_metadata(path: &Path) -> Result<String, Failure> {
+pub fn read_metadata(path: &Path) -> Result<String, Failure> {
     files::read_text(path, "model metadata (model.toml)", MAX_METADATA)
 }
 
 /// The ONNX file of a model's folder.
-pub(crate) fn onnx_in(folder: &Path) -> Result<PathBuf, Failure> {
+pub fn onnx_in(folder: &Path) -> Result<PathBuf, Failure> {
     if folder.is_dir() {
         return in_folder(folder).map(|sources| sources.onnx);
     }
@@ -94,7 +93,7 @@ pub(crate) fn onnx_in(folder: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Compiles sources. What `choices` leaves open is up to `model.toml`.
-pub(crate) fn compile(
+pub fn compile(
     sources: &Sources,
     shapes: BTreeMap<String, Vec<usize>>,
     choices: CompileMetadata,
@@ -131,8 +130,8 @@ pub(crate) fn compile(
 }
 
 /// The compiled model of a folder, compiled now unless the same sources were compiled before.
-pub(super) fn cached(folder: &Path, context: &Context) -> Result<Model, Failure> {
-    let home = context.home()?;
+pub fn cached(folder: &Path, place: &Place) -> Result<Model, Failure> {
+    let home = place.home()?;
     let sources = in_folder(folder)?;
     let key = fingerprint(&sources)?;
     let path = home.path("models").join(format!("{key}.{EXTENSION}"));
@@ -141,11 +140,13 @@ pub(super) fn cached(folder: &Path, context: &Context) -> Result<Model, Failure>
     }
     home.make_dir("models")?;
     let started = std::time::Instant::now();
-    let progress = Progress::start(format!("compiling {} (first use)", folder.display()));
+    let progress = place
+        .tell
+        .begin(format!("compiling {} (first use)", folder.display()));
     let compiled = compile(&sources, BTreeMap::new(), CompileMetadata::default())?;
     files::write_atomic(&path, &compiled.file.encode(), Mode::Shared)?;
     drop(progress);
-    output::complain(&format!(
+    place.tell.note(&format!(
         "carat: compiled {} in {:.1} s; kept as {}",
         folder.display(),
         started.elapsed().as_secs_f64(),

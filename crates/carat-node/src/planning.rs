@@ -22,19 +22,19 @@ const MAX_RECORDS: u64 = 1 << 30;
 const RECORDS: &str = "decisions.jsonl";
 
 /// Reads the text of a policy file.
-pub(crate) fn read_policy(path: &Path) -> Result<String, Failure> {
+pub fn read_policy(path: &Path) -> Result<String, Failure> {
     files::read_text(path, "a policy file", MAX_POLICY)
 }
 
 /// Reads facts.
-pub(crate) fn read_facts(path: &Path) -> Result<Facts, Failure> {
+pub fn read_facts(path: &Path) -> Result<Facts, Failure> {
     let text = files::read_text(path, "facts", MAX_FACTS)?;
     Facts::from_json(&text)
         .map_err(|error| Failure::new(Exit::Usage, format!("{}: {error}", path.display())))
 }
 
 /// Makes a decision. What the policy cannot judge is refused; a policy or facts that cannot be read are the caller's fault.
-pub(crate) fn decide(
+pub fn decide(
     policy: &str,
     facts: &Facts,
     environment: &Environment,
@@ -45,7 +45,7 @@ pub(crate) fn decide(
 }
 
 /// The failure that goes with a decision that cannot be made.
-pub(crate) fn failure(error: DecisionError) -> Failure {
+pub fn failure(error: DecisionError) -> Failure {
     let exit = match &error {
         DecisionError::Unjudged(_) => Exit::Refused,
         _ => Exit::Usage,
@@ -54,7 +54,7 @@ pub(crate) fn failure(error: DecisionError) -> Failure {
 }
 
 /// What `carat plan --json` prints.
-pub(crate) fn json(decision: &Decision, decided: &Decided) -> Value {
+pub fn json(decision: &Decision, decided: &Decided) -> Value {
     let judged = &decided.judged;
     let currency = judged.consequence.currency;
     let mut value = json!({
@@ -89,7 +89,7 @@ pub(crate) fn json(decision: &Decision, decided: &Decided) -> Value {
 }
 
 /// A plan.
-pub(crate) fn plan_json(plan: &Plan, currency: Currency) -> Value {
+pub fn plan_json(plan: &Plan, currency: Currency) -> Value {
     json!({
         "rung": plan.rung.as_str(),
         "tau": plan.tau.0,
@@ -165,7 +165,7 @@ fn switch_json(point: &SwitchPoint, currency: Currency) -> Value {
 }
 
 /// A decision in sentences.
-pub(crate) fn text(decided: &Decided) -> Vec<String> {
+pub fn text(decided: &Decided) -> Vec<String> {
     let judged = &decided.judged;
     match &decided.plan {
         Ok(plan) => explain::plan(plan, &judged.consequence, &decided.environment),
@@ -175,30 +175,39 @@ pub(crate) fn text(decided: &Decided) -> Vec<String> {
 
 /// A past decision, as it is kept for backtests. Facts are in it: the file is its owner's alone.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Past {
+pub struct Past {
     /// Unix seconds.
-    pub(crate) time: u64,
+    pub time: u64,
     /// The receipt, where one was issued.
-    pub(crate) receipt_id: Option<String>,
+    pub receipt_id: Option<String>,
     /// Whether the request was served although nothing covered it (modes warn and shadow).
-    pub(crate) served: bool,
+    pub served: bool,
     /// The record that the Statement commits to, in hexadecimal.
-    pub(crate) decision: String,
+    pub decision: String,
     /// The rung that was bought.
-    pub(crate) rung: Option<String>,
+    pub rung: Option<String>,
     /// The threshold that was signed.
-    pub(crate) tau: Option<u64>,
+    pub tau: Option<u64>,
 }
 
 impl Past {
     /// The record.
-    pub(crate) fn decision(&self) -> Option<Decision> {
+    pub fn decision(&self) -> Option<Decision> {
         Decision::decode(&hex::decode(&self.decision).ok()?).ok()
     }
 }
 
 /// Keeps a decision.
-pub(crate) fn remember(home: &Home, past: &Past) -> Result<(), Failure> {
+pub fn remember(home: &Home, past: &Past) -> Result<(), Failure> {
+    append(home, past, true)
+}
+
+/// Keeps a decision as long as the system runs on: for servers, whose receipts do not rest on it.
+pub fn remember_unsynced(home: &Home, past: &Past) -> Result<(), Failure> {
+    append(home, past, false)
+}
+
+fn append(home: &Home, past: &Past, sync: bool) -> Result<(), Failure> {
     home.make()?;
     let path = home.path(RECORDS);
     let failed = |error: std::io::Error| files::io_failure("writing", &path, &error);
@@ -212,13 +221,14 @@ pub(crate) fn remember(home: &Home, past: &Past) -> Result<(), Failure> {
         options.mode(0o600);
     }
     let mut file = options.open(&path).map_err(failed)?;
+    // One write: lines of several threads do not mix.
     file.write_all(line.as_bytes())
-        .and_then(|()| file.sync_data())
+        .and_then(|()| if sync { file.sync_data() } else { Ok(()) })
         .map_err(failed)
 }
 
 /// Past decisions of a data directory or of the log in it. A last line that was cut off is passed over.
-pub(crate) fn past(dir: &Path) -> Result<Vec<Past>, Failure> {
+pub fn past(dir: &Path) -> Result<Vec<Past>, Failure> {
     let beside = dir.parent().map(|parent| parent.join(RECORDS));
     let path: Option<PathBuf> = [Some(dir.join(RECORDS)), beside]
         .into_iter()

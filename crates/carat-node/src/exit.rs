@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 /// How a command ended. The numbers are an interface: scripts depend on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Exit {
+pub enum Exit {
     /// Done.
     Good,
     /// A receipt is invalid.
@@ -50,17 +50,17 @@ pub(crate) enum Exit {
 }
 
 /// One row of the table.
-pub(crate) struct Row {
+pub struct Row {
     /// The case.
-    pub(crate) exit: Exit,
+    pub exit: Exit,
     /// Exit status.
-    pub(crate) code: u8,
+    pub code: u8,
     /// Name in JSON.
-    pub(crate) kind: &'static str,
+    pub kind: &'static str,
     /// When it happens.
-    pub(crate) when: &'static str,
+    pub when: &'static str,
     /// What to do.
-    pub(crate) remedy: &'static str,
+    pub remedy: &'static str,
 }
 
 const fn row(
@@ -81,7 +81,7 @@ const fn row(
 
 /// The table, in the order of the codes. Codes 0 to 4 of `carat verify` are fixed by the receipt's specification.
 #[rustfmt::skip] // one row, one line
-pub(crate) const TABLE: &[Row] = &[
+pub const TABLE: &[Row] = &[
     row(Exit::Good, 0, "good", "The command did what was asked. `verify`: the receipt is good for the amount asked, or, without an amount, for something.", "Nothing."),
     row(Exit::Invalid, 1, "invalid", "`verify`: the receipt is malformed, altered, contradicted by your own replay, or the answer to another question. `tee verify`: the evidence is rejected; the reason code says why. `policy check`: the policy has an error.", "Do not rely on it. Ask its issuer for an undamaged receipt that carries your nonce and names you."),
     row(Exit::Usage, 2, "usage", "The command line makes no sense: an unknown option, a missing argument, a malformed amount, an amount in another currency than the Trust file's.", "Read the message and `carat help COMMAND`."),
@@ -114,12 +114,12 @@ impl Exit {
     }
 
     /// Exit status.
-    pub(crate) fn code(self) -> u8 {
+    pub fn code(self) -> u8 {
         self.row().code
     }
 
     /// The case with an exit status that an Appraisal gives.
-    pub(crate) fn from_verdict(code: u8) -> Self {
+    pub fn from_verdict(code: u8) -> Self {
         TABLE
             .iter()
             .find(|row| row.code == code)
@@ -135,16 +135,16 @@ impl From<Exit> for ExitCode {
 
 /// A command that did not do what was asked, with a sentence for people.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub struct Failure {
     /// How it ends.
-    pub(crate) exit: Exit,
+    pub exit: Exit,
     /// What happened and what to do.
-    pub(crate) message: String,
+    pub message: String,
 }
 
 impl Failure {
     /// A failure with its message.
-    pub(crate) fn new(exit: Exit, message: impl ToString) -> Self {
+    pub fn new(exit: Exit, message: impl ToString) -> Self {
         Self {
             exit,
             message: message.to_string(),
@@ -152,12 +152,12 @@ impl Failure {
     }
 
     /// For `map_err`: the error's own sentence.
-    pub(crate) fn of<E: ToString>(exit: Exit) -> impl FnOnce(E) -> Self {
+    pub fn of<E: ToString>(exit: Exit) -> impl FnOnce(E) -> Self {
         move |error| Self::new(exit, error)
     }
 
     /// What `--json` prints.
-    pub(crate) fn to_json(&self) -> serde_json::Value {
+    pub fn to_json(&self) -> serde_json::Value {
         let row = self.exit.row();
         let mut json = serde_json::json!({
             "error": { "code": row.code, "kind": row.kind, "message": self.message, "remedy": row.remedy },
@@ -171,7 +171,7 @@ impl Failure {
 }
 
 /// The table as plain text, for `carat help errors`.
-pub(crate) fn table_text() -> String {
+pub fn table_text() -> String {
     let mut text = String::from(
         "Exit statuses of carat. `--json` prints the same as {\"error\": {code, kind, message, remedy}}.\n",
     );
@@ -186,10 +186,10 @@ pub(crate) fn table_text() -> String {
 }
 
 /// The table as the page `docs/errors.md`.
-pub(crate) fn table_markdown() -> String {
+pub fn table_markdown() -> String {
     let mut text = String::from(
         "# Exit statuses and errors\n\n\
-         Made from `crates/carat-cli/src/exit.rs` by `carat help errors --markdown`; a test fails when this page is stale.\n\n\
+         Made from `crates/carat-node/src/exit.rs` by `carat help errors --markdown`; a test fails when this page is stale.\n\n\
          Errors are one sentence on standard error that says what happened and what to do. With `--json`, standard output holds\n\
          `{\"error\": {\"code\", \"kind\", \"message\", \"remedy\"}}`. No command leaves a partial file under a final name.\n\n\
          | code | kind | when | what to do |\n|---|---|---|---|\n",

@@ -1,0 +1,103 @@
+//! `carat serve`: the node on a socket.
+
+use std::path::PathBuf;
+
+use carat_node::config::Config;
+use carat_node::node::{Parts, Prepared, home_of};
+use carat_node::serve;
+use serde_json::json;
+
+use super::{Context, Outcome};
+use crate::exit::Exit;
+use crate::output::{self, Answer};
+
+/// Serve models over HTTP: every answer with its receipt.
+///
+/// Runs until it is told to end (Ctrl-C, SIGTERM); then it takes no new requests, finishes what it accepted, and ends with
+/// status 0. Its keys, log and store are in the folder `node` of the data directory.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  carat serve --config serve.toml --check\n  carat serve --config serve.toml\n  CARAT_SERVE_LISTEN=127.0.0.1:9000 carat serve --config serve.toml"
+)]
+pub(super) struct Args {
+    /// The configuration; docs/operations.md has its keys.
+    #[arg(long, value_name = "FILE", default_value = "serve.toml")]
+    config: PathBuf,
+    /// Check configuration, keys, models, policy and Trust file, and end. Disturbs no server that runs.
+    #[arg(long)]
+    check: bool,
+    /// Start although the log has entries of receipts that the store does not know: another command wrote them.
+    #[arg(long)]
+    accept_foreign_entries: bool,
+}
+
+pub(super) fn run(args: Args, context: &Context) -> Outcome {
+    let home = context.home()?;
+    let config = Config::load(&args.config)?;
+    serve::start_logging(config.log);
+    let parts = Parts::read(config.clone(), &home)?;
+    if args.check {
+        return Ok((checked(&config, &parts), Exit::Good));
+    }
+    let prepared = Prepared::open(parts, args.accept_foreign_entries)?;
+    let recovered = prepared.recovered;
+    serve::serve(prepared, &config, |address| {
+        // For whoever started it with port 0. Nobody need listen to this.
+        let _ = output::print(&format!("listening on http://{address}"));
+    })?;
+    let json = json!({
+        "recovered": { "found": recovered.found, "logged": recovered.logged },
+        "directory": home_of(&home).root(),
+    });
+    let text = "ended; everything that was accepted is kept\n".to_string();
+    Ok((Answer { text, json }, Exit::Good))
+}
+
+fn checked(config: &Config, parts: &Parts) -> Answer {
+    let rules = parts.rules();
+    let models: Vec<_> = parts
+        .models()
+        .iter()
+        .map(|served| {
+            json!({
+                "name": served.name,
+                "program": served.model.digest,
+                "provable": served.proving.is_some(),
+            })
+        })
+        .collect();
+    let mut rows = crate::render::Table::new(2);
+    rows.row(["Listen", &config.listen.to_string()]);
+    for served in parts.models() {
+        let proofs = if served.proving.is_some() {
+            "proofs are offered"
+        } else {
+            "no proofs"
+        };
+        rows.row([
+            "Model",
+            &format!("{}: program {}, {proofs}", served.name, served.model.digest),
+        ]);
+    }
+    let policy = if rules.own {
+        format!("{}, mode {:?}", rules.policy.digest(), rules.policy.mode)
+    } else {
+        "none of your own; requests that state something are judged by the one that ships".into()
+    };
+    rows.row(["Policy", &policy]);
+    let keys = match parts.keys() {
+        Some(count) => format!("{count} API keys"),
+        None => "open to everybody on this machine".to_string(),
+    };
+    rows.row(["Access", &keys]);
+    Answer {
+        text: format!("The configuration is good.\n{}", rows.render("  ")),
+        json: json!({
+            "ok": true,
+            "listen": config.listen,
+            "models": models,
+            "policy": rules.own.then(|| rules.policy.digest()),
+            "api_keys": parts.keys(),
+        }),
+    }
+}

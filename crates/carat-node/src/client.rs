@@ -1,0 +1,184 @@
+//! A caller's side: one request at a time to a server, over plain HTTP.
+
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::{Method, Request, Uri};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use zeroize::Zeroizing;
+
+use crate::exit::{Exit, Failure};
+
+/// Largest answer that is read: a receipt file.
+const MAX_ANSWER: usize = carat_receipt::file::MAX_FILE_BYTES;
+/// How long one request may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A server, and the key to call it with.
+pub struct Client {
+    authority: String,
+    key: Option<Zeroizing<String>>,
+    runtime: tokio::runtime::Runtime,
+}
+
+/// What a server answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    /// The body as JSON.
+    pub fn json(&self) -> Result<serde_json::Value, Failure> {
+        serde_json::from_slice(&self.body)
+            .map_err(|error| Failure::new(Exit::Io, format!("the server's answer: {error}")))
+    }
+
+    /// The reply, where the server did what was asked.
+    pub fn good(self) -> Result<Self, Failure> {
+        if (200..300).contains(&self.status) {
+            return Ok(self);
+        }
+        let detail = self
+            .json()
+            .ok()
+            .and_then(|json| json["detail"].as_str().map(str::to_string))
+            .unwrap_or_else(|| "it gave no reason".into());
+        let exit = match self.status {
+            422 => Exit::Refused,
+            429 | 503 | 507 => Exit::Busy,
+            500.. => Exit::Io,
+            _ => Exit::Usage,
+        };
+        Err(Failure::new(
+            exit,
+            format!("the server answered {}: {detail}", self.status),
+        ))
+    }
+}
+
+impl Client {
+    /// A client of `http://HOST[:PORT]`.
+    pub fn new(server: &str, key: Option<Zeroizing<String>>) -> Result<Self, Failure> {
+        let usage = |message: String| Failure::new(Exit::Usage, message);
+        let uri: Uri = server
+            .parse()
+            .map_err(|error| usage(format!("{server}: {error}")))?;
+        let authority = uri.authority().map(ToString::to_string);
+        let plain = uri.scheme_str() == Some("http") && uri.path() == "/" && uri.query().is_none();
+        let Some(authority) = authority.filter(|authority| plain && !authority.contains('@'))
+        else {
+            return Err(usage(format!(
+                "{server}: give http://HOST:PORT; for a server behind TLS use a tunnel that ends on this machine"
+            )));
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::new(Exit::Io, error))?;
+        Ok(Self {
+            authority,
+            key,
+            runtime,
+        })
+    }
+
+    /// Asks for what is at a path.
+    pub fn get(&self, path: &str) -> Result<Reply, Failure> {
+        self.request(Method::GET, path)
+    }
+
+    /// Posts nothing to a path.
+    pub fn post(&self, path: &str) -> Result<Reply, Failure> {
+        self.request(Method::POST, path)
+    }
+
+    fn request(&self, method: Method, path: &str) -> Result<Reply, Failure> {
+        let exchange = async { tokio::time::timeout(PATIENCE, self.exchange(method, path)).await };
+        match self.runtime.block_on(exchange) {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(error)) => Err(Failure::new(
+                Exit::Io,
+                format!("asking {} failed: {error}", self.authority),
+            )),
+            Err(_) => Err(Failure::new(
+                Exit::Io,
+                format!(
+                    "{} did not answer within {} s",
+                    self.authority,
+                    PATIENCE.as_secs()
+                ),
+            )),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+    ) -> Result<Reply, Box<dyn std::error::Error + Send + Sync>> {
+        let has_port = self.authority.rsplit_once(':').is_some_and(|(_, port)| {
+            !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
+        });
+        let place = if has_port {
+            self.authority.clone()
+        } else {
+            format!("{}:80", self.authority)
+        };
+        let stream = TcpStream::connect(place).await?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", &self.authority);
+        if let Some(key) = &self.key {
+            request = request.header("authorization", format!("Bearer {}", key.as_str()));
+        }
+        let answer = sender
+            .send_request(request.body(Full::new(Bytes::new()))?)
+            .await?;
+        let status = answer.status().as_u16();
+        let body = Limited::new(answer.into_body(), MAX_ANSWER)
+            .collect()
+            .await?
+            .to_bytes()
+            .to_vec();
+        Ok(Reply { status, body })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_plain_http_without_more() {
+        assert!(Client::new("http://127.0.0.1:8321", None).is_ok());
+        assert!(Client::new("http://node.example/", None).is_ok());
+        for bad in [
+            "https://node.example",
+            "http://a:b@node.example",
+            "http://node.example/x",
+            "node",
+        ] {
+            assert!(Client::new(bad, None).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_problem_is_told_in_its_own_words() {
+        let reply = Reply {
+            status: 404,
+            body: br#"{"detail":"there is no such receipt"}"#.to_vec(),
+        };
+        let failure = reply.good().expect_err("a problem");
+        assert!(failure.message.contains("404") && failure.message.contains("no such receipt"));
+    }
+}

@@ -1,0 +1,358 @@
+//! Makes receipts durable in groups: into the store, then into the log, then to whoever waits. Two threads, so that the log
+//! writes one group while the store writes the next.
+//!
+//! Nobody sees a receipt before both are synced. After a fault nothing more is written until the server starts again: what the
+//! disk holds is found out by [`recover`], which completes what was between the two.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use carat_log::store::Log;
+use carat_receipt::Digest;
+use tokio::sync::oneshot;
+
+use crate::exit::{Exit, Failure};
+use crate::home::log_failure;
+use crate::issue::leaf_of;
+use crate::problem::Problem;
+use crate::queue::Queue;
+use crate::store::{Entry, MAX_GROUP, Store};
+
+/// Bytes of openings and evidence after which a group is closed.
+const MAX_GROUP_BYTES: usize = 32 << 20;
+/// Most groups between store and log.
+const MAX_GROUPS: usize = 4;
+
+/// A receipt on its way.
+pub struct Draft<A> {
+    /// What goes into the store.
+    pub entry: Entry,
+    /// What goes into the log.
+    pub leaf: Vec<u8>,
+    /// What the caller gets once both are durable.
+    pub answer: A,
+    /// When its request was accepted.
+    pub accepted: Instant,
+    /// Where it gets it.
+    pub reply: oneshot::Sender<Result<Kept<A>, Problem>>,
+}
+
+/// A receipt that is durable.
+#[derive(Debug)]
+pub struct Kept<A> {
+    /// Its entry of the log.
+    pub index: u64,
+    /// The answer.
+    pub answer: A,
+}
+
+/// What is called for each receipt that became durable, with the time since its request was accepted.
+pub type OnKept = Box<dyn Fn(Duration) + Send>;
+
+struct Group<A> {
+    number: u64,
+    drafts: Vec<Draft<A>>,
+}
+
+/// The two threads.
+pub struct Keeper<A> {
+    drafts: Arc<Queue<Draft<A>>>,
+    fault: Arc<OnceLock<Failure>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl<A: Send + 'static> Keeper<A> {
+    /// Starts them.
+    pub fn start(
+        store: Arc<Store>,
+        log: Arc<Log>,
+        capacity: usize,
+        kept: OnKept,
+    ) -> Result<Self, Failure> {
+        let drafts = Arc::new(Queue::new(capacity));
+        let groups = Arc::new(Queue::new(MAX_GROUPS));
+        let fault = Arc::new(OnceLock::new());
+        let mut threads = Vec::new();
+        {
+            let (drafts, groups, fault) = (drafts.clone(), groups.clone(), fault.clone());
+            let store = store.clone();
+            threads.push(named("carat-store", move || {
+                while let Some(taken) = drafts.take(MAX_GROUP) {
+                    for part in parts(taken) {
+                        write_store(&store, &groups, &fault, part);
+                    }
+                }
+                groups.close();
+            })?);
+        }
+        {
+            let fault = fault.clone();
+            threads.push(named("carat-log", move || {
+                while let Some(taken) = groups.take(MAX_GROUPS) {
+                    write_log(&store, &log, &fault, &kept, taken);
+                }
+            })?);
+        }
+        Ok(Self {
+            drafts,
+            fault,
+            threads: Mutex::new(threads),
+        })
+    }
+
+    /// Hands a receipt over, waiting while there is no room.
+    pub fn keep(&self, draft: Draft<A>) {
+        if let Err(draft) = self.drafts.push(draft) {
+            let _ = draft
+                .reply
+                .send(Err(Problem::stopping("the server is going down")));
+        }
+    }
+
+    /// Why nothing is written any more.
+    pub fn fault(&self) -> Option<&Failure> {
+        self.fault.get()
+    }
+
+    /// Receipts on their way.
+    pub fn waiting(&self) -> usize {
+        self.drafts.len()
+    }
+
+    /// Takes no more receipts, and waits until those on their way are kept.
+    pub fn finish(&self) -> Result<(), Failure> {
+        self.drafts.close();
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            if thread.join().is_err() {
+                return Err(Failure::new(
+                    Exit::Internal,
+                    "a thread of the store panicked",
+                ));
+            }
+        }
+        match self.fault.get() {
+            Some(fault) => Err(Failure::new(fault.exit, &fault.message)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A thread with a name.
+pub(crate) fn named(
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, Failure> {
+    std::thread::Builder::new()
+        .name(name.to_string())
+        .spawn(work)
+        .map_err(|error| Failure::new(Exit::Io, format!("the system gave no thread: {error}")))
+}
+
+/// Cuts what was taken where a group would become too large.
+fn parts<A>(taken: Vec<Draft<A>>) -> Vec<Vec<Draft<A>>> {
+    let mut parts = vec![Vec::new()];
+    let mut bytes = 0;
+    for draft in taken {
+        if bytes > MAX_GROUP_BYTES {
+            parts.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += draft.entry.opening.len();
+        if let Some(part) = parts.last_mut() {
+            part.push(draft);
+        }
+    }
+    parts
+}
+
+fn refuse<A>(drafts: Vec<Draft<A>>, fault: &Failure) {
+    let problem = Problem::from(Failure::new(fault.exit, &fault.message));
+    for draft in drafts {
+        let _ = draft.reply.send(Err(problem.clone()));
+    }
+}
+
+fn write_store<A>(
+    store: &Store,
+    groups: &Queue<Group<A>>,
+    fault: &OnceLock<Failure>,
+    drafts: Vec<Draft<A>>,
+) {
+    if let Some(fault) = fault.get() {
+        return refuse(drafts, fault);
+    }
+    let (entries, rest): (Vec<Entry>, Vec<_>) = drafts
+        .into_iter()
+        .map(|draft| {
+            let rest = (draft.leaf, draft.answer, draft.accepted, draft.reply);
+            (draft.entry, rest)
+        })
+        .unzip();
+    let written = store.put_group(&entries);
+    let drafts: Vec<Draft<A>> = entries
+        .into_iter()
+        .zip(rest)
+        .map(|(entry, (leaf, answer, accepted, reply))| Draft {
+            entry,
+            leaf,
+            answer,
+            accepted,
+            reply,
+        })
+        .collect();
+    match written {
+        Ok(number) => {
+            if let Err(group) = groups.push(Group { number, drafts }) {
+                refuse(
+                    group.drafts,
+                    &Failure::new(Exit::Internal, "the log's thread ended early"),
+                );
+            }
+        }
+        Err(error) => {
+            let failure = Failure::from(error);
+            tracing::error!(error = %failure.message, "the store cannot be written");
+            let failure = fault.get_or_init(|| failure);
+            refuse(drafts, failure);
+        }
+    }
+}
+
+fn write_log<A>(
+    store: &Store,
+    log: &Log,
+    fault: &OnceLock<Failure>,
+    kept: &OnKept,
+    groups: Vec<Group<A>>,
+) {
+    let drafts = || groups.iter().flat_map(|group| &group.drafts);
+    let leaves: Vec<&[u8]> = drafts().map(|draft| draft.leaf.as_slice()).collect();
+    let numbers: Vec<u64> = groups.iter().map(|group| group.number).collect();
+    let written = if let Some(fault) = fault.get() {
+        Err(Failure::new(fault.exit, &fault.message))
+    } else {
+        log.append_batch(&leaves)
+            .map_err(log_failure)
+            .and_then(|range| {
+                let places = drafts().map(|draft| draft.entry.id).zip(range.clone());
+                store.put_places(places, &numbers)?;
+                Ok(range)
+            })
+    };
+    let drafts = groups.into_iter().flat_map(|group| group.drafts);
+    match written {
+        Ok(range) => {
+            for (draft, index) in drafts.zip(range) {
+                kept(draft.accepted.elapsed());
+                // Whoever asked may have gone; the receipt is kept all the same.
+                let _ = draft.reply.send(Ok(Kept {
+                    index,
+                    answer: draft.answer,
+                }));
+            }
+        }
+        Err(failure) => {
+            tracing::error!(error = %failure.message, "the log cannot be written");
+            refuse(drafts.collect(), fault.get_or_init(|| failure));
+        }
+    }
+}
+
+/// What was found at a start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Recovered {
+    /// Receipts whose place in the log was found again.
+    pub found: u64,
+    /// Receipts that went into the log now.
+    pub logged: u64,
+    /// Entries of the log that are of no receipt here.
+    pub foreign: u64,
+}
+
+/// Brings store and log together after a crash: every stored receipt has one entry in the log, and its place is noted.
+///
+/// # Errors
+/// [`Exit::Store`] where the two do not belong together: the log is shorter than the store says, or it has entries of receipts
+/// that the store does not know. `accept_foreign` lets the latter pass.
+pub fn recover(store: &Store, log: &Log, accept_foreign: bool) -> Result<Recovered, Failure> {
+    let damaged = |what: String| {
+        Failure::new(
+            Exit::Store,
+            format!(
+                "{what}: store and log of {} do not belong together; restore both from one copy",
+                store.path().display()
+            ),
+        )
+    };
+    let from = match store.last_place()? {
+        None => 0,
+        Some((index, _)) if index >= log.len() => {
+            return Err(damaged(format!(
+                "the log has {} entries and entry {index} is noted",
+                log.len()
+            )));
+        }
+        Some((index, id)) => {
+            let record = store
+                .receipt(&id)?
+                .ok_or_else(|| damaged(format!("receipt {id} is noted and not there")))?;
+            if log.leaf(index).map_err(log_failure)? != leaf_of(&record.signed, &record.blind) {
+                return Err(damaged(format!("entry {index} is another receipt's")));
+            }
+            index + 1
+        }
+    };
+    let pending = store.pending()?;
+    let mut leaves: HashMap<Vec<u8>, Digest> = HashMap::new();
+    let mut order = Vec::new();
+    for id in pending.iter().flat_map(|(_, ids)| ids) {
+        if store.place(id)?.is_some() {
+            continue;
+        }
+        let record = store
+            .receipt(id)?
+            .ok_or_else(|| damaged(format!("receipt {id} is pending and not there")))?;
+        let leaf = leaf_of(&record.signed, &record.blind);
+        leaves.insert(leaf.clone(), *id);
+        order.push(leaf);
+    }
+    let mut places = Vec::new();
+    let mut recovered = Recovered::default();
+    for index in from..log.len() {
+        match leaves.remove(&log.leaf(index).map_err(log_failure)?) {
+            Some(id) => {
+                places.push((id, index));
+                recovered.found += 1;
+            }
+            None => recovered.foreign += 1,
+        }
+    }
+    if recovered.foreign > 0 && !accept_foreign {
+        return Err(damaged(format!(
+            "{} entries of the log from {from} on are of receipts that the store does not know (if another command wrote them \
+             into this log, start once with --accept-foreign-entries)",
+            recovered.foreign
+        )));
+    }
+    for chunk in order.chunks(MAX_GROUP) {
+        let missing: Vec<&Vec<u8>> = chunk
+            .iter()
+            .filter(|leaf| leaves.contains_key(*leaf))
+            .collect();
+        let range = log.append_batch(&missing).map_err(log_failure)?;
+        for (leaf, index) in missing.iter().zip(range) {
+            if let Some(id) = leaves.remove(*leaf) {
+                places.push((id, index));
+                recovered.logged += 1;
+            }
+        }
+    }
+    let groups: Vec<u64> = pending.iter().map(|(group, _)| *group).collect();
+    store.put_places(places.into_iter(), &groups)?;
+    store.sync()?;
+    Ok(recovered)
+}

@@ -1,0 +1,39 @@
+//! The node: runs models for callers, gives every answer its receipt, and keeps both.
+//!
+//! The first half is what the command line does as well, from the same code: the data directory ([`home`]), models on disk
+//! ([`model`]), what is supplied here ([`supply`]), decisions ([`planned`], [`planning`]), signing ([`issue`]) and proofs
+//! ([`prover`]).
+//!
+//! The second half is the server: [`serve`](mod@serve) listens, [`api`] speaks HTTP, [`node`] takes a request from its arrival to its durable
+//! receipt, [`keeper`] makes receipts durable in groups, [`store`] holds them, [`jobs`] does later what need not be done now.
+//!
+//! What a receipt is worth is decided in `carat-verify` and nowhere here.
+#![forbid(unsafe_code)]
+
+pub mod access;
+pub mod answer;
+pub mod api;
+pub mod call;
+pub mod client;
+pub mod config;
+pub mod exit;
+pub mod files;
+pub mod home;
+pub mod issue;
+pub mod jobs;
+pub mod keeper;
+pub mod load;
+pub mod metrics;
+pub mod model;
+pub mod node;
+pub mod planned;
+pub mod planning;
+pub mod problem;
+pub mod prover;
+pub mod queue;
+pub mod rules;
+pub mod serve;
+pub mod served;
+pub mod store;
+pub mod supply;
+pub mod tell;

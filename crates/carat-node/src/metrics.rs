@@ -1,0 +1,194 @@
+//! What is counted, in the text format of Prometheus (OpenMetrics). No label names a tenant.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// Labels of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Request {
+    route: String,
+    status: u16,
+}
+
+/// The evidence that a receipt left with, or got later.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Rung {
+    rung: &'static str,
+}
+
+/// The counters.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<Request, Counter>,
+    receipts: Counter,
+    evidence: Family<Rung, Counter>,
+    refusals: Counter,
+    overloads: Counter,
+    missed: Counter,
+    bad_policies: Counter,
+    duration: Histogram,
+    queue: Gauge<u64, AtomicU64>,
+    keeping: Gauge<u64, AtomicU64>,
+    jobs: Gauge<u64, AtomicU64>,
+    entries: Gauge<u64, AtomicU64>,
+    published: Gauge<u64, AtomicU64>,
+}
+
+/// What is measured when somebody asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Levels {
+    /// Requests that wait for a thread.
+    pub queue: u64,
+    /// Receipts on their way to the disk.
+    pub keeping: u64,
+    /// Jobs that wait.
+    pub jobs: u64,
+    /// Entries of the log.
+    pub entries: u64,
+    /// Entries under its last checkpoint.
+    pub published: u64,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("carat");
+        let buckets = [
+            0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0,
+        ];
+        let metrics = Self {
+            requests: Family::default(),
+            receipts: Counter::default(),
+            evidence: Family::default(),
+            refusals: Counter::default(),
+            overloads: Counter::default(),
+            missed: Counter::default(),
+            bad_policies: Counter::default(),
+            duration: Histogram::new(buckets),
+            queue: Gauge::default(),
+            keeping: Gauge::default(),
+            jobs: Gauge::default(),
+            entries: Gauge::default(),
+            published: Gauge::default(),
+            registry: Registry::default(),
+        };
+        registry.register(
+            "requests",
+            "Requests by route and status",
+            metrics.requests.clone(),
+        );
+        registry.register("receipts", "Receipts issued", metrics.receipts.clone());
+        registry.register(
+            "evidence",
+            "Evidence beyond the signature, by kind, with the answer or later",
+            metrics.evidence.clone(),
+        );
+        registry.register(
+            "refusals",
+            "Requests that the policy refused",
+            metrics.refusals.clone(),
+        );
+        registry.register(
+            "overloads",
+            "Requests answered with 429",
+            metrics.overloads.clone(),
+        );
+        registry.register(
+            "upgrade_deadlines_missed",
+            "Upgrades that were not there when they were promised",
+            metrics.missed.clone(),
+        );
+        registry.register(
+            "policy_refreshes_refused",
+            "Changed policy or key files that could not be used",
+            metrics.bad_policies.clone(),
+        );
+        registry.register_with_unit(
+            "answer_duration",
+            "From an accepted request to its durable receipt",
+            Unit::Seconds,
+            metrics.duration.clone(),
+        );
+        registry.register(
+            "queue_length",
+            "Requests that wait for a thread",
+            metrics.queue.clone(),
+        );
+        registry.register(
+            "keeping",
+            "Receipts on their way to the disk",
+            metrics.keeping.clone(),
+        );
+        registry.register("jobs_waiting", "Jobs that wait", metrics.jobs.clone());
+        registry.register("log_entries", "Entries of the log", metrics.entries.clone());
+        registry.register(
+            "log_published",
+            "Entries under the last checkpoint",
+            metrics.published.clone(),
+        );
+        Self {
+            registry,
+            ..metrics
+        }
+    }
+}
+
+impl Metrics {
+    /// A request was answered. The route is the pattern, never the address.
+    pub fn request(&self, route: &str, status: u16) {
+        let route = route.to_string();
+        self.requests
+            .get_or_create(&Request { route, status })
+            .inc();
+        if status == 429 {
+            self.overloads.inc();
+        }
+    }
+
+    /// A receipt was issued, this long after its request was accepted.
+    pub fn receipt(&self, taken: Duration) {
+        self.receipts.inc();
+        self.duration.observe(taken.as_secs_f64());
+    }
+
+    /// Evidence was made.
+    pub fn evidence(&self, rung: &'static str) {
+        self.evidence.get_or_create(&Rung { rung }).inc();
+    }
+
+    /// The policy refused a request.
+    pub fn refusal(&self) {
+        self.refusals.inc();
+    }
+
+    /// An upgrade was late.
+    pub fn missed(&self) {
+        self.missed.inc();
+    }
+
+    /// A changed file could not be used.
+    pub fn bad_policy(&self) {
+        self.bad_policies.inc();
+    }
+
+    /// Everything, as text.
+    pub fn text(&self, levels: Levels) -> String {
+        self.queue.set(levels.queue);
+        self.keeping.set(levels.keeping);
+        self.jobs.set(levels.jobs);
+        self.entries.set(levels.entries);
+        self.published.set(levels.published);
+        let mut text = String::new();
+        // Writing to a String does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}

@@ -1,0 +1,654 @@
+//! The node: what a request goes through between its arrival and its durable receipt.
+//!
+//! ```text
+//! caller -> Gate -> Call -> queue -> worker: decide, run, sign, prove -> Keeper: store, log -> caller
+//! ```
+
+mod upkeep;
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use carat_log::store::Log;
+use carat_nn::edge;
+use carat_policy::policy_file::Mode;
+use carat_program::Tensor;
+use carat_receipt::{Digest, Evidence};
+use carat_verify::Trust;
+use tokio::sync::{oneshot, watch};
+
+use crate::access::{self, ApiKey, Gate, KEYS_FILE};
+use crate::answer::Answer;
+use crate::call::Call;
+use crate::config::{Access, Config};
+use crate::exit::{Exit, Failure};
+use crate::files;
+use crate::home::{self, Home, Place, log_failure};
+use crate::issue::{self, Issuer, Order};
+use crate::jobs::Jobs;
+use crate::keeper::{self, Draft, Keeper, Kept, Recovered, named};
+use crate::metrics::{Levels, Metrics};
+use crate::model;
+use crate::planned::{self, Planned};
+use crate::planning;
+use crate::problem::Problem;
+use crate::prover::{self, Subject};
+use crate::queue::{Queue, Refused};
+use crate::rules::{InForce, Rules};
+use crate::served::{self, PROFILE, Served};
+use crate::store::{
+    Entry, JobId, JobRecord, JobState, ReceiptRecord, Remembered, Store, StoreOptions, Target,
+};
+use crate::tell::Silent;
+
+const DAY: u64 = 86_400;
+
+/// Where an answer goes.
+pub type Reply = oneshot::Receiver<Result<Kept<Answer>, Problem>>;
+
+/// A request on its way to a worker.
+struct Work {
+    call: Call,
+    key: Option<(Digest, Digest)>,
+    claim: Option<Claim>,
+    accepted: Instant,
+    reply: oneshot::Sender<Result<Kept<Answer>, Problem>>,
+}
+
+/// The one place where a tenant's idempotency key is being worked on. Whoever comes second waits until it is dropped.
+pub(crate) struct Claim {
+    claims: Arc<Claims>,
+    key: Digest,
+    /// Dropped with the claim, which wakes whoever waits.
+    _done: watch::Sender<()>,
+}
+
+type Claims = Mutex<HashMap<Digest, watch::Receiver<()>>>;
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.claims
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.key);
+    }
+}
+
+/// What is known of an idempotency key.
+pub(crate) enum Key {
+    /// Nothing: the caller has it now.
+    Mine(Claim),
+    /// The same request came before.
+    Known(Target),
+}
+
+/// The node.
+pub struct Node {
+    /// Its configuration.
+    pub config: Config,
+    /// The models that are served.
+    pub models: Vec<Arc<Served>>,
+    /// The policy in force.
+    pub rules: InForce,
+    /// The Trust file that amounts are told under.
+    pub trust: Option<Trust>,
+    /// Who may call.
+    pub gate: Gate,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Jobs that wait.
+    pub jobs: Jobs,
+    pub(crate) home: Home,
+    pub(crate) store: Arc<Store>,
+    pub(crate) log: Arc<Log>,
+    issuer: Issuer,
+    works: Queue<Work>,
+    keeper: Keeper<Answer>,
+    claims: Arc<Claims>,
+    /// One proof at a time: each takes all processors.
+    pub(crate) proving: Mutex<()>,
+    draining: AtomicBool,
+    ending: AtomicBool,
+    disk_full: AtomicBool,
+    fault: OnceLock<Failure>,
+}
+
+/// Everything that is checked before a server listens.
+pub struct Prepared {
+    node: Node,
+    /// What was found in the store.
+    pub recovered: Recovered,
+}
+
+/// A node whose threads run.
+pub struct Running {
+    /// The node.
+    pub node: Arc<Node>,
+    workers: Vec<JoinHandle<()>>,
+    others: Vec<JoinHandle<()>>,
+}
+
+/// The server's directory inside a data directory: its keys, its log and its store are its own.
+pub fn home_of(home: &Home) -> Home {
+    Home::at(home.path("node"))
+}
+
+/// What a server reads before it opens its store: checking it disturbs no server that runs.
+pub struct Parts {
+    config: Config,
+    home: Home,
+    trust: Option<Trust>,
+    keys: Option<Vec<ApiKey>>,
+    models: Vec<Arc<Served>>,
+    rules: InForce,
+}
+
+impl Parts {
+    /// Reads and checks keys, models, policy, environment and Trust file.
+    pub fn read(config: Config, home: &Home) -> Result<Self, Failure> {
+        let home = home_of(home);
+        let place = Place {
+            data_dir: Some(home.root().to_path_buf()),
+            tell: &Silent,
+        };
+        home.make()?;
+        let trust = config.trust.as_deref().map(files::read_trust).transpose()?;
+        let keys = match config.access {
+            Access::Open => None,
+            Access::Keys => {
+                let path = home.path(KEYS_FILE);
+                let keys = access::read_keys(&path)?;
+                if keys.is_empty() {
+                    let message = format!(
+                        "{} has no keys, so nobody could call: make one with carat api-key new, or set access = \"open\"",
+                        path.display()
+                    );
+                    return Err(Failure::new(Exit::Usage, message));
+                }
+                Some(keys)
+            }
+        };
+        let models = served::load(&config, &home, &place)?;
+        let rules = InForce::load(&home, config.policy.as_deref(), &models)?;
+        Ok(Self {
+            config,
+            home,
+            trust,
+            keys,
+            models,
+            rules,
+        })
+    }
+
+    /// The models.
+    pub fn models(&self) -> &[Arc<Served>] {
+        &self.models
+    }
+
+    /// The policy in force.
+    pub fn rules(&self) -> Arc<Rules> {
+        self.rules.now()
+    }
+
+    /// How many API keys there are; `None` where access is open.
+    pub fn keys(&self) -> Option<usize> {
+        self.keys.as_ref().map(Vec::len)
+    }
+}
+
+impl Prepared {
+    /// Opens store and log in the server's directory, and brings them together.
+    pub fn open(parts: Parts, accept_foreign: bool) -> Result<Self, Failure> {
+        let Parts {
+            config,
+            home,
+            trust,
+            keys,
+            models,
+            rules,
+        } = parts;
+        // The lock of the store first: a second server ends here, before it waits for the log.
+        let store = Arc::new(Store::open(
+            &home.make_dir("store")?,
+            StoreOptions::default(),
+        )?);
+        let (key, _) = home.key_or_new()?;
+        let issuer = Issuer {
+            name: home.issuer_name(&key)?,
+            key,
+        };
+        let log = Arc::new(home.log()?);
+        let recovered = keeper::recover(&store, &log, accept_foreign)?;
+        for served in &models {
+            store.put_program(&served.model.digest, &served.model.program().encode())?;
+        }
+        let jobs = Jobs::load(&store)?;
+        let limits = &config.limits;
+        let metrics = Arc::new(Metrics::default());
+        let counted = metrics.clone();
+        let kept = Box::new(move |taken| counted.receipt(taken));
+        let keeper = Keeper::start(store.clone(), log.clone(), limits.queue, kept)?;
+        let node = Node {
+            gate: Gate::new(keys, limits.requests_per_second, limits.burst),
+            works: Queue::new(limits.queue),
+            metrics,
+            claims: Arc::default(),
+            proving: Mutex::new(()),
+            draining: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
+            disk_full: AtomicBool::new(false),
+            fault: OnceLock::new(),
+            keeper,
+            config,
+            models,
+            rules,
+            trust,
+            jobs,
+            home,
+            store,
+            log,
+            issuer,
+        };
+        node.look_at_disk();
+        Ok(Self { node, recovered })
+    }
+
+    /// Starts the threads.
+    pub fn start(self) -> Result<Running, Failure> {
+        let node = Arc::new(self.node);
+        let count = match node.config.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            count => count,
+        };
+        let mut workers = Vec::new();
+        for i in 0..count {
+            let node = node.clone();
+            workers.push(named(&format!("carat-work-{i}"), move || node.work())?);
+        }
+        let ticker = node.clone();
+        let checkpoints = node.clone();
+        let jobs = node.clone();
+        let others = vec![
+            named("carat-jobs", move || jobs.run_jobs())?,
+            named("carat-tick", move || ticker.tick())?,
+            named("carat-checkpoint", move || checkpoints.publish())?,
+        ];
+        Ok(Running {
+            node,
+            workers,
+            others,
+        })
+    }
+}
+
+impl Running {
+    /// Finishes what was accepted, makes a last checkpoint and stops the threads.
+    pub fn finish(self) -> Result<(), Failure> {
+        self.node.drain();
+        self.node.works.close();
+        self.node.jobs.close();
+        let join = |thread: JoinHandle<()>| {
+            thread
+                .join()
+                .map_err(|_| Failure::new(Exit::Internal, "a thread of the server panicked"))
+        };
+        self.workers.into_iter().try_for_each(join)?;
+        self.node.ending.store(true, Ordering::Release);
+        self.others.into_iter().try_for_each(join)?;
+        self.node.keeper.finish()?;
+        if let Some(fault) = self.node.fault() {
+            return Err(Failure::new(fault.exit, &fault.message));
+        }
+        self.node.log.publish().map_err(log_failure)?;
+        self.node.store.sync()?;
+        Ok(())
+    }
+}
+
+impl Node {
+    /// Takes no new requests.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Why nothing is written any more, if that is so.
+    pub fn fault(&self) -> Option<&Failure> {
+        self.fault.get().or_else(|| self.keeper.fault())
+    }
+
+    /// Refuses where nothing new can be accepted.
+    pub fn ready(&self) -> Result<(), Problem> {
+        if let Some(fault) = self.fault() {
+            return Err(Problem::stopping(&fault.message));
+        }
+        if self.draining.load(Ordering::Acquire) {
+            return Err(Problem::stopping("the server is going down"));
+        }
+        if self.disk_full.load(Ordering::Acquire) {
+            let detail = format!(
+                "less than limits.free_bytes = {} bytes are free on the server's disk; nothing is accepted until there is room",
+                self.config.limits.free_bytes
+            );
+            return Err(Problem::new(507, "disk-full", detail).after(30));
+        }
+        Ok(())
+    }
+
+    /// The model of a name.
+    pub fn model(&self, name: &str) -> Result<&Arc<Served>, Problem> {
+        self.models
+            .iter()
+            .find(|served| served.name == name)
+            .ok_or_else(|| Problem::not_found("model"))
+    }
+
+    /// Erases what opens a receipt.
+    pub(crate) fn erase(&self, id: &Digest) -> Result<(), Problem> {
+        self.ready()?;
+        Ok(self.store.erase_opening(id)?)
+    }
+
+    /// What is measured when somebody asks.
+    pub fn levels(&self) -> Levels {
+        let stats = self.log.stats();
+        Levels {
+            queue: self.works.len() as u64,
+            keeping: self.keeper.waiting() as u64,
+            jobs: self.jobs.len() as u64,
+            entries: stats.entries,
+            published: stats.published,
+        }
+    }
+
+    /// Finds out what an idempotency key stands for, waiting for whoever works on it.
+    ///
+    /// # Errors
+    /// 409 where the key stands for another request.
+    pub(crate) async fn claim(&self, key: Digest, request: Digest) -> Result<Key, Problem> {
+        loop {
+            let other = {
+                let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+                match claims.get(&key) {
+                    Some(other) => other.clone(),
+                    None => {
+                        let known = self.store.remembered(&key)?;
+                        let oldest = now()?
+                            .saturating_sub(self.config.idempotency_hours.saturating_mul(3600));
+                        match known.filter(|known| known.created >= oldest) {
+                            Some(known) if known.request == request => {
+                                return Ok(Key::Known(known.target));
+                            }
+                            Some(_) => {
+                                let detail = format!(
+                                    "that Idempotency-Key was used for another request; keys are remembered for {} hours",
+                                    self.config.idempotency_hours
+                                );
+                                return Err(Problem::new(409, "key-reused", detail));
+                            }
+                            None => {
+                                let (done, waiting) = watch::channel(());
+                                claims.insert(key, waiting);
+                                return Ok(Key::Mine(Claim {
+                                    claims: self.claims.clone(),
+                                    key,
+                                    _done: done,
+                                }));
+                            }
+                        }
+                    }
+                }
+            };
+            let mut other = other;
+            // Ends with an error when the claim is dropped, which is what is waited for.
+            while other.changed().await.is_ok() {}
+        }
+    }
+
+    /// Accepts a request, or says at once that it is not accepted.
+    pub(crate) fn accept(
+        &self,
+        call: Call,
+        key: Option<(Digest, Digest)>,
+        claim: Option<Claim>,
+    ) -> Result<Reply, Problem> {
+        self.ready()?;
+        let (reply, answer) = oneshot::channel();
+        let work = Work {
+            call,
+            key,
+            claim,
+            accepted: Instant::now(),
+            reply,
+        };
+        match self.works.try_push(work) {
+            Ok(()) => Ok(answer),
+            Err(Refused::Full(_)) => {
+                let what = format!("limits.queue = {} requests wait", self.config.limits.queue);
+                Err(Problem::overloaded(&what, 1))
+            }
+            Err(Refused::Closed(_)) => Err(Problem::stopping("the server is going down")),
+        }
+    }
+
+    /// A worker's life.
+    fn work(&self) {
+        while let Some(works) = self.works.take(1) {
+            for work in works {
+                let Work {
+                    call,
+                    key,
+                    claim,
+                    accepted,
+                    reply,
+                } = work;
+                match self.answer(call, key, claim, None) {
+                    Ok((entry, leaf, answer)) => {
+                        self.keeper.keep(Draft {
+                            entry,
+                            leaf,
+                            answer,
+                            accepted,
+                            reply,
+                        });
+                    }
+                    Err(problem) => {
+                        let _ = reply.send(Err(problem));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Hands an answer of a job to the disk, and waits until it is there.
+    pub(crate) fn keep(
+        &self,
+        entry: Entry,
+        leaf: Vec<u8>,
+        answer: Answer,
+    ) -> Result<Kept<Answer>, Problem> {
+        let (reply, answered) = oneshot::channel();
+        self.keeper.keep(Draft {
+            entry,
+            leaf,
+            answer,
+            accepted: Instant::now(),
+            reply,
+        });
+        answered
+            .blocking_recv()
+            .unwrap_or_else(|_| Err(Problem::stopping("the server is going down")))
+    }
+
+    /// Decides, runs, signs and proves. A panic ends this request and nothing else.
+    pub(crate) fn answer(
+        &self,
+        call: Call,
+        key: Option<(Digest, Digest)>,
+        claim: Option<Claim>,
+        job: Option<(JobId, JobRecord)>,
+    ) -> Result<(Entry, Vec<u8>, Answer), Problem> {
+        let name = call.model.name.clone();
+        let made = AssertUnwindSafe(|| self.make(call, key, claim, job));
+        catch_unwind(made).unwrap_or_else(|_| {
+            tracing::error!(model = name, "a fault of carat: a request panicked");
+            Err(Problem::new(
+                500,
+                "internal",
+                "a fault of the server; please report it with the request, if you can",
+            ))
+        })
+    }
+
+    fn make(
+        &self,
+        call: Call,
+        key: Option<(Digest, Digest)>,
+        claim: Option<Claim>,
+        job: Option<(JobId, JobRecord)>,
+    ) -> Result<(Entry, Vec<u8>, Answer), Problem> {
+        let served = call.model.clone();
+        let program = served.model.program();
+        let inputs = edge::encode_values(program, &call.inputs)
+            .map_err(|error| Problem::new(422, "bad-input", error))?;
+        // What is bought is decided before the answer is known.
+        let planned = self.decide(&call)?;
+        let started = Instant::now();
+        let outputs = served
+            .executable
+            .run(&inputs)
+            .map_err(model::exec_failure)?;
+        let wall_micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let now = now()?;
+        let days = self.config.upgrade_days;
+        let order = Order {
+            model: &served.model,
+            inputs: &inputs,
+            outputs: &outputs,
+            wall_micros,
+            audience: call.audience,
+            nonce: call.nonce,
+            planned: planned.as_ref(),
+            io_commitment: false,
+            option_expiry: (days > 0 && served.proving.is_some())
+                .then(|| now.saturating_add(days.saturating_mul(DAY))),
+        };
+        let signed = issue::sign(&order, &self.issuer, now)?;
+        let id = signed.signed.receipt_id();
+        let evidence = match &planned {
+            Some(planned) if planned.proves() => {
+                self.prove(&served, &[(id, inputs, outputs.clone())])?
+            }
+            _ => Vec::new(),
+        };
+        if let Some(planned) = &planned {
+            self.remember(planned, Some(&id), now)?;
+        }
+        let remembered = key.map(|(key, request)| {
+            let remembered = Remembered {
+                request,
+                created: now,
+                target: Target::Receipt(id),
+            };
+            (key, remembered)
+        });
+        let entry = Entry {
+            id,
+            record: ReceiptRecord {
+                tenant: call.tenant,
+                model: served.name.clone(),
+                created: now,
+                blind: signed.blind,
+                signed: signed.signed.clone(),
+            },
+            opening: signed.opening.encode(),
+            evidence,
+            key: remembered,
+            job: job.map(|(job_id, job)| {
+                let state = JobState::Done(id);
+                (job_id, JobRecord { state, ..job })
+            }),
+        };
+        let answer = Answer {
+            id,
+            outputs: edge::decode(program, &outputs),
+            model: served,
+            signed: signed.signed,
+            _claim: claim,
+        };
+        Ok((entry, signed.leaf, answer))
+    }
+
+    /// Makes one proof of Statements about one model.
+    pub(crate) fn prove(
+        &self,
+        served: &Served,
+        statements: &[(Digest, Vec<Tensor>, Vec<Tensor>)],
+    ) -> Result<Vec<Evidence>, Problem> {
+        let subjects: Vec<Subject> = statements
+            .iter()
+            .map(|(statement, inputs, outputs)| Subject {
+                statement: *statement,
+                inputs: inputs.clone(),
+                outputs: outputs.clone(),
+            })
+            .collect();
+        let _one = self.proving.lock().unwrap_or_else(PoisonError::into_inner);
+        let proved = prover::proof_with(
+            &served.model,
+            served.key()?,
+            PROFILE,
+            &served.executable,
+            &subjects,
+            self.config.limits.proof_bytes,
+            &Silent,
+        )?;
+        for _ in &proved.evidence {
+            self.metrics.evidence("proof");
+        }
+        Ok(proved.evidence)
+    }
+
+    /// What the policy in force says about a request.
+    fn decide(&self, call: &Call) -> Result<Option<Planned>, Problem> {
+        let rules = self.rules.now();
+        if !rules.own && !call.states {
+            return Ok(None);
+        }
+        let digest = call.model.model.digest;
+        let environment = rules.environment(&digest).ok_or_else(|| {
+            Failure::new(Exit::Internal, "no environment for a model that is served")
+        })?;
+        let mut facts = call.facts.clone();
+        planned::complete(&mut facts, &call.model.model, call.at_stake, &rules.policy)?;
+        let planned = planned::weigh(&rules.policy, &facts, environment);
+        match planned.refused() {
+            Some(why) if planned.mode() == Mode::Enforce => {
+                self.metrics.refusal();
+                // A refusal is a decision too, and backtests want it.
+                self.remember(&planned, None, now()?)?;
+                let mut problem = Problem::from(Failure::new(why.exit, &why.message));
+                problem.extra = Some(Box::new(planned.json()));
+                Err(problem)
+            }
+            Some(why) => {
+                tracing::warn!(mode = ?planned.mode(), "served although the policy would refuse it: {}", why.message);
+                Ok(Some(planned))
+            }
+            None => Ok(Some(planned)),
+        }
+    }
+
+    /// Keeps a decision for backtests. Whether it is lost with the power does not matter to any receipt: the opening has it too.
+    fn remember(&self, planned: &Planned, id: Option<&Digest>, now: u64) -> Result<(), Problem> {
+        planning::remember_unsynced(&self.home, &planned.past(now, id)).map_err(Problem::from)
+    }
+}
+
+/// Unix seconds by this machine's clock.
+pub(crate) fn now() -> Result<u64, Problem> {
+    home::clock().map_err(Problem::from)
+}

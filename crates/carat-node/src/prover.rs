@@ -1,0 +1,390 @@
+//! Proofs for the commands: keys, traces, progress, and the evidence that goes into receipts.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use carat_nn::exec::Executable;
+use carat_program::Tensor;
+use carat_receipt::evidence::{Body, Proof as ProofBody};
+use carat_receipt::{Digest, Evidence, Label, ReceiptFile};
+use carat_zk::{
+    Error, Instance, Ledger, ModelKey, Observer, Options, Phase, Profile, ProvingKey, Run, Values,
+    prove,
+};
+
+use crate::exit::{Exit, Failure};
+use crate::model::{self, Model};
+use crate::tell::{Doing, Tell};
+
+/// The proof protocol, as evidence names it.
+pub const PROTOCOL: &str = "carat/zk/v1";
+/// The mode of its proofs.
+pub const MODE: &str = "succinct";
+/// Memory that a proof may take unless the user says otherwise.
+pub const MEMORY: &str = "8GiB";
+
+/// Reads the name of a security profile.
+pub fn profile(text: &str) -> Result<Profile, String> {
+    let names = Profile::ALL.map(Profile::name).join(", ");
+    Profile::ALL
+        .into_iter()
+        .find(|profile| profile.name() == text)
+        .ok_or(format!("no such profile; there are {names}"))
+}
+
+/// Reads a size such as `512MiB` or `8GiB`; a plain number is bytes.
+pub fn size(text: &str) -> Result<u64, String> {
+    let wrong = || "a size is written like 512MiB, 8GiB, or as a number of bytes".to_string();
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let shift = match unit {
+        "" | "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(1 << shift).ok_or_else(wrong)
+}
+
+/// The failure that goes with an error of the prover.
+pub fn failure(error: Error) -> Failure {
+    let exit = match &error {
+        Error::Unsupported(_) => Exit::Model,
+        Error::Memory { .. } => Exit::Memory,
+        Error::Values(_) => Exit::Mismatch,
+        Error::Cancelled => Exit::Interrupted,
+        _ => Exit::Internal,
+    };
+    let more = match &error {
+        Error::Memory { .. } => {
+            "; nothing was started; allow more with --memory-limit, or prove fewer statements at once"
+        }
+        _ => "",
+    };
+    Failure::new(exit, format!("{error}{more}"))
+}
+
+/// When each phase of a proof began.
+#[derive(Default)]
+pub struct Clock<'a> {
+    doing: Option<&'a dyn Doing>,
+    began: Mutex<Vec<(Phase, Instant)>>,
+}
+
+impl<'a> Clock<'a> {
+    /// A clock that also tells the terminal.
+    pub fn telling(doing: &'a dyn Doing) -> Self {
+        Self {
+            doing: Some(doing),
+            began: Mutex::default(),
+        }
+    }
+
+    /// How long each phase took, the last one until `end`.
+    pub fn phases(&self, end: Instant) -> Vec<(Phase, Duration)> {
+        let began = self.began.lock().unwrap_or_else(PoisonError::into_inner);
+        let ends = began.iter().skip(1).map(|(_, at)| *at).chain([end]);
+        began
+            .iter()
+            .zip(ends)
+            .map(|((phase, at), end)| (*phase, end.saturating_duration_since(*at)))
+            .collect()
+    }
+}
+
+impl Observer for Clock<'_> {
+    fn begin(&self, phase: Phase) {
+        self.began
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((phase, Instant::now()));
+        if let Some(doing) = self.doing {
+            let at = Phase::ALL
+                .iter()
+                .position(|p| *p == phase)
+                .map_or(0, |i| i + 1);
+            doing.say(&format!(
+                "proving, {at} of {}: {}",
+                Phase::ALL.len(),
+                phase.name()
+            ));
+        }
+    }
+}
+
+/// A Statement to prove.
+pub struct Subject {
+    /// Its receipt_id.
+    pub statement: Digest,
+    /// Its input.
+    pub inputs: Vec<Tensor>,
+    /// Its output, as committed to.
+    pub outputs: Vec<Tensor>,
+}
+
+/// A proof over some Statements.
+pub struct Proved {
+    /// The evidence for each, in order.
+    pub evidence: Vec<Evidence>,
+    /// The key that it verifies under.
+    pub key: ModelKey,
+    /// Its soundness.
+    pub ledger: Ledger,
+    /// Bytes of the proof.
+    pub bytes: usize,
+    /// Time for the commitment to the weights.
+    pub setup: Duration,
+    /// Time for runs and proof.
+    pub proving: Duration,
+    /// Time to verify it, which is done before anybody sees it.
+    pub verifying: Duration,
+    /// Time by phase.
+    pub phases: Vec<(Phase, Duration)>,
+}
+
+impl Proved {
+    /// For `--json`.
+    pub fn json(&self) -> serde_json::Value {
+        let phases: serde_json::Map<String, serde_json::Value> = self
+            .phases
+            .iter()
+            .map(|(phase, time)| (phase.name().to_string(), millis(*time).into()))
+            .collect();
+        serde_json::json!({
+            "protocol": PROTOCOL,
+            "mode": MODE,
+            "profile": self.ledger.profile.name(),
+            "bits": self.ledger.bits as u64,
+            "model_key": self.key.digest(),
+            "statements": self.evidence.len(),
+            "proof_bytes": self.bytes,
+            "setup_ms": millis(self.setup),
+            "prove_ms": millis(self.proving),
+            "verify_ms": millis(self.verifying),
+            "phases": phases,
+        })
+    }
+
+    /// One line for people.
+    pub fn line(&self) -> String {
+        format!(
+            "{:.1} KiB, {} bits ({}), made in {:.1} ms after {:.1} ms for the commitment to the weights, verified in {:.1} ms",
+            self.bytes as f64 / 1024.0,
+            self.ledger.bits as u64,
+            self.ledger.profile.name(),
+            millis(self.proving),
+            millis(self.setup),
+            millis(self.verifying),
+        )
+    }
+}
+
+/// Milliseconds.
+pub fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e9).round() / 1e6
+}
+
+/// Proves Statements about one model, in one proof, and verifies the proof before it is given out.
+pub fn proof_of(
+    model: &Model,
+    subjects: &[Subject],
+    profile: Profile,
+    memory_limit: u64,
+    doing: &dyn Doing,
+) -> Result<Proved, Failure> {
+    fits(model, subjects.len(), profile, memory_limit)?;
+    doing.say("proving: committing to the weights");
+    let started = Instant::now();
+    let key = ProvingKey::new(model.program(), &model.file.weights, profile).map_err(failure)?;
+    let setup = started.elapsed();
+    let executable = model.executable(0)?;
+    let mut proved = proof_with(
+        model,
+        &key,
+        profile,
+        &executable,
+        subjects,
+        memory_limit,
+        doing,
+    )?;
+    proved.setup = setup;
+    Ok(proved)
+}
+
+/// Refuses before any work what cannot be proven, or not within the limit. Gives the proof's soundness.
+pub fn fits(
+    model: &Model,
+    statements: usize,
+    profile: Profile,
+    memory_limit: u64,
+) -> Result<Ledger, Failure> {
+    let ledger = Ledger::new(model.program(), profile, statements).map_err(failure)?;
+    let needed = carat_zk::estimate_memory(model.program(), statements).map_err(failure)?;
+    if needed > memory_limit {
+        let allowed = memory_limit;
+        return Err(failure(Error::Memory { needed, allowed }));
+    }
+    Ok(ledger)
+}
+
+/// As [`proof_of`], with a key and an executable that are there already.
+pub fn proof_with(
+    model: &Model,
+    key: &ProvingKey,
+    profile: Profile,
+    executable: &Executable,
+    subjects: &[Subject],
+    memory_limit: u64,
+    doing: &dyn Doing,
+) -> Result<Proved, Failure> {
+    let program = model.program();
+    let ledger = fits(model, subjects.len(), profile, memory_limit)?;
+    doing.say("proving: running the model");
+    let started = Instant::now();
+    let mut runs = Vec::with_capacity(subjects.len());
+    for subject in subjects {
+        let trace = executable
+            .trace(&subject.inputs)
+            .map_err(model::exec_failure)?;
+        if trace.outputs != subject.outputs {
+            let message = format!(
+                "this machine computes another answer than receipt {} says: the receipt is wrong, or this machine is; \
+                 nothing was proven",
+                subject.statement
+            );
+            return Err(Failure::new(Exit::Mismatch, message));
+        }
+        runs.push(Run {
+            inputs: trace.inputs,
+            nodes: trace.nodes,
+        });
+    }
+    let instances: Vec<Instance<'_>> = subjects
+        .iter()
+        .map(|subject| Instance {
+            statement: subject.statement,
+            values: Some(Values {
+                inputs: &subject.inputs,
+                outputs: &subject.outputs,
+            }),
+        })
+        .collect();
+    let clock = Clock::telling(doing);
+    let options = Options {
+        memory_limit,
+        observer: Some(&clock),
+    };
+    let proof = prove(
+        program,
+        &model.file.weights,
+        key,
+        &instances,
+        &runs,
+        &options,
+    )
+    .map_err(failure)?;
+    let end = Instant::now();
+    let phases = clock.phases(end);
+    let proving = end - started;
+    doing.say("verifying the proof");
+    let started = Instant::now();
+    carat_zk::verify(program, key.key(), profile, &instances, &proof).map_err(|error| {
+        Failure::new(
+            Exit::Internal,
+            format!("the proof that was made does not verify: {error}"),
+        )
+    })?;
+    let verifying = started.elapsed();
+
+    let label = |text: &str| Label::new(text).map_err(Failure::of(Exit::Internal));
+    let body = ProofBody {
+        protocol: label(PROTOCOL)?,
+        mode: label(MODE)?,
+        profile: label(profile.name())?,
+        weights_root: Digest::from_bytes(key.key().root.0),
+        statements: subjects.iter().map(|subject| subject.statement).collect(),
+        bits: ledger.bits as u64,
+        proof: proof.bytes,
+    };
+    Ok(Proved {
+        evidence: subjects
+            .iter()
+            .map(|subject| Evidence {
+                statement: subject.statement,
+                body: Body::Proof(body.clone()),
+            })
+            .collect(),
+        key: *key.key(),
+        bytes: body.proof.len(),
+        ledger,
+        setup: Duration::ZERO,
+        proving,
+        verifying,
+        phases,
+    })
+}
+
+/// The ledger for programs.
+pub fn ledger_json(ledger: &Ledger) -> serde_json::Value {
+    let terms: Vec<serde_json::Value> = ledger
+        .terms
+        .iter()
+        .map(|term| {
+            serde_json::json!({
+                "name": term.name,
+                "bits": rounded(term.bits),
+                "grinding_bits": term.grinding,
+            })
+        })
+        .collect();
+    // What the argument alone gives, before anybody must work for it.
+    let without: f64 = ledger.terms.iter().map(|t| (-t.bits).exp2()).sum();
+    serde_json::json!({
+        "profile": ledger.profile.name(),
+        "profile_bits": ledger.profile.bits(),
+        "bits": rounded(ledger.bits),
+        "bits_without_grinding": rounded(-without.log2()),
+        "terms": terms,
+    })
+}
+
+fn rounded(bits: f64) -> f64 {
+    (bits * 100.0).floor() / 100.0
+}
+
+/// The keys that a receipt's proofs must be checked under, computed from the model's weights: one for each profile that a
+/// proof of its evidence names.
+pub fn keys_for(
+    model: &Model,
+    receipt: &ReceiptFile,
+    tell: &dyn Tell,
+) -> Result<Vec<ModelKey>, Failure> {
+    let mut profiles: Vec<Profile> = Vec::new();
+    for item in receipt.evidence() {
+        let Body::Proof(proof) = &item.body else {
+            continue;
+        };
+        let Ok(profile) = profile(proof.profile.as_str()) else {
+            continue;
+        };
+        if proof.protocol.as_str() == PROTOCOL && !profiles.contains(&profile) {
+            profiles.push(profile);
+        }
+    }
+    // A model of another program says so in the appraisal.
+    if model.digest != receipt.signed.statement().program {
+        return Ok(Vec::new());
+    }
+    let _doing =
+        (!profiles.is_empty()).then(|| tell.begin("committing to the weights".to_string()));
+    profiles
+        .into_iter()
+        .map(|profile| {
+            ProvingKey::new(model.program(), &model.file.weights, profile)
+                .map(|key| *key.key())
+                .map_err(failure)
+        })
+        .collect()
+}
