@@ -303,6 +303,7 @@ pub(crate) fn reshape_groups(from: &[usize], to: &[usize]) -> Vec<Group> {
 }
 
 /// Per-axis indices of a flat row-major position.
+#[cfg(feature = "prover")]
 pub(crate) fn unflatten(dims: &[usize], mut flat: usize) -> Vec<usize> {
     let mut at = vec![0; dims.len()];
     for axis in (0..dims.len()).rev() {

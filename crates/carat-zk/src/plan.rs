@@ -32,6 +32,7 @@ pub(crate) struct Block {
 
 impl Block {
     /// The positions.
+    #[cfg(feature = "prover")]
     pub(crate) fn range(self) -> core::ops::Range<usize> {
         self.offset..self.offset + (1 << self.vars)
     }

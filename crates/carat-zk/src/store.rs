@@ -37,11 +37,13 @@ pub(crate) struct Piece {
 
 impl Piece {
     /// Whether every slot holds an element.
+    #[cfg(feature = "prover")]
     pub(crate) fn is_full(&self) -> bool {
         self.sides.iter().all(|s| s.len == 1 << s.vars)
     }
 
     /// Lengths of the sides.
+    #[cfg(feature = "prover")]
     pub(crate) fn dims(&self) -> Vec<usize> {
         self.sides.iter().map(|s| s.len).collect()
     }

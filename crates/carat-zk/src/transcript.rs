@@ -139,6 +139,7 @@ impl Sink {
     }
 
     /// Appends base field elements that the polynomial commitment has already absorbed in its own framing.
+    #[cfg(feature = "prover")]
     pub(crate) fn append_f(&mut self, elements: &[F]) {
         self.proof.extend_from_slice(&bytes_of(elements));
     }
