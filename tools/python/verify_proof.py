@@ -11,9 +11,10 @@ after its length in four bytes (little-endian): Program, profile, weights root, 
 proof.
 
 Not checked here: which model the weights root stands for (compare the model key that is printed with your own, from
-`carat model key`, or give it with --model-key); the bits of soundness, which follow from the profile and the Program;
-and what the receipt is worth. Needs Python 3.11 and the package `blake3`; for receipts also `cbor2` and
-`cryptography`. Prints one JSON object per file. Exit status: 0 every proof holds, 1 one does not, 2 usage.
+`carat model key`, or give it with --model-key; under a key that nobody computed from weights a proof shows nothing);
+the bits of soundness, which follow from the profile and the Program; and what the receipt is worth. Needs Python 3.11
+and the package `blake3`; for receipts also `cbor2` and `cryptography`. Prints one JSON object per file. Exit status: 0
+every proof holds, 1 one does not, 2 usage.
 """
 
 import argparse

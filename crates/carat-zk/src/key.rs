@@ -10,7 +10,8 @@ use carat_receipt::Digest;
 
 /// Names a model for the proof rung: the Program, the security profile, and the commitment to the constants under it.
 ///
-/// Anyone who holds the model can recompute it. A key that nobody can recompute rests on the word of its publisher.
+/// Anyone who holds the model can recompute it. Under a key that is only its publisher's word a proof shows nothing: its
+/// root may be that of no constants at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ModelKey {
     /// Digest of the Program, which holds plain hashes of the constants.

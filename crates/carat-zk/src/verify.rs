@@ -24,8 +24,11 @@ use p3_field::{Field, PrimeCharacteristicRing};
 
 /// Checks that a proof shows: the model behind `key` gave, for each of the statements, the outputs from the inputs that
 /// its commitments hold. `instances` lists every statement that the proof covers, in its order; the values of at least
-/// one must be known. What is *not* checked here: that `key` is the model that the relying party means, and that each
-/// statement's commitments open to the values given.
+/// one must be known. What is *not* checked here: that `key` is the model that the relying party means, that each
+/// statement's commitments open to the values given, and that the argument has the profile's bits ([`crate::Ledger`]).
+///
+/// A key that nobody on the relying party's side computed, or has a computed one's word for, makes all of this void: what
+/// its root stands for may be nothing at all (`docs/protocol-whir.md`, section 9).
 ///
 /// # Errors
 /// [`Error`] says what is wrong with the proof, or why the Program has none.

@@ -10,7 +10,8 @@ from .field import P
 from .program import HALF, I64, clamp, need, shift_round
 from .transcript import Refused
 
-TABLE = 1 << 16
+LIMB = 16
+TABLE = 1 << LIMB
 MAX_NODES = 1 << 17
 MAX_TABLES = 1 << 10
 MAX_TAPS = 1 << 12
@@ -182,12 +183,12 @@ class Builder:
 
     def ranged(self, x, n):
         """x is in 0..2^n."""
-        if n <= 16:
+        if n <= LIMB:
             self.lookup(self.table("range", (), 1 << n), x)
             return
-        high = self.column(self.dims(x), 0, (1 << (n - 16)) - 1)
-        self.ranged(high, n - 16)
-        self.ranged(self.linear([(1, x), (-TABLE, high)], 0), 16)
+        high = self.column(self.dims(x), 0, (1 << (n - LIMB)) - 1)
+        self.ranged(high, n - LIMB)
+        self.ranged(self.linear([(1, x), (-TABLE, high)], 0), LIMB)
 
     def shift(self, x, n):
         r = self.range(x)
@@ -219,7 +220,7 @@ class Builder:
         else:
             high = self.column(self.dims(q), 0, highs - 1)
             self.lookup(self.table("range", (), highs), high)
-            self.ranged(self.linear([(1, shifted), (-TABLE, high)], 0), 16)
+            self.ranged(self.linear([(1, shifted), (-TABLE, high)], 0), LIMB)
             top = lo + highs * TABLE - 1
         need(certified(r, (lo, top), n), "a shift has a second quotient modulo p")
 
@@ -245,7 +246,7 @@ class Builder:
         high = self.column(dims, first, last)
         sign = self.column(dims, 0, 1)
         self.lookup(table, high, sign)
-        self.ranged(self.linear([(1, x), (-TABLE, high)], 0), 16)
+        self.ranged(self.linear([(1, x), (-TABLE, high)], 0), LIMB)
         return self.node("mul", (sign, x), dims, 0, hi)
 
     def clamped(self, x, lo, hi):
@@ -372,7 +373,7 @@ class Builder:
                 u = self.linear([*whole, (-m, self.product(q, d))], 0)
                 break
         else:
-            found = [(b, k) for b in (False, True) for k in range(16, 0, -1) if certified_limbs(k, b)]
+            found = [(b, k) for b in (False, True) for k in range(LIMB, 0, -1) if certified_limbs(k, b)]
             need(found, "a quotient of values too wide to be exact modulo p")
             both, k = found[0]
             high, part = parts(k)

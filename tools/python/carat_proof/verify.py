@@ -210,7 +210,10 @@ def sumcheck(source, rounds, degree, claim):
 
 
 def verify(program, profile, root, statements, proof):
-    """Refuses the proof (`Refused`), or returns: the weights behind `root` gave each statement's outputs from its inputs."""
+    """Refuses the proof (`Refused`), or returns: the weights behind `root` gave each statement's outputs from its inputs.
+
+    The root must have been computed from the weights, by the caller or by somebody whose word the caller takes.
+    """
     need(profile in PROFILES, "an unknown profile")
     need(any(s.inputs is not None for s in statements), "no statement's values were given")
     for s in statements:

@@ -124,21 +124,26 @@ impl Work<'_> {
         if let Err(error) = carat_zk::verify(&program, &key, profile, &instances, &proof) {
             return self.refuse(name, error.to_string());
         }
-        let who = match vouched {
-            Vouched::Recomputed => "which you recomputed from the model",
-            Vouched::Trust => "which the Trust file vouches for",
-            Vouched::Publisher => "which nobody vouches for but its maker",
-        };
-        self.pass(
-            name,
+        let slot = body.slot(&id).map_or(0, |slot| slot + 1);
+        let place = format!("statement {slot} of {} in the proof", instances.len());
+        let digest = key.digest();
+        let shown = |who: &str| {
             format!(
-                "the program gives this output for this input: {bits} bits, statement {} of {} in the proof; under \
-                 model key {}, {who}",
-                body.slot(&id).map_or(0, |slot| slot + 1),
-                instances.len(),
-                key.digest().short()
+                "the program gives this output for this input: {bits} bits, {place}; under model key {}, {who}",
+                digest.short()
+            )
+        };
+        let reason = match vouched {
+            Vouched::Recomputed => shown("which you recomputed from the model"),
+            Vouched::Trust => shown("which the Trust file vouches for"),
+            // The bits rest on a commitment that somebody has computed from weights.
+            Vouched::Publisher => format!(
+                "it fits this input and output, {place}, but shows nothing by itself: nobody vouches for its model key \
+                 {} but its maker",
+                digest.short()
             ),
-        );
+        };
+        self.pass(name, reason);
         self.proofs.push(Proven {
             key: vouched,
             statements: instances.len(),

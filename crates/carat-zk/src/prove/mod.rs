@@ -39,7 +39,8 @@ pub struct ProvingKey {
 }
 
 impl ProvingKey {
-    /// Commits to a model's constants.
+    /// Commits to a model's constants. That they are the Program's is not looked at again: `weights` must have passed
+    /// [`Weights::check`], above all where a relying party makes the key that it checks proofs under.
     ///
     /// # Errors
     /// [`Error::Unsupported`] for a Program that has no proof.

@@ -196,3 +196,27 @@ fn fields_of_a_large_proof() {
         assert!(altered(&case, bytes).is_err(), "byte {at}");
     }
 }
+
+/// Constants in two polynomials: their roots, the part of each, and both openings.
+#[test]
+fn every_message_of_constants_in_two_polynomials() {
+    let mut b = Builder::new(1);
+    let x = b.input(&[128], -3, 3);
+    let w = b.random(&[128, 64], -3, 3);
+    let bias = b.random(&[64], -9, 9);
+    let v = b.push(contraction("i,ij->j"), &[x, w]);
+    let linear = Op::Linear {
+        coefficients: vec![1, 1],
+        bias: 0,
+    };
+    let v = b.push(linear, &[v, bias]);
+    let y = b.push(Op::Clamp { lo: -5, hi: 5 }, &[v]);
+    let case = Case::new(b.finish(&[y]), 1);
+    assert_eq!(case.plan.weights.len(), 2);
+    every_lie(&case, false);
+    // Roots exchanged are another key's.
+    let (proof, _) = case.honest();
+    let mut bytes = proof.bytes;
+    bytes[..64].rotate_left(32);
+    refused(altered(&case, bytes));
+}
