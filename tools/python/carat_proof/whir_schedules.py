@@ -71,9 +71,9 @@ WEIGHTS = """
 | proven-100 | weights | 22 | 8 | 2 | 50 | 12 | 17 |
 | proven-100 | weights | 23 | 9 | 2 | 50 | 12 | 17 |
 | proven-100 | weights | 24 | 9 | 2 | 50 | 12 | 18 |
-| proven-100 | weights | 25 | 10 | 2 | 50 | 12 | 18 |
-| proven-100 | weights | 26 | 10 | 2 | 50 | 12 | 19 |
-| proven-100 | weights | 27 | 11 | 2 | 50 | 12 | 19 |
+| proven-100 | weights | 25 | 9 | 1 | 100 | 12 | 19 |
+| proven-100 | weights | 26 | 9 | 1 | 100 | 12 | 20 |
+| proven-100 | weights | 27 | 10 | 1 | 100 | 12 | 20 |
 | proven-120 | weights | 14 | 5 | 4 | 30 | 8 | shown |
 | proven-120 | weights | 15 | 6 | 4 | 30 | 8 | shown |
 | proven-120 | weights | 16 | 6 | 4 | 30 | 8 | shown |
@@ -85,7 +85,7 @@ WEIGHTS = """
 | proven-120 | weights | 22 | 8 | 2 | 61 | 12 | 17 |
 | proven-120 | weights | 23 | 9 | 2 | 61 | 12 | 17 |
 | proven-120 | weights | 24 | 9 | 2 | 61 | 12 | 18 |
-| proven-120 | weights | 25 | 10 | 2 | 61 | 12 | 18 |
-| proven-120 | weights | 26 | 10 | 2 | 61 | 12 | 19 |
-| proven-120 | weights | 27 | 11 | 2 | 61 | 12 | 19 |
+| proven-120 | weights | 25 | 9 | 1 | 121 | 12 | 19 |
+| proven-120 | weights | 26 | 9 | 1 | 121 | 12 | 20 |
+| proven-120 | weights | 27 | 10 | 1 | 121 | 12 | 20 |
 """

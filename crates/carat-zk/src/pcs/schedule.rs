@@ -181,15 +181,16 @@ pub(super) fn rows(profile: Profile, n: usize) -> rows::Parameters {
         15..=16 => 6,
         17 => 7,
         18..=22 => 8,
-        23..=24 => 9,
-        25..=26 => 10,
-        _ => 11,
+        23..=26 => 9,
+        _ => 10,
     };
-    // The encoded constants stay in memory, so a lower rate is for small ones.
+    // The encoded constants stay in memory: the largest are encoded at 1/2, with more columns of fewer rows, which costs a
+    // longer fold and saves half the memory and the set-up.
     let rate = match n {
         ..=18 => 4,
         19..=20 => 3,
-        _ => 2,
+        21..=24 => 2,
+        _ => 1,
     };
     let work = match n {
         ..=16 => 8,
