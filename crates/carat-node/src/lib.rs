@@ -24,6 +24,7 @@ pub mod jobs;
 pub mod keeper;
 pub mod load;
 pub mod metrics;
+pub mod mission;
 pub mod model;
 pub mod node;
 pub mod planned;
