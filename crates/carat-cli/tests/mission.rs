@@ -45,7 +45,9 @@ fn a_tiny_mission_with_a_shipped_model() {
     let left = std::fs::read_dir(sandbox.path("home")).expect("home");
     let left: Vec<_> = left.flatten().map(|entry| entry.file_name()).collect();
     assert!(
-        !left.iter().any(|name| name.to_string_lossy().contains("mission")),
+        !left
+            .iter()
+            .any(|name| name.to_string_lossy().contains("mission")),
         "{left:?}"
     );
     let text = sandbox.good(&args).out;

@@ -124,8 +124,12 @@ pub fn run(
     );
     let key = SigningKey::generate().map_err(Failure::of(Exit::Io))?;
     let signer = NoteSigner::new("carat.local/mission", &[7; 32]).map_err(Failure::of(Exit::Io))?;
-    let log = Log::create(&dir.join("log"), signer, carat_log::store::Options::default())
-        .map_err(log_failure)?;
+    let log = Log::create(
+        &dir.join("log"),
+        signer,
+        carat_log::store::Options::default(),
+    )
+    .map_err(log_failure)?;
     let (shares, window) = (shares(options, &requests), options.window);
     let mut mission = Mission {
         policy: Policy::parse(POLICY).map_err(Failure::of(Exit::Internal))?,
@@ -275,11 +279,8 @@ impl Mission<'_> {
     /// What is supplied for a model, with so much exposure open.
     fn environment(&self, model: usize, open: Micros) -> Result<Environment, Failure> {
         let costs = self.costs(model)?;
-        let mut environment = Environment::bare(
-            self.policy.currency,
-            self.cpu_second.0,
-            self.cpu_second.1,
-        );
+        let mut environment =
+            Environment::bare(self.policy.currency, self.cpu_second.0, self.cpu_second.1);
         environment.execute = Some(costs.execute.clone());
         environment.kappa = self.backing.kappa;
         environment.audits = Some(Audits {

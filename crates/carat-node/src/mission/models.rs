@@ -148,8 +148,7 @@ fn network([inputs, hidden, outputs]: [usize; 3], rng: &mut Rng) -> Result<Model
             .filter_map(|id| program.value(*id))
             .collect();
         let at = program.nodes.len();
-        let (shape, range) =
-            Program::derive(at, &op, &infos).map_err(|error| internal(&error))?;
+        let (shape, range) = Program::derive(at, &op, &infos).map_err(|error| internal(&error))?;
         program.nodes.push(Node {
             op,
             inputs: operands,

@@ -302,7 +302,12 @@ impl Report {
     }
 
     /// A proof for every answer, or for so many of a model.
-    fn prove_everything(&self, mission: &Mission<'_>, requests: &[Request], batch: u64) -> Strategy {
+    fn prove_everything(
+        &self,
+        mission: &Mission<'_>,
+        requests: &[Request],
+        batch: u64,
+    ) -> Strategy {
         let mut asked: BTreeMap<usize, u64> = BTreeMap::new();
         let (mut uncovered, mut not_served) = (Uncovered::default(), 0);
         for request in requests {

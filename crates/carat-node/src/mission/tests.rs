@@ -24,16 +24,29 @@ fn a_small_mission_adds_up() {
     let report = run(&options(120), Vec::new(), dir.path(), &Silent).unwrap();
     assert_eq!((report.considered, report.stopped_early), (120, false));
     let answers: u64 = report.rungs.values().map(|bought| bought.answers).sum();
-    let refused: u64 = report.refused.values().map(|refused| refused.requests).sum();
+    let refused: u64 = report
+        .refused
+        .values()
+        .map(|refused| refused.requests)
+        .sum();
     assert_eq!(answers + refused, 120);
     assert_eq!(report.receipts, answers);
     assert!(refused > 0, "{report:#?}");
-    assert!(report.refused.values().all(|refused| !refused.example.is_empty()));
+    assert!(
+        report
+            .refused
+            .values()
+            .all(|refused| !refused.example.is_empty())
+    );
     // Every answer is worth its evidence, from what was signed.
     assert_eq!(report.served_uncovered, Uncovered::default());
     // What was bought as a proof was proven.
     for (rung, bought) in &report.rungs {
-        let proofs = if rung.ends_with("zk") { bought.answers } else { 0 };
+        let proofs = if rung.ends_with("zk") {
+            bought.answers
+        } else {
+            0
+        };
         assert_eq!(bought.statements, proofs, "{rung}");
         assert_eq!(bought.proofs.cpu_micros > 0, proofs > 0, "{rung}");
     }

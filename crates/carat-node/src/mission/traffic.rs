@@ -53,7 +53,11 @@ impl Request {
 
     /// What the caller says.
     pub(super) fn facts(&self) -> Result<Facts, Failure> {
-        let amount = format!("{}.{:06}", self.value.0 / 1_000_000, self.value.0 % 1_000_000);
+        let amount = format!(
+            "{}.{:06}",
+            self.value.0 / 1_000_000,
+            self.value.0 % 1_000_000
+        );
         let json = serde_json::json!({
             "request": { "kind": self.kind.as_str(), "amount": amount, "urgent": self.urgent },
         });
@@ -139,6 +143,9 @@ mod tests {
             urgent: true,
         };
         let facts = request.facts().unwrap().canonical();
-        assert!(facts.contains("1.000001") && facts.contains("final"), "{facts}");
+        assert!(
+            facts.contains("1.000001") && facts.contains("final"),
+            "{facts}"
+        );
     }
 }

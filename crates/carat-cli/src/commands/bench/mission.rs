@@ -271,7 +271,11 @@ fn rungs(report: &Report, cost: impl Fn(u64) -> String) -> String {
             bought.replays.count.to_string(),
             format!("{} ({})", bought.proofs.count, bought.statements),
             seconds(bought.cpu_micros),
-            format!("{} ({})", cost(bought.cost_picos), cost(bought.expected_picos)),
+            format!(
+                "{} ({})",
+                cost(bought.cost_picos),
+                cost(bought.expected_picos)
+            ),
         ]);
     }
     table.render("  ")
