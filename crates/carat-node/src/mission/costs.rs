@@ -69,10 +69,13 @@ pub(super) fn timed<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<(T, 
 #[derive(Debug, Clone)]
 pub(super) struct Costs {
     pub(super) execute: Calibration,
-    /// One statement in a proof; `None`: the prover does not take such models, or not within the memory.
+    /// One statement in a proof, with the commitment to the weights; `None`: the prover does not take such models, or not
+    /// within the memory.
     pub(super) prove: Option<Calibration>,
     /// So many statements in a proof.
     pub(super) batch: Option<(u64, Calibration)>,
+    /// Of those times the mean of the commitment alone, which a prover makes once for each model.
+    pub(super) commit_cpu_micros: u64,
 }
 
 fn calibration(backend: &str, runs: &[Spent]) -> Result<Calibration, Failure> {
@@ -91,7 +94,7 @@ fn calibration(backend: &str, runs: &[Spent]) -> Result<Calibration, Failure> {
     })
 }
 
-/// Measures a model, weights committed to anew for each proof.
+/// Measures a model, weights committed to anew for each proof: what the planner takes is rounded up.
 pub(super) fn measure(
     served: &mut Served,
     batch: u64,
@@ -107,6 +110,7 @@ pub(super) fn measure(
     for _ in 0..RUNS {
         runs.push(timed(|| served.run(&input))?.1);
     }
+    let mut commitments = Spent::default();
     let mut proofs = |statements: u64, count: usize| -> Result<Option<Calibration>, Failure> {
         let mut spent = Vec::with_capacity(count);
         for _ in 0..count {
@@ -120,11 +124,21 @@ pub(super) fn measure(
                     outputs,
                 });
             }
-            let proof = timed(|| {
-                prover::proof_of(&served.model, &subjects, profile, memory, doing).map(drop)
+            served.forget_key();
+            let proof = timed(|| served.proving(profile).map(drop)).and_then(|((), commitment)| {
+                let (model, key, executable) = served.proving(profile)?;
+                let (_, mut taken) = timed(|| {
+                    prover::proof_with(model, key, profile, executable, &subjects, memory, doing)
+                })?;
+                taken.cpu_micros += commitment.cpu_micros;
+                taken.wall_micros += commitment.wall_micros;
+                Ok((commitment, taken))
             });
             match proof {
-                Ok(((), taken)) => spent.push(taken),
+                Ok((commitment, taken)) => {
+                    commitments.add(commitment);
+                    spent.push(taken);
+                }
                 Err(failure) if matches!(failure.exit, Exit::Model | Exit::Memory) => {
                     return Ok(None);
                 }
@@ -138,7 +152,12 @@ pub(super) fn measure(
         Some(_) if batch > 1 => proofs(batch, 1)?.map(|batched| (batch, batched)),
         _ => None,
     };
+    served.forget_key();
     Ok(Costs {
+        commit_cpu_micros: commitments
+            .cpu_micros
+            .checked_div(commitments.count)
+            .unwrap_or_default(),
         execute: calibration("1-thread", &runs)?,
         prove,
         batch: batched,

@@ -114,9 +114,11 @@ pub fn run(
     let started = Instant::now();
     let mut rng = Rng::new(options.seed, WEIGHTS);
     doing.say("making models");
+    let named = given.len();
     let served = serve(options, given, &mut rng)?;
     let requests = traffic::requests(
         options.models,
+        named,
         options.requests,
         &options.stakes,
         options.unit,

@@ -51,6 +51,11 @@ impl Served {
         outputs
     }
 
+    /// The next proof commits to the weights anew.
+    pub(super) fn forget_key(&mut self) {
+        self.key = None;
+    }
+
     /// What is needed to prove: the model, its key, committed to on first use and kept, and its executable.
     pub(super) fn proving(
         &mut self,

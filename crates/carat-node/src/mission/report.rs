@@ -327,13 +327,17 @@ impl Report {
         let cpu_micros = asked.iter().map(|(model, count)| {
             let costs = mission.costs(*model).ok();
             let one = costs.and_then(|costs| costs.prove.as_ref());
-            let one = one.map_or(0, |prove| prove.mean_cpu_micros);
-            match costs.and_then(|costs| costs.batch.as_ref()) {
-                Some((size, shared)) if batch > 1 => {
-                    (count / size) * shared.mean_cpu_micros + (count % size) * one
+            // Weights are committed to once for each model.
+            let commit = costs.map_or(0, |costs| costs.commit_cpu_micros);
+            let proof = |measured: u64| measured.saturating_sub(commit);
+            let one = one.map_or(0, |prove| proof(prove.mean_cpu_micros));
+            commit
+                + match costs.and_then(|costs| costs.batch.as_ref()) {
+                    Some((size, shared)) if batch > 1 => {
+                        (count / size) * proof(shared.mean_cpu_micros) + (count % size) * one
+                    }
+                    _ => count * one,
                 }
-                _ => count * one,
-            }
         });
         let (name, sample) = match batch {
             1 => (

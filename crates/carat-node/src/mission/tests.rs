@@ -131,3 +131,32 @@ fn replays_find_wrong_answers() {
     let found = window::replay(&mut served, &swapped).unwrap_err();
     assert!(found.message.contains("open"), "{}", found.message);
 }
+
+/// What the comparison and the forecast take from the policy is what stands in it.
+#[test]
+fn the_policy_says_what_the_code_takes_from_it() {
+    let policy = Policy::parse(POLICY).unwrap();
+    let judged = |kind, micros, urgent| {
+        let request = Request {
+            model: 0,
+            value: Micros(micros),
+            kind,
+            urgent,
+        };
+        let judged = policy.judge(&request.facts().unwrap()).unwrap();
+        assert_eq!(judged.consequence.value, Micros(micros));
+        let deadline = judged.consequence.deadline_micros;
+        assert_eq!(deadline.is_some(), request.must_not_wait());
+        assert!(deadline.is_none_or(|micros| micros == traffic::PATIENCE_MICROS));
+        assert_eq!(
+            !judged.consequence.require.is_empty(),
+            must_be_proven(&request)
+        );
+    };
+    for kind in [Kind::Settles, Kind::Used, Kind::Final] {
+        for micros in [1, 99_999, 100_000, 5_000_000] {
+            judged(kind, micros, false);
+            judged(kind, micros, true);
+        }
+    }
+}

@@ -12,7 +12,7 @@ const MODELS: u64 = 2;
 const KINDS: u64 = 3;
 
 /// How long somebody waits who waits, in microseconds: `deadline_ms` of the policy.
-pub(super) const PATIENCE_MICROS: u64 = 5000;
+pub(super) const PATIENCE_MICROS: u64 = 1000;
 
 /// When a wrong answer would hurt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,11 +65,13 @@ impl Request {
     }
 }
 
-/// Draws requests: models by Zipf's law (the k-th is asked for in proportion to 1/k, in an order of the seed), values from
+/// Draws requests: models by Zipf's law (the k-th is asked for in proportion to 1/k: the `named` first ones in
+/// their order, then the others in an order of the seed), values from
 /// the distribution with `unit` as its unit, six in ten settle later, three are used at once, one cannot be undone, and for
 /// one in ten of those somebody waits.
 pub(super) fn requests(
     models: usize,
+    named: usize,
     count: usize,
     values: &Values,
     unit: Micros,
@@ -78,8 +80,9 @@ pub(super) fn requests(
     let stakes = values.traffic("mission", count, seed, false).values;
     let mut rng = Rng::new(seed, MODELS);
     let mut order: Vec<usize> = (0..models).collect();
-    for i in (1..models).rev() {
-        order.swap(i, rng.below(i as u64 + 1) as usize);
+    let others = order.get_mut(named..).unwrap_or_default();
+    for i in (1..others.len()).rev() {
+        others.swap(i, rng.below(i as u64 + 1) as usize);
     }
     // Weights in whole numbers, so that every machine draws the same.
     let mut ends = Vec::with_capacity(models);
@@ -118,14 +121,16 @@ mod tests {
     fn traffic_is_repeatable_heavy_tailed_and_reaches_every_model() {
         let values = Values::parse("lognormal:3").unwrap();
         let unit = Micros(20_000);
-        let some = requests(20, 5000, &values, unit, 1);
-        assert_eq!(some, requests(20, 5000, &values, unit, 1));
-        assert_ne!(some, requests(20, 5000, &values, unit, 2));
+        let some = requests(20, 2, 5000, &values, unit, 1);
+        assert_eq!(some, requests(20, 2, 5000, &values, unit, 1));
+        assert_ne!(some, requests(20, 2, 5000, &values, unit, 2));
         let mut asked = [0_u32; 20];
         some.iter().for_each(|request| asked[request.model] += 1);
         assert!(asked.iter().all(|count| *count > 0), "{asked:?}");
         let most = asked.iter().max().copied().unwrap_or_default();
         assert!(most > 5000 / 20 * 3, "{asked:?}");
+        // The named ones come first.
+        assert!(asked[0] == most && asked[2..].iter().all(|count| *count < asked[1]));
         // A hundredth of the requests carries more than half of what is at stake.
         let mut stakes: Vec<u64> = some.iter().map(|request| request.value.0).collect();
         stakes.sort_unstable();

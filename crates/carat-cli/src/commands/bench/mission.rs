@@ -49,12 +49,12 @@ pub(super) struct Args {
     #[arg(long, default_value = "lognormal:3", value_parser = values)]
     stakes: (String, Values),
     /// The unit of the stakes.
-    #[arg(long, value_name = "AMOUNT", default_value = "0.02USD", value_parser = parse::<Amount>)]
+    #[arg(long, value_name = "AMOUNT", default_value = "0.10USD", value_parser = parse::<Amount>)]
     unit: Amount,
     /// The bond that an audit which finds a wrong answer forfeits.
     #[arg(long, value_name = "AMOUNT", default_value = "1000USD", value_parser = parse::<Amount>)]
     bond: Amount,
-    /// A compiled model or a folder that takes part; may be repeated [default: models/digits and models/tumor where they are].
+    /// A compiled model or a folder that takes part, the most asked for first; may be repeated [default: models/digits and models/tumor where they are].
     #[arg(long = "model", value_name = "MODEL")]
     named: Vec<PathBuf>,
     /// Only generated models.
@@ -139,7 +139,14 @@ fn seconds(micros: u64) -> String {
 fn text(report: &Report, machine: &str, peak: Option<u64>) -> String {
     let currency = report.currency;
     let money = |micros: u64| Micros(micros).in_currency(currency).to_string();
-    let cost = |picos: u64| format!("{:.6} {currency}", picos as f64 / Price::PICOS as f64);
+    // Of a million answers: one costs too little to be read.
+    let cost = |picos: u64| {
+        let all = picos as f64 / Price::PICOS as f64;
+        format!(
+            "{:.4} {currency}",
+            all * 1e6 / report.considered.max(1) as f64
+        )
+    };
     let mut out = String::new();
     let _ = writeln!(
         out,
@@ -217,13 +224,14 @@ fn strategies(
     money: impl Fn(u64) -> String,
     cost: impl Fn(u64) -> String,
 ) -> String {
-    let mut table = Table::new(7);
+    let mut table = Table::new(8);
     table.row([
         "way of checking",
         "CPU s",
-        "cost",
+        "a million cost",
         "not covered",
-        "largest of them",
+        "worth",
+        "the largest",
         "not served",
         "its time is",
     ]);
@@ -231,13 +239,14 @@ fn strategies(
         let Uncovered {
             answers,
             largest_micros,
-            ..
+            sum_micros,
         } = strategy.uncovered;
         table.row([
             strategy.name.clone(),
             seconds(strategy.cpu_micros),
             cost(strategy.cost_picos),
             answers.to_string(),
+            money(sum_micros),
             money(largest_micros),
             strategy.not_served.to_string(),
             format!(
@@ -262,7 +271,7 @@ fn rungs(report: &Report, cost: impl Fn(u64) -> String) -> String {
         "replays drawn",
         "proofs (statements)",
         "CPU s",
-        "cost (expected)",
+        "a million cost (expected)",
     ]);
     for (rung, bought) in &report.rungs {
         table.row([

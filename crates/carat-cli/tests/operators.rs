@@ -1,4 +1,4 @@
-//! `carat stats`, on the data directories of a command line and of a server.
+//! What operators and integrators look at: `carat stats`, and the interface's description of itself.
 
 mod common;
 
@@ -76,4 +76,33 @@ fn without_a_server_there_is_no_store() {
     assert!(found["store"].is_null());
     assert_eq!(found["log_entries"], 1);
     assert_eq!(found["decisions"]["refusals"], 0);
+}
+
+/// The document is there without a key, and no address that it describes is unknown to the server.
+#[test]
+fn the_interface_describes_itself() {
+    let sandbox = Sandbox::with_model();
+    sandbox.good(&["api-key", "new", "--tenant", "acme"]);
+    let server = Server::start(&sandbox, "access = \"keys\"");
+    let document = server.get("/v1/openapi.json").expect(200).json();
+    let paths = document["paths"].as_object().expect("paths");
+    let id = "0".repeat(64);
+    for (path, methods) in paths {
+        let address = path
+            .replace("{name}", "tumor")
+            .replace("{version}", "1")
+            .replace("{id}", &id)
+            .replace("{path}", "0/000");
+        for (method, operation) in methods.as_object().expect("methods") {
+            let answer = server.ask(&method.to_uppercase(), &address, &[], b"");
+            let free = operation["security"].as_array().is_some_and(Vec::is_empty);
+            // Whatever asks for a scope asks for a key first.
+            if free {
+                assert_ne!(answer.status, 401, "{method} {path}");
+                assert_ne!(answer.status, 405, "{method} {path}");
+            } else {
+                assert_eq!(answer.status, 401, "{method} {path}");
+            }
+        }
+    }
 }
