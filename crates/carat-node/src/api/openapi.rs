@@ -40,10 +40,10 @@ const OPERATIONS: &[Operation] = &[
     ("/v2/health/live", "get", FREE, 200, JSON, "The process answers."),
     ("/v2/health/ready", "get", FREE, 200, JSON, "It takes requests."),
     ("/v2/models/{name}", "get", "infer", 200, JSON, "A model's inputs and outputs."),
-    ("/v2/models/{name}/ready", "get", "infer", 200, JSON, "Whether a model is ready."),
+    ("/v2/models/{name}/ready", "get", FREE, 200, JSON, "Whether a model is ready."),
     ("/v2/models/{name}/infer", "post", "infer", 200, JSON, "Run a model, as the Open Inference Protocol has it."),
     ("/v2/models/{name}/versions/{version}", "get", "infer", 200, JSON, "As without a version."),
-    ("/v2/models/{name}/versions/{version}/ready", "get", "infer", 200, JSON, "As without a version."),
+    ("/v2/models/{name}/versions/{version}/ready", "get", FREE, 200, JSON, "As without a version."),
     ("/v2/models/{name}/versions/{version}/infer", "post", "infer", 200, JSON, "As without a version."),
 ];
 

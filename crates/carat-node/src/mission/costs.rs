@@ -17,8 +17,10 @@ use crate::tell::Doing;
 
 /// Runs of a measurement of running.
 const RUNS: usize = 50;
-/// Proofs of a measurement of proving.
-const PROOFS: usize = 3;
+/// Fewest and most proofs of a measurement of proving.
+const PROOFS: std::ops::RangeInclusive<usize> = 3..=20;
+/// How long it may take, beyond the fewest.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What some work took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -111,9 +113,11 @@ pub(super) fn measure(
         runs.push(timed(|| served.run(&input))?.1);
     }
     let mut commitments = Spent::default();
-    let mut proofs = |statements: u64, count: usize| -> Result<Option<Calibration>, Failure> {
-        let mut spent = Vec::with_capacity(count);
-        for _ in 0..count {
+    let mut proofs = |statements: u64| -> Result<Option<Calibration>, Failure> {
+        let (mut spent, started) = (Vec::new(), Instant::now());
+        while spent.len() < *PROOFS.start()
+            || (spent.len() < *PROOFS.end() && started.elapsed() < PATIENCE)
+        {
             let mut subjects = Vec::new();
             for i in 0..statements {
                 let inputs = models::random_input(served.model.program(), rng)?;
@@ -147,9 +151,9 @@ pub(super) fn measure(
         }
         calibration("all-threads", &spent).map(Some)
     };
-    let prove = proofs(1, PROOFS)?;
+    let prove = proofs(1)?;
     let batched = match &prove {
-        Some(_) if batch > 1 => proofs(batch, 1)?.map(|batched| (batch, batched)),
+        Some(_) if batch > 1 => proofs(batch)?.map(|batched| (batch, batched)),
         _ => None,
     };
     served.forget_key();

@@ -164,7 +164,10 @@ impl Report {
                 .filter_map(|costs| costs.prove.as_ref())
                 .map(|prove| prove.count)
                 .sum(),
-            shared_proofs: costs().filter(|costs| costs.batch.is_some()).count() as u64,
+            shared_proofs: costs()
+                .filter_map(|costs| costs.batch.as_ref())
+                .map(|(_, prove)| prove.count)
+                .sum(),
         };
         Self {
             models: options.models as u64,
