@@ -3,6 +3,7 @@
 mod common;
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use common::{Sandbox, repo};
 
@@ -14,6 +15,44 @@ fn the_page_of_errors_is_the_one_in_the_code() {
         text == page,
         "docs/errors.md is stale: carat help errors --markdown > docs/errors.md"
     );
+}
+
+/// `docs/threat-model.md` names a test for each threat: `FILE::TEST`.
+#[test]
+fn threats_name_tests_that_exist() {
+    fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(dir).expect("a folder").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                sources(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let mut files = Vec::new();
+    sources(&repo("crates"), &mut files);
+    let page = fs::read_to_string(repo("docs/threat-model.md")).expect("the page");
+    let mut named = 0;
+    for (file, test) in page.split('`').filter_map(|word| word.split_once("::")) {
+        let marked = format!("fn {test}(");
+        let exists = files
+            .iter()
+            .filter(|path| path.file_stem().is_some_and(|stem| stem == file))
+            .any(|path| {
+                let text = fs::read_to_string(path).expect("a source");
+                text.find(&marked).is_some_and(|at| {
+                    let before = &text[..at];
+                    before.trim_end().ends_with(']') && before.contains("#[test]")
+                })
+            });
+        assert!(
+            exists,
+            "docs/threat-model.md names {file}::{test}, which is no test"
+        );
+        named += 1;
+    }
+    assert!(named > 30, "{named}");
 }
 
 #[test]

@@ -7,6 +7,8 @@
 //! The second half is the server: [`serve`](mod@serve) listens, [`api`] speaks HTTP, [`node`] takes a request from its arrival to its durable
 //! receipt, [`keeper`] makes receipts durable in groups, [`store`] holds them, [`jobs`] does later what need not be done now.
 //!
+//! [`mission`] measures what it is all for: what checking costs when it follows consequence, against the alternatives.
+//!
 //! What a receipt is worth is decided in `carat-verify` and nowhere here.
 #![forbid(unsafe_code)]
 
@@ -24,6 +26,7 @@ pub mod jobs;
 pub mod keeper;
 pub mod load;
 pub mod metrics;
+pub mod mission;
 pub mod model;
 pub mod node;
 pub mod planned;

@@ -76,7 +76,8 @@ impl Model {
         Ok(Self::new(file, path.to_path_buf()))
     }
 
-    fn new(file: ModelFile, path: PathBuf) -> Self {
+    /// A model that is in memory; the path is where it was read from, or what it is called.
+    pub(crate) fn new(file: ModelFile, path: PathBuf) -> Self {
         let stem = path
             .file_stem()
             .map(|stem| stem.to_string_lossy().into_owned());

@@ -5,7 +5,7 @@ use carat_policy::decision::{Decided, Decision};
 use carat_policy::environment::Environment;
 use carat_policy::facts::Facts;
 use carat_policy::policy_file::{Mode, Policy};
-use carat_policy::{Micros, PLANNER, Plan, Rung};
+use carat_policy::{Micros, PLANNER, Plan, Refusal, Rung};
 use carat_receipt::statement::Optional;
 use carat_receipt::{Amount, Digest, Label, Opened, Role, Salt};
 
@@ -80,6 +80,11 @@ impl Planned {
     /// Why nothing was bought, where nothing was; in modes warn and shadow the request is served all the same.
     pub fn refused(&self) -> Option<&Failure> {
         self.refused.as_ref()
+    }
+
+    /// The planner's refusal, where the policy could judge the request.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        self.decided.as_ref()?.plan.as_ref().err()
     }
 
     /// What happens on a refusal.

@@ -227,6 +227,11 @@ fn append(home: &Home, past: &Past, sync: bool) -> Result<(), Failure> {
         .map_err(failed)
 }
 
+/// Whether there are past decisions in a data directory.
+pub fn kept(home: &Home) -> bool {
+    home.path(RECORDS).is_file()
+}
+
 /// Past decisions of a data directory or of the log in it. A last line that was cut off is passed over.
 pub fn past(dir: &Path) -> Result<Vec<Past>, Failure> {
     let beside = dir.parent().map(|parent| parent.join(RECORDS));

@@ -27,9 +27,9 @@ const SCHEMA: &str = "carat-environment/v1";
 const MAX_FILE: u64 = 256 * 1024;
 /// Price of a CPU second where no file states one: 0.047 units for a virtual core and hour, about what clouds asked for
 /// general-purpose machines on demand in 2026.
-const CPU_SECOND: Price = Price(13_000_000);
+pub const CPU_SECOND: Price = Price(13_000_000);
 /// When that was written down: 2026-08-01.
-const CPU_SECOND_AS_OF: u64 = 1_785_542_400;
+pub const CPU_SECOND_AS_OF: u64 = 1_785_542_400;
 /// What relying parties rest on this software being right where nothing else is stated: the default of Trust files.
 const DEFAULT_CAP_UNITS: u64 = 1000;
 /// How long a calibration may take, beyond its first three runs.

@@ -21,7 +21,8 @@ use crate::model;
 use crate::output::{Answer, Progress};
 use crate::render::Table;
 use leaves::Entries;
-use record::{Audited, Finding, Record, Records};
+pub(super) use record::Finding;
+use record::{Audited, Record, Records};
 use served::{Served, Shelf};
 
 /// Draw logged answers by their signed thresholds and run them again.
@@ -101,6 +102,15 @@ pub(super) struct Audit {
 }
 
 impl Place {
+    /// The local log with the records in the data directory.
+    pub(super) fn local() -> Self {
+        Self {
+            log: None,
+            key: None,
+            records: None,
+        }
+    }
+
     /// Reads the log and the records.
     pub(super) fn read(&self, home: &Home) -> Result<Audit, Failure> {
         let local = home.path("log");

@@ -1,5 +1,6 @@
 //! `carat bench`: measurements on this machine.
 
+mod mission;
 mod prove;
 mod serve;
 
@@ -34,6 +35,7 @@ enum Bench {
     Log(LogArgs),
     Prove(prove::Args),
     Serve(serve::Args),
+    Mission(mission::Args),
 }
 
 /// Time a model's runs, and ONNX Runtime's float runs of its source for comparison where that is installed.
@@ -100,6 +102,7 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         Bench::Log(args) => bench_log(args, context),
         Bench::Prove(args) => prove::run(args, context),
         Bench::Serve(args) => serve::run(args, context),
+        Bench::Mission(args) => mission::run(args, context),
     }
 }
 

@@ -18,6 +18,7 @@ mod replay;
 mod run;
 mod serve;
 mod simulate;
+mod stats;
 mod tee;
 mod trust;
 mod upgrade;
@@ -68,6 +69,7 @@ enum Command {
     Trust(trust::Args),
     Log(log::Args),
     Tee(tee::Args),
+    Stats(stats::Args),
     Keys(keys::Args),
     Simulate(simulate::Args),
     Audit(audit::Args),
@@ -153,6 +155,7 @@ fn dispatch(command: Command, context: &Context) -> Outcome {
         Command::Trust(args) => trust::run(args, context),
         Command::Log(args) => log::run(args, context),
         Command::Tee(args) => tee::run(args, context),
+        Command::Stats(args) => stats::run(args, context),
         Command::Keys(args) => keys::run(args, context),
         Command::Audit(args) => audit::run(args, context),
         Command::Certificate(args) => certificate::run(args, context),

@@ -2,6 +2,7 @@
 
 mod infer;
 mod log;
+mod openapi;
 mod receipts;
 mod v2;
 
@@ -35,6 +36,7 @@ type Shared = State<Arc<Node>>;
 /// The routes.
 pub fn router(node: Arc<Node>) -> Router {
     Router::new()
+        .route("/v1/openapi.json", get(openapi::openapi))
         .route("/v1/models", get(infer::models))
         .route("/v1/models/{name}/infer", post(infer::infer))
         .route("/v1/jobs/{id}", get(receipts::job))

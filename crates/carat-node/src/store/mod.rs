@@ -6,6 +6,7 @@
 
 mod fault;
 mod records;
+mod tally;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +17,7 @@ use zeroize::Zeroizing;
 
 pub use fault::StoreFault;
 pub use records::{JobId, JobKind, JobRecord, JobState, ReceiptRecord, Remembered, Target};
+pub use tally::{Jobs, Tally};
 
 /// The schema that this software writes.
 pub const SCHEMA: u32 = 1;
