@@ -223,13 +223,19 @@ fn onnxruntime(
     serde_json::from_slice(&output.stdout).map_err(|error| failed(&error.to_string()))
 }
 
-fn bench_log(args: LogArgs, context: &Context) -> Outcome {
-    let dir = match args.dir {
+/// The folder that a benchmark writes to: the one asked for, or a new one in the data directory. It is removed afterwards, so
+/// it must not exist.
+fn scratch(
+    asked: Option<PathBuf>,
+    name: &str,
+    context: &Context,
+) -> Result<files::ScratchDir, Failure> {
+    let dir = match asked {
         Some(dir) => dir,
         None => {
             let home = context.home()?;
             home.make()?;
-            home.path(&format!("bench-log-{}", std::process::id()))
+            home.path(&format!("{name}-{}", std::process::id()))
         }
     };
     if dir.exists() {
@@ -239,7 +245,11 @@ fn bench_log(args: LogArgs, context: &Context) -> Outcome {
         );
         return Err(Failure::new(Exit::Usage, message));
     }
-    let dir = files::ScratchDir::new(dir)?;
+    files::ScratchDir::new(dir)
+}
+
+fn bench_log(args: LogArgs, context: &Context) -> Outcome {
+    let dir = scratch(args.dir, "bench-log", context)?;
     let options = BenchOptions {
         entries: args.entries,
         leaf_bytes: args.leaf_bytes,

@@ -177,12 +177,9 @@ impl Scheme {
     pub(super) fn max_opening_bytes(&self) -> usize {
         let p = &self.parameters;
         let element = crate::field::E_BYTES;
-        let siblings: usize = (0..self.levels())
-            .map(|level| p.queries.min(1 << level))
-            .sum();
         let columns = (usize::from(p.work > 0) + (p.queries << p.rows)) * crate::field::F_BYTES
             + 4
-            + siblings * DIGEST;
+            + self.siblings_limit() * DIGEST;
         columns
             + match &self.fold {
                 None => element << self.columns,

@@ -96,22 +96,7 @@ impl Server {
 
 pub(super) fn run(args: Args, context: &Context) -> Outcome {
     let model = Model::load(&args.model, context)?;
-    let dir = match args.dir {
-        Some(dir) => dir,
-        None => {
-            let home = context.home()?;
-            home.make()?;
-            home.path(&format!("bench-serve-{}", std::process::id()))
-        }
-    };
-    if dir.exists() {
-        let message = format!(
-            "{} exists; give a new directory, which is removed afterwards",
-            dir.display()
-        );
-        return Err(Failure::new(Exit::Usage, message));
-    }
-    let dir = files::ScratchDir::new(dir)?;
+    let dir = super::scratch(args.dir, "bench-serve", context)?;
     let path = std::fs::canonicalize(&model.path)
         .map_err(|error| files::io_failure("reading", &model.path, &error))?;
     let config = dir.path().join("serve.toml");
