@@ -1,15 +1,14 @@
-//! A caller's side: one request at a time to a server, over plain HTTP.
+//! A caller's side: one request at a time to a server, over HTTP or HTTPS.
 
+use std::path::Path;
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
-use hyper::client::conn::http1;
 use hyper::{Method, Request, Uri};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
+use crate::connect::{Broken, Target};
 use crate::exit::{Exit, Failure};
 
 /// Largest answer that is read: a receipt file.
@@ -19,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server, and the key to call it with.
 pub struct Client {
-    authority: String,
+    target: Target,
     key: Option<Zeroizing<String>>,
     runtime: tokio::runtime::Runtime,
 }
@@ -64,26 +63,26 @@ impl Reply {
 }
 
 impl Client {
-    /// A client of `http://HOST[:PORT]`.
-    pub fn new(server: &str, key: Option<Zeroizing<String>>) -> Result<Self, Failure> {
-        let usage = |message: String| Failure::new(Exit::Usage, message);
-        let uri: Uri = server
-            .parse()
-            .map_err(|error| usage(format!("{server}: {error}")))?;
-        let authority = uri.authority().map(ToString::to_string);
-        let plain = uri.scheme_str() == Some("http") && uri.path() == "/" && uri.query().is_none();
-        let Some(authority) = authority.filter(|authority| plain && !authority.contains('@'))
-        else {
-            return Err(usage(format!(
-                "{server}: give http://HOST:PORT; for a server behind TLS use a tunnel that ends on this machine"
-            )));
-        };
+    /// A client of `http://HOST[:PORT]` or `https://HOST[:PORT]`. `ca` names the authorities of the latter; without it they
+    /// are those that this system trusts.
+    pub fn new(
+        server: &str,
+        key: Option<Zeroizing<String>>,
+        ca: Option<&Path>,
+    ) -> Result<Self, Failure> {
+        let usage =
+            |why: &dyn std::fmt::Display| Failure::new(Exit::Usage, format!("{server}: {why}"));
+        let uri: Uri = server.parse().map_err(|error| usage(&error))?;
+        if uri.path() != "/" || uri.query().is_some() {
+            return Err(usage(&"give the server alone, as https://HOST:PORT"));
+        }
+        let target = Target::new(&uri, ca)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| Failure::new(Exit::Io, error))?;
         Ok(Self {
-            authority,
+            target,
             key,
             runtime,
         })
@@ -105,39 +104,25 @@ impl Client {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(error)) => Err(Failure::new(
                 Exit::Io,
-                format!("asking {} failed: {error}", self.authority),
+                format!("asking {} failed: {error}", self.target.authority),
             )),
             Err(_) => Err(Failure::new(
                 Exit::Io,
                 format!(
                     "{} did not answer within {} s",
-                    self.authority,
+                    self.target.authority,
                     PATIENCE.as_secs()
                 ),
             )),
         }
     }
 
-    async fn exchange(
-        &self,
-        method: Method,
-        path: &str,
-    ) -> Result<Reply, Box<dyn std::error::Error + Send + Sync>> {
-        let has_port = self.authority.rsplit_once(':').is_some_and(|(_, port)| {
-            !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
-        });
-        let place = if has_port {
-            self.authority.clone()
-        } else {
-            format!("{}:80", self.authority)
-        };
-        let stream = TcpStream::connect(place).await?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
+    async fn exchange(&self, method: Method, path: &str) -> Result<Reply, Broken> {
+        let mut sender = self.target.open().await?;
         let mut request = Request::builder()
             .method(method)
             .uri(path)
-            .header("host", &self.authority);
+            .header("host", &self.target.authority);
         if let Some(key) = &self.key {
             request = request.header("authorization", format!("Bearer {}", key.as_str()));
         }
@@ -159,17 +144,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_plain_http_without_more() {
-        assert!(Client::new("http://127.0.0.1:8321", None).is_ok());
-        assert!(Client::new("http://node.example/", None).is_ok());
+    fn addresses_name_a_server_and_nothing_more() {
+        for good in [
+            "http://127.0.0.1:8321",
+            "http://node.example/",
+            "http://[::1]:8321",
+        ] {
+            assert!(Client::new(good, None, None).is_ok(), "{good}");
+        }
         for bad in [
-            "https://node.example",
+            "ftp://node.example",
             "http://a:b@node.example",
+            "http://node.example:99999",
             "http://node.example/x",
             "node",
         ] {
-            assert!(Client::new(bad, None).is_err(), "{bad}");
+            assert!(Client::new(bad, None, None).is_err(), "{bad}");
         }
+        // An authority says nothing about a server that proves nothing.
+        let ca = Some(Path::new("ca.pem"));
+        assert!(Client::new("http://127.0.0.1:8321", None, ca).is_err());
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub struct Config {
     pub drain_seconds: u64,
     /// Log lines: `text` or `json`.
     pub log: LogFormat,
+    /// TLS.
+    pub tls: Tls,
     /// Limits.
     pub limits: Limits,
     /// The models that are served.
@@ -71,6 +73,60 @@ pub enum LogFormat {
     Text,
     /// For programs.
     Json,
+}
+
+/// TLS of the address that is listened on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// The certificate in PEM, followed by those that issued it. With a key, the server speaks HTTPS and nothing else.
+    pub certificate: Option<PathBuf>,
+    /// Its private key in PEM.
+    pub key: Option<PathBuf>,
+    /// Seconds that a handshake may take.
+    pub handshake_seconds: u64,
+    /// Plain HTTP on an address that other machines reach is meant: a proxy in front speaks TLS.
+    pub behind_proxy: bool,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self {
+            certificate: None,
+            key: None,
+            handshake_seconds: 10,
+            behind_proxy: false,
+        }
+    }
+}
+
+impl Tls {
+    /// The files of certificate and key, where TLS is spoken.
+    pub fn files(&self) -> Option<(&Path, &Path)> {
+        Some((self.certificate.as_deref()?, self.key.as_deref()?))
+    }
+
+    fn check(&self, listen: SocketAddr) -> Result<(), Failure> {
+        let refuse = |message: String| Err(Failure::new(Exit::Usage, message));
+        if self.certificate.is_some() != self.key.is_some() {
+            return refuse("tls.certificate and tls.key are given together or not at all".into());
+        }
+        if self.files().is_some() && self.behind_proxy {
+            return refuse(
+                "tls.behind_proxy says that plain HTTP is meant, and there is a certificate: leave one of the two away".into(),
+            );
+        }
+        if self.files().is_none() && !self.behind_proxy && !listen.ip().is_loopback() {
+            return refuse(format!(
+                "{listen} can be reached from other machines, and API keys would cross the network in the clear: give \
+                 tls.certificate and tls.key, or say tls.behind_proxy = true where a proxy in front speaks TLS"
+            ));
+        }
+        if !(1..=300).contains(&self.handshake_seconds) {
+            return refuse("tls.handshake_seconds is 1 to 300".into());
+        }
+        Ok(())
+    }
 }
 
 /// A model that is served.
@@ -146,6 +202,7 @@ impl Default for Config {
             checkpoint_ms: 1000,
             drain_seconds: 30,
             log: LogFormat::Text,
+            tls: Tls::default(),
             limits: Limits::default(),
             model: Vec::new(),
         }
@@ -199,6 +256,8 @@ impl Config {
         let place = |path: &mut PathBuf| *path = base.join(&*path);
         config.policy.iter_mut().for_each(place);
         config.trust.iter_mut().for_each(place);
+        config.tls.certificate.iter_mut().for_each(place);
+        config.tls.key.iter_mut().for_each(place);
         config
             .model
             .iter_mut()
@@ -216,6 +275,7 @@ impl Config {
                 self.listen
             ));
         }
+        self.tls.check(self.listen)?;
         if self.model.is_empty() {
             return refuse("no model is served: add [[model]] with name and path".into());
         }
@@ -354,6 +414,11 @@ mod tests {
         let full = Config {
             policy: Some("p".into()),
             trust: Some("t".into()),
+            tls: Tls {
+                certificate: Some("c".into()),
+                key: Some("k".into()),
+                ..Tls::default()
+            },
             ..Config::default()
         };
         let table = toml::Table::try_from(&full).expect("a table");
@@ -386,6 +451,13 @@ mod tests {
             ("checkpoint_ms = 60000\n", "checkpoint_ms"),
             ("upgrade_days = 40000\n", "upgrade_days"),
             ("[limits]\nqueue = 0\n", "limits.queue"),
+            ("listen = \"0.0.0.0:1\"\n", "tls.behind_proxy"),
+            ("[tls]\nkey = \"k\"\n", "together"),
+            (
+                "[tls]\nkey = \"k\"\ncertificate = \"c\"\nbehind_proxy = true\n",
+                "behind_proxy",
+            ),
+            ("[tls]\nhandshake_seconds = 0\n", "handshake_seconds"),
         ];
         for (text, part) in cases {
             let text = if text.is_empty() {
@@ -400,6 +472,9 @@ mod tests {
             let text = format!("[[model]]\nname = {name:?}\npath = \"x\"\n");
             assert!(read(&text, &[]).is_err(), "{name}");
         }
+        // Said by name, plain HTTP is served to other machines.
+        let proxy = [("LISTEN", "0.0.0.0:1"), ("TLS__BEHIND_PROXY", "true")];
+        assert!(read(TEXT, &proxy).is_ok());
         let error = read(TEXT, &[("LIMITS__NONSENSE", "1")]).expect_err("unknown");
         assert!(error.contains("nonsense"), "{error}");
     }

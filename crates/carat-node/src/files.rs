@@ -147,6 +147,30 @@ pub fn read_capped(path: &Path, what: &str, limit: u64) -> Result<Vec<u8>, Failu
     Ok(bytes)
 }
 
+/// Refuses a secret that everybody on the machine may read. Its group may: a service's key often belongs to a group.
+pub fn refuse_public(path: &Path) -> Result<(), Failure> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = fs::metadata(path)
+            .map_err(|error| io_failure("reading", path, &error))?
+            .permissions()
+            .mode();
+        if mode & 0o007 != 0 {
+            let message = format!(
+                "{}: everybody on this machine may read this key (mode {:04o}); if nobody did, run `chmod o= {0}`, else make a \
+                 new one",
+                path.display(),
+                mode & 0o7777
+            );
+            return Err(Failure::new(Exit::Usage, message));
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+    Ok(())
+}
+
 /// Reads a text file of at most `limit` bytes.
 pub fn read_text(path: &Path, what: &str, limit: u64) -> Result<String, Failure> {
     let bytes = read_capped(path, what, limit)?;

@@ -41,6 +41,8 @@ pub struct Metrics {
     jobs: Gauge<u64, AtomicU64>,
     entries: Gauge<u64, AtomicU64>,
     published: Gauge<u64, AtomicU64>,
+    certificate: Gauge<u64, AtomicU64>,
+    handshakes: Counter,
 }
 
 /// What is measured when somebody asks.
@@ -56,6 +58,8 @@ pub struct Levels {
     pub entries: u64,
     /// Entries under its last checkpoint.
     pub published: u64,
+    /// When the TLS certificate expires, in Unix seconds; 0: there is none.
+    pub certificate_not_after: u64,
 }
 
 impl Default for Metrics {
@@ -78,6 +82,8 @@ impl Default for Metrics {
             jobs: Gauge::default(),
             entries: Gauge::default(),
             published: Gauge::default(),
+            certificate: Gauge::default(),
+            handshakes: Counter::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -108,7 +114,7 @@ impl Default for Metrics {
         );
         registry.register(
             "policy_refreshes_refused",
-            "Changed policy or key files that could not be used",
+            "Changed files of policy, API keys or certificate that could not be used",
             metrics.bad_policies.clone(),
         );
         registry.register_with_unit(
@@ -133,6 +139,17 @@ impl Default for Metrics {
             "log_published",
             "Entries under the last checkpoint",
             metrics.published.clone(),
+        );
+        registry.register_with_unit(
+            "tls_certificate_not_after",
+            "When the TLS certificate expires, since 1970; 0: there is none",
+            Unit::Seconds,
+            metrics.certificate.clone(),
+        );
+        registry.register(
+            "tls_handshakes_failed",
+            "TLS handshakes that failed or took too long",
+            metrics.handshakes.clone(),
         );
         Self {
             registry,
@@ -174,6 +191,11 @@ impl Metrics {
         self.missed.inc();
     }
 
+    /// A TLS handshake failed.
+    pub fn handshake_failed(&self) {
+        self.handshakes.inc();
+    }
+
     /// A changed file could not be used.
     pub fn bad_policy(&self) {
         self.bad_policies.inc();
@@ -186,6 +208,7 @@ impl Metrics {
         self.jobs.set(levels.jobs);
         self.entries.set(levels.entries);
         self.published.set(levels.published);
+        self.certificate.set(levels.certificate_not_after);
         let mut text = String::new();
         // Writing to a String does not fail.
         let _ = encode(&mut text, &self.registry);

@@ -44,6 +44,7 @@ use crate::store::{
     Entry, JobId, JobRecord, JobState, ReceiptRecord, Remembered, Store, StoreOptions, Target,
 };
 use crate::tell::Silent;
+use crate::tls::Certificates;
 
 const DAY: u64 = 86_400;
 
@@ -98,6 +99,8 @@ pub struct Node {
     pub trust: Option<Trust>,
     /// Who may call.
     pub gate: Gate,
+    /// The certificate in force, where TLS is spoken.
+    pub tls: Option<Arc<Certificates>>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Jobs that wait.
@@ -143,6 +146,7 @@ pub struct Parts {
     home: Home,
     trust: Option<Trust>,
     keys: Option<Vec<ApiKey>>,
+    tls: Option<Arc<Certificates>>,
     models: Vec<Arc<Served>>,
     rules: InForce,
 }
@@ -172,6 +176,14 @@ impl Parts {
                 Some(keys)
             }
         };
+        let tls = match config.tls.files() {
+            Some((certificate, key)) => Some(Arc::new(Certificates::load(
+                certificate,
+                key,
+                home::clock()?,
+            )?)),
+            None => None,
+        };
         let models = served::load(&config, &home, &place)?;
         let rules = InForce::load(&home, config.policy.as_deref(), &models)?;
         Ok(Self {
@@ -179,6 +191,7 @@ impl Parts {
             home,
             trust,
             keys,
+            tls,
             models,
             rules,
         })
@@ -192,6 +205,11 @@ impl Parts {
     /// The policy in force.
     pub fn rules(&self) -> Arc<Rules> {
         self.rules.now()
+    }
+
+    /// The certificate, where TLS is spoken.
+    pub fn tls(&self) -> Option<&Certificates> {
+        self.tls.as_deref()
     }
 
     /// How many API keys there are; `None` where access is open.
@@ -208,6 +226,7 @@ impl Prepared {
             home,
             trust,
             keys,
+            tls,
             models,
             rules,
         } = parts;
@@ -244,6 +263,7 @@ impl Prepared {
             fault: OnceLock::new(),
             keeper,
             config,
+            tls,
             models,
             rules,
             trust,
@@ -361,6 +381,7 @@ impl Node {
             jobs: self.jobs.len() as u64,
             entries: stats.entries,
             published: stats.published,
+            certificate_not_after: self.tls.as_ref().map_or(0, |tls| tls.not_after()),
         }
     }
 

@@ -5,17 +5,19 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 use crate::api;
 use crate::config::{Config, LogFormat};
 use crate::exit::{Exit, Failure};
 use crate::node::{Node, Prepared, Running};
+use crate::tls::Acceptor;
 
 /// Set while a server runs in this process: told to go down by a signal.
 static STOP: OnceLock<watch::Sender<bool>> = OnceLock::new();
@@ -67,9 +69,10 @@ pub fn serve(
         .local_addr()
         .map_err(|error| Failure::new(Exit::Io, error))?;
     let running = prepared.start()?;
+    let door = Door::new(&running, config)?;
     tracing::info!(%address, "listening");
     listening(address);
-    runtime.block_on(run(&running, listener, told, config));
+    runtime.block_on(run(&running, listener, told, Arc::new(door), config));
     // Connections that outlasted the drain end here, their requests unanswered; what they asked for is kept if it was accepted.
     runtime.shutdown_background();
     let finished = running.finish();
@@ -81,6 +84,7 @@ async fn run(
     running: &Running,
     listener: TcpListener,
     mut told: watch::Receiver<bool>,
+    door: Arc<Door>,
     config: &Config,
 ) {
     let node = running.node.clone();
@@ -93,23 +97,74 @@ async fn run(
         node.drain();
         drained.send_replace(true);
     };
-    tokio::join!(accept(running, listener, draining, config), watcher);
+    tokio::join!(accept(door, listener, draining, config), watcher);
+}
+
+/// What a connection passes through.
+struct Door {
+    node: Arc<Node>,
+    http: http1::Builder,
+    app: TowerToHyperService<Router>,
+    tls: Option<Acceptor>,
+}
+
+impl Door {
+    fn new(running: &Running, config: &Config) -> Result<Self, Failure> {
+        let node = running.node.clone();
+        let patience = Duration::from_secs(config.tls.handshake_seconds);
+        let mut http = http1::Builder::new();
+        // Also the time that an idle connection may stay.
+        http.timer(TokioTimer::new())
+            .header_read_timeout(Duration::from_secs(config.limits.header_seconds));
+        Ok(Self {
+            http,
+            app: TowerToHyperService::new(api::router(node.clone())),
+            tls: node
+                .tls
+                .clone()
+                .map(|tls| Acceptor::new(tls, patience))
+                .transpose()?,
+            node,
+        })
+    }
+
+    /// One connection, from its first byte to its last. A caller that goes away, or is slow, is no event.
+    async fn serve(
+        &self,
+        stream: TcpStream,
+        watcher: Watcher,
+        mut draining: watch::Receiver<bool>,
+    ) {
+        let Some(tls) = &self.tls else {
+            let connection = self
+                .http
+                .serve_connection(TokioIo::new(stream), self.app.clone());
+            let _ = watcher.watch(connection).await;
+            return;
+        };
+        let secured = tokio::select! {
+            secured = tls.accept(stream) => secured,
+            _ = draining.wait_for(|drained| *drained) => return,
+        };
+        let Some(stream) = secured else {
+            self.node.metrics.handshake_failed();
+            return;
+        };
+        let connection = self
+            .http
+            .serve_connection(TokioIo::new(stream), self.app.clone());
+        let _ = watcher.watch(connection).await;
+    }
 }
 
 /// Takes connections until the drain, then waits for those that are open.
 async fn accept(
-    running: &Running,
+    door: Arc<Door>,
     listener: TcpListener,
     mut draining: watch::Receiver<bool>,
     config: &Config,
 ) {
-    let limits = &config.limits;
-    let app = TowerToHyperService::new(api::router(running.node.clone()));
-    let mut http = http1::Builder::new();
-    // Also the time that an idle connection may stay.
-    http.timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(limits.header_seconds));
-    let places = Arc::new(Semaphore::new(limits.connections));
+    let places = Arc::new(Semaphore::new(config.limits.connections));
     let open = GracefulShutdown::new();
     loop {
         let next = async {
@@ -132,10 +187,9 @@ async fn accept(
         };
         // Answers are small and waited for.
         let _ = stream.set_nodelay(true);
-        let connection = open.watch(http.serve_connection(TokioIo::new(stream), app.clone()));
+        let (door, watcher, draining) = (door.clone(), open.watcher(), draining.clone());
         tokio::spawn(async move {
-            // A caller that goes away, or is slow, is no event.
-            let _ = connection.await;
+            door.serve(stream, watcher, draining).await;
             drop(place);
         });
     }

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::{Context, Outcome};
 use crate::exit::Exit;
+use crate::home;
 use crate::output::{self, Answer};
 
 /// Serve models over HTTP: every answer with its receipt.
@@ -23,7 +24,7 @@ pub(super) struct Args {
     /// The configuration; docs/operations.md has its keys.
     #[arg(long, value_name = "FILE", default_value = "serve.toml")]
     config: PathBuf,
-    /// Check configuration, keys, models, policy and Trust file, and end. Disturbs no server that runs.
+    /// Check configuration, keys, certificate, models, policy and Trust file, and end. Disturbs no server that runs.
     #[arg(long)]
     check: bool,
     /// Start although the log has entries of receipts that the store does not know: another command wrote them.
@@ -41,9 +42,14 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
     }
     let prepared = Prepared::open(parts, args.accept_foreign_entries)?;
     let recovered = prepared.recovered;
+    let scheme = if config.tls.files().is_some() {
+        "https"
+    } else {
+        "http"
+    };
     serve::serve(prepared, &config, |address| {
         // For whoever started it with port 0. Nobody need listen to this.
-        let _ = output::print(&format!("listening on http://{address}"));
+        let _ = output::print(&format!("listening on {scheme}://{address}"));
     })?;
     let json = json!({
         "recovered": { "found": recovered.found, "logged": recovered.logged },
@@ -68,6 +74,16 @@ fn checked(config: &Config, parts: &Parts) -> Answer {
         .collect();
     let mut rows = crate::render::Table::new(2);
     rows.row(["Listen", &config.listen.to_string()]);
+    let tls = match parts.tls() {
+        Some(tls) => {
+            let now = home::clock().unwrap_or(0);
+            let days = tls.not_after().saturating_sub(now) / 86_400;
+            format!("certificate in force for {days} more days, with its key")
+        }
+        None if config.listen.ip().is_loopback() => "none; this machine alone reaches it".into(),
+        None => "none; a proxy in front speaks it (tls.behind_proxy)".into(),
+    };
+    rows.row(["TLS", &tls]);
     for served in parts.models() {
         let proofs = if served.proving.is_some() {
             "proofs are offered"
@@ -95,6 +111,7 @@ fn checked(config: &Config, parts: &Parts) -> Answer {
         json: json!({
             "ok": true,
             "listen": config.listen,
+            "tls": parts.tls().map(|tls| json!({ "not_after": tls.not_after() })),
             "models": models,
             "policy": rules.own.then(|| rules.policy.digest()),
             "api_keys": parts.keys(),

@@ -25,14 +25,17 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// can also prove it without the server: carat prove.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  carat upgrade receipt.carat --server http://127.0.0.1:8321 --quote\n  CARAT_API_KEY=carat_... carat upgrade receipt.carat --server http://127.0.0.1:8321\n  carat upgrade receipt.carat --server http://127.0.0.1:8321 --api-key-file key.txt -o proven.carat --json"
+    after_help = "Examples:\n  carat upgrade receipt.carat --server http://127.0.0.1:8321 --quote\n  CARAT_API_KEY=carat_... carat upgrade receipt.carat --server http://127.0.0.1:8321\n  carat upgrade receipt.carat --server https://node.example --ca ca.pem --api-key-file key.txt -o proven.carat --json"
 )]
 pub(super) struct Args {
     /// The receipt.
     receipt: PathBuf,
-    /// The server: http://HOST:PORT.
+    /// The server: https://HOST:PORT, or http://HOST:PORT.
     #[arg(long, value_name = "URL")]
     server: String,
+    /// Authorities that may have issued the server's certificate, in PEM [default: those that this system trusts].
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// A file with the API key [default: the variable CARAT_API_KEY].
     #[arg(long, value_name = "FILE")]
     api_key_file: Option<PathBuf>,
@@ -51,7 +54,7 @@ pub(super) fn run(args: Args, _: &Context) -> Outcome {
     let bytes = files::read_capped(&args.receipt, "a receipt", MAX_FILE_BYTES as u64)?;
     let own = decode(&bytes, &args.receipt.display().to_string())?;
     let id = own.receipt_id();
-    let client = Client::new(&args.server, api_key(&args)?)?;
+    let client = Client::new(&args.server, api_key(&args)?, args.ca.as_deref())?;
     if args.quote {
         let quote = client.get(&format!("/v1/receipts/{id}/quote"))?.good()?;
         let json = quote.json()?;

@@ -72,6 +72,7 @@ impl Server {
         let address = line
             .trim()
             .strip_prefix("listening on http://")
+            .or_else(|| line.trim().strip_prefix("listening on https://"))
             .and_then(|address| address.parse().ok())
             .unwrap_or_else(|| {
                 let log = std::fs::read_to_string(sandbox.path("server.log"));

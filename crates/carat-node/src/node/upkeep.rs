@@ -39,7 +39,7 @@ impl Node {
     /// Looks at files and disk until the end.
     pub(super) fn tick(&self) {
         let mut next = Instant::now();
-        let mut refused = String::new();
+        let mut refused = [String::new(), String::new(), String::new()];
         while !self.ending.load(Ordering::Acquire) {
             std::thread::sleep(Duration::from_millis(50));
             if Instant::now() < next {
@@ -47,19 +47,14 @@ impl Node {
             }
             next = Instant::now() + TICK;
             self.look_at_disk();
-            // Said once for each reason, not every second.
-            let failed = self.refresh().err().map(|failure| failure.message);
-            match failed {
-                Some(message) if message != refused => {
-                    self.metrics.bad_policy();
-                    tracing::error!(
-                        error = message,
-                        "a changed file is not in force; the old one stays"
-                    );
-                    refused = message;
-                }
-                Some(_) => {}
-                None => refused.clear(),
+            // One file that cannot be used keeps no other from its place.
+            let looked = [
+                self.refresh_keys(),
+                self.rules.refresh(&self.models).map(drop),
+                self.refresh_certificate(),
+            ];
+            for (result, refused) in looked.into_iter().zip(&mut refused) {
+                self.note_refused(result, refused);
             }
             if let Err(failure) = self.sweep() {
                 tracing::error!(error = failure.message, "old idempotency keys stay");
@@ -67,12 +62,37 @@ impl Node {
         }
     }
 
-    fn refresh(&self) -> Result<(), Failure> {
+    /// Says why a changed file is not in force: once for each reason, not every second.
+    fn note_refused(&self, result: Result<(), Failure>, refused: &mut String) {
+        match result.err().map(|failure| failure.message) {
+            Some(message) if message != *refused => {
+                self.metrics.bad_policy();
+                tracing::error!(
+                    error = message,
+                    "a changed file is not in force; the old one stays"
+                );
+                *refused = message;
+            }
+            Some(_) => {}
+            None => refused.clear(),
+        }
+    }
+
+    fn refresh_keys(&self) -> Result<(), Failure> {
         if self.config.access == Access::Keys {
             self.gate
                 .replace(access::read_keys(&self.home.path(KEYS_FILE))?);
         }
-        self.rules.refresh(&self.models).map(drop)
+        Ok(())
+    }
+
+    fn refresh_certificate(&self) -> Result<(), Failure> {
+        if let Some(tls) = &self.tls
+            && tls.refresh(home::clock()?)?
+        {
+            tracing::info!(not_after = tls.not_after(), "TLS certificate replaced");
+        }
+        Ok(())
     }
 
     fn sweep(&self) -> Result<(), Failure> {
