@@ -97,6 +97,7 @@ fn main() -> Result<(), Failed> {
                 evidence: Vec::new(),
                 key: None,
                 job: None,
+                ends: None,
             })
             .collect();
         let group = store.put_group(&entries)?;

@@ -13,7 +13,8 @@ use crate::issue;
 use crate::node::{Claim, Node};
 use crate::problem::Problem;
 use crate::served::Served;
-use crate::store::ReceiptRecord;
+use crate::store::{Reason, ReceiptRecord};
+use crate::trace::Span;
 
 /// An answer whose receipt is durable.
 pub struct Answer {
@@ -25,6 +26,8 @@ pub struct Answer {
     pub signed: SignedStatement,
     /// What the model answered.
     pub outputs: Vec<OutputValues>,
+    /// The time from the signature until the receipt is durable.
+    pub(crate) keeping: Span,
     /// Keeps others with the same idempotency key waiting.
     pub(crate) _claim: Option<Claim>,
 }
@@ -119,13 +122,25 @@ impl Node {
 
     /// What opens a receipt of a tenant.
     pub fn opening(&self, id: &Digest) -> Result<Opening, Problem> {
-        self.store.opening(id)?.ok_or_else(|| {
-            Problem::new(
-                410,
-                "erased",
-                "the opening was erased; the receipt is still valid",
-            )
-        })
+        if let Some(opening) = self.store.opening(id)? {
+            return Ok(opening);
+        }
+        let why = match self.store.erased(id)? {
+            Some(erased) if erased.reason == Reason::Retention => format!(
+                "the time for which its opening was kept was over, and it was erased at {} (Unix seconds)",
+                erased.at
+            ),
+            Some(erased) => format!(
+                "its opening was erased by request at {} (Unix seconds)",
+                erased.at
+            ),
+            None => "its opening was erased".to_string(),
+        };
+        Err(Problem::new(
+            410,
+            "erased",
+            format!("{why}; the receipt is still valid, but nothing more can be made from it here"),
+        ))
     }
 
     /// An answer that was given before, from what is stored.
@@ -157,6 +172,7 @@ impl Node {
             model,
             signed: record.signed,
             outputs,
+            keeping: Span::none(),
             _claim: None,
         };
         Ok((answer, index))

@@ -12,6 +12,7 @@ use carat_receipt::{Amount, Digest, Label, Nonce};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::period::Period;
 use crate::problem::Problem;
 use crate::served::Served;
 
@@ -45,6 +46,9 @@ pub struct Asked {
     pub impact: Option<String>,
     /// Facts of the request for the policy.
     pub facts: Option<Value>,
+    /// How long the input may be kept, where that is shorter than the server keeps it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retain: Option<Period>,
 }
 
 /// The body of a JSON request.
@@ -57,6 +61,7 @@ struct Body {
     at_stake: Option<Amount>,
     impact: Option<String>,
     facts: Option<Value>,
+    retain: Option<Period>,
 }
 
 /// A request for an answer.
@@ -75,6 +80,8 @@ pub struct Call {
     pub at_stake: Option<Amount>,
     /// Facts for the policy.
     pub facts: Facts,
+    /// How long the input may be kept.
+    pub retain: Option<Period>,
     /// Whether anything was stated that a policy must judge, whether or not the operator has one.
     pub states: bool,
 }
@@ -96,6 +103,7 @@ impl Asked {
             at_stake: one("at_stake", self.at_stake, other.at_stake)?,
             impact: one("impact", self.impact, other.impact)?,
             facts: one("facts", self.facts, other.facts)?,
+            retain: one("retain", self.retain, other.retain)?,
         })
     }
 }
@@ -124,6 +132,7 @@ impl Call {
                     at_stake: body.at_stake,
                     impact: body.impact,
                     facts: body.facts,
+                    retain: body.retain,
                 };
                 let inputs = edge::inputs_from_json(model.model.program(), &body.inputs)
                     .map_err(|error| bad(&error))?;
@@ -187,6 +196,7 @@ impl Call {
             audience: asked.audience,
             nonce,
             at_stake: asked.at_stake,
+            retain: asked.retain,
             facts,
             states,
         })
@@ -302,7 +312,8 @@ mod tests {
         assert_eq!(Raw::decode(&bytes).as_ref(), Ok(&one));
         assert!((0..bytes.len()).all(|cut| Raw::decode(&bytes[..cut]).is_err()));
         let digest = one.digest("infer").expect("digest");
-        let mut others = vec![raw(), raw(), raw(), raw()];
+        let mut others = vec![raw(), raw(), raw(), raw(), raw()];
+        others[4].asked.retain = "1h".parse().ok();
         others[0].model = "other".into();
         others[1].form = Form::Json;
         others[2].asked.nonce = Some("00112233445566778800".into());

@@ -6,11 +6,14 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::exit::{Exit, Failure};
 use crate::files;
+use crate::period::Period;
+use crate::store::seal::Keys;
 
 /// Longest times, in days.
 const MAX_DAYS: u64 = 36_500;
@@ -49,6 +52,12 @@ pub struct Config {
     pub log: LogFormat,
     /// TLS.
     pub tls: Tls,
+    /// Encryption at rest.
+    pub storage: Storage,
+    /// How long what callers sent is kept.
+    pub retention: Retention,
+    /// Where traces go.
+    pub traces: Traces,
     /// Limits.
     pub limits: Limits,
     /// The models that are served.
@@ -129,6 +138,65 @@ impl Tls {
     }
 }
 
+/// Encryption at rest.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Storage {
+    /// The key that what callers sent and got is sealed with: 32 bytes, or 64 hexadecimal digits. Without one it is kept in
+    /// the clear.
+    pub encryption_key_file: Option<PathBuf>,
+    /// Keys that sealed before it, for what was sealed then.
+    pub previous_key_files: Vec<PathBuf>,
+}
+
+impl Storage {
+    /// Reads the keys.
+    pub fn keys(&self) -> Result<Option<Arc<Keys>>, Failure> {
+        self.encryption_key_file
+            .as_deref()
+            .map(|current| Keys::read(current, &self.previous_key_files).map(Arc::new))
+            .transpose()
+    }
+}
+
+/// How long what callers sent is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// Inputs, outputs and salts. Without it they are kept until somebody erases them.
+    pub openings: Option<Period>,
+    /// Past decisions with their facts. Without it they are kept.
+    pub decisions: Option<Period>,
+}
+
+/// Where traces go: a collector that takes OTLP over HTTP as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Traces {
+    /// The collector's address for traces, such as `http://127.0.0.1:4318/v1/traces`. Without one nothing is traced.
+    pub endpoint: Option<String>,
+    /// Authorities of an HTTPS endpoint, in PEM; without it those that this system trusts.
+    pub ca: Option<PathBuf>,
+    /// What the service is called.
+    pub service: String,
+    /// Of a hundred requests without a `traceparent`, how many are traced. With one, its flag decides.
+    pub sample_percent: u64,
+    /// Spans that wait for the collector; more are dropped and counted.
+    pub queue: usize,
+}
+
+impl Default for Traces {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            ca: None,
+            service: "carat".into(),
+            sample_percent: 100,
+            queue: 8192,
+        }
+    }
+}
+
 /// A model that is served.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -203,6 +271,9 @@ impl Default for Config {
             drain_seconds: 30,
             log: LogFormat::Text,
             tls: Tls::default(),
+            storage: Storage::default(),
+            retention: Retention::default(),
+            traces: Traces::default(),
             limits: Limits::default(),
             model: Vec::new(),
         }
@@ -258,6 +329,10 @@ impl Config {
         config.trust.iter_mut().for_each(place);
         config.tls.certificate.iter_mut().for_each(place);
         config.tls.key.iter_mut().for_each(place);
+        config.traces.ca.iter_mut().for_each(place);
+        let storage = &mut config.storage;
+        storage.encryption_key_file.iter_mut().for_each(place);
+        storage.previous_key_files.iter_mut().for_each(place);
         config
             .model
             .iter_mut()
@@ -276,6 +351,17 @@ impl Config {
             ));
         }
         self.tls.check(self.listen)?;
+        if self.storage.encryption_key_file.is_none() && !self.storage.previous_key_files.is_empty()
+        {
+            return refuse(
+                "storage.previous_key_files are for a change of keys: name the new one in storage.encryption_key_file".into(),
+            );
+        }
+        if self.traces.sample_percent > 100 || !(1..=1 << 20).contains(&self.traces.queue) {
+            return refuse(
+                "traces.sample_percent is 0 to 100, and traces.queue 1 to 1048576".into(),
+            );
+        }
         if self.model.is_empty() {
             return refuse("no model is served: add [[model]] with name and path".into());
         }
@@ -419,6 +505,19 @@ mod tests {
                 key: Some("k".into()),
                 ..Tls::default()
             },
+            storage: Storage {
+                encryption_key_file: Some("s".into()),
+                ..Storage::default()
+            },
+            retention: Retention {
+                openings: "30d".parse().ok(),
+                decisions: "30d".parse().ok(),
+            },
+            traces: Traces {
+                endpoint: Some("e".into()),
+                ca: Some("c".into()),
+                ..Traces::default()
+            },
             ..Config::default()
         };
         let table = toml::Table::try_from(&full).expect("a table");
@@ -458,6 +557,12 @@ mod tests {
                 "behind_proxy",
             ),
             ("[tls]\nhandshake_seconds = 0\n", "handshake_seconds"),
+            (
+                "[storage]\nprevious_key_files = [\"k\"]\n",
+                "encryption_key_file",
+            ),
+            ("[retention]\nopenings = \"soon\"\n", "45s, 90m"),
+            ("[traces]\nsample_percent = 101\n", "sample_percent"),
         ];
         for (text, part) in cases {
             let text = if text.is_empty() {

@@ -227,7 +227,8 @@ pub fn clock() -> Result<u64, Failure> {
         .map_err(|_| Failure::new(Exit::Io, "this machine's clock stands before 1970; set it"))
 }
 
-fn make_private_dir(path: &Path) -> Result<(), Failure> {
+/// Makes a directory, and those above it, readable by their owner alone.
+pub(crate) fn make_private_dir(path: &Path) -> Result<(), Failure> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

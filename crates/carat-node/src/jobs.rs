@@ -1,7 +1,7 @@
 //! Jobs: answers and proofs that are asked for now and fetched later. They are in the store before they are accepted, and a
 //! restart goes on with them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -17,6 +17,7 @@ use crate::node::{Node, now};
 use crate::problem::Problem;
 use crate::served::PROFILE;
 use crate::store::{JobId, JobKind, JobRecord, JobState, Remembered, Store, StoreFault, Target};
+use crate::trace::{self, Span};
 
 /// The most urgent and the least urgent priority that a caller may ask for.
 pub const PRIORITIES: std::ops::RangeInclusive<u8> = 1..=9;
@@ -99,6 +100,19 @@ impl Jobs {
     fn done(&self, job: &JobRecord) {
         self.lock().jobs.remove(&(job.priority, job.sequence));
     }
+}
+
+/// The receipts that accepted upgrades wait for.
+pub fn wanted(jobs: &Jobs, store: &Store) -> Result<HashSet<Digest>, StoreFault> {
+    let mut found = HashSet::new();
+    for id in jobs.all() {
+        let job = store.job(&id)?;
+        let upgrade = job.filter(|job| job.kind == JobKind::Upgrade);
+        if let Some(receipt) = upgrade.and_then(|job| <[u8; 32]>::try_from(job.request).ok()) {
+            found.insert(Digest::from_bytes(receipt));
+        }
+    }
+    Ok(found)
 }
 
 /// What an upgrade would cost.
@@ -218,10 +232,22 @@ impl Node {
             .store
             .job(id)?
             .ok_or_else(|| Problem::not_found("job"))?;
-        match job.kind {
+        let name = match job.kind {
+            JobKind::Infer => "job infer",
+            JobKind::Upgrade => "job upgrade",
+        };
+        let mut span = self
+            .tracer
+            .as_ref()
+            .map_or_else(Span::none, |tracer| tracer.job(name));
+        let ran = trace::within(span.context(), || match job.kind {
             JobKind::Infer => self.run_infer(id, job),
             JobKind::Upgrade => self.run_upgrades(),
+        });
+        if let Err(problem) = &ran {
+            span.fail(problem.kind);
         }
+        ran
     }
 
     fn run_infer(&self, id: &JobId, job: JobRecord) -> Result<(), Problem> {
@@ -249,7 +275,7 @@ impl Node {
             return Err(problem.clone());
         }
         let state = JobState::Failed(problem.json().to_string());
-        let ended = JobRecord { state, ..job };
+        let ended = job.ended(state);
         self.store.end_job(id, &ended, None)?;
         self.jobs.done(&ended);
         Ok(())
@@ -264,7 +290,7 @@ impl Node {
         evidence: Option<&Evidence>,
     ) -> Result<(), Problem> {
         let state = JobState::Done(receipt);
-        let ended = JobRecord { state, ..job };
+        let ended = job.ended(state);
         self.store.end_job(id, &ended, evidence)?;
         self.jobs.done(&ended);
         Ok(())

@@ -43,6 +43,9 @@ pub struct Metrics {
     published: Gauge<u64, AtomicU64>,
     certificate: Gauge<u64, AtomicU64>,
     handshakes: Counter,
+    erased: Counter,
+    spans_exported: Counter,
+    spans_dropped: Counter,
 }
 
 /// What is measured when somebody asks.
@@ -84,6 +87,9 @@ impl Default for Metrics {
             published: Gauge::default(),
             certificate: Gauge::default(),
             handshakes: Counter::default(),
+            erased: Counter::default(),
+            spans_exported: Counter::default(),
+            spans_dropped: Counter::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -151,6 +157,21 @@ impl Default for Metrics {
             "TLS handshakes that failed or took too long",
             metrics.handshakes.clone(),
         );
+        registry.register(
+            "openings_expired",
+            "Openings that were erased because their time was over",
+            metrics.erased.clone(),
+        );
+        registry.register(
+            "trace_spans_exported",
+            "Spans that the collector took",
+            metrics.spans_exported.clone(),
+        );
+        registry.register(
+            "trace_spans_dropped",
+            "Spans that the collector did not take, or not in time",
+            metrics.spans_dropped.clone(),
+        );
         Self {
             registry,
             ..metrics
@@ -189,6 +210,17 @@ impl Metrics {
     /// An upgrade was late.
     pub fn missed(&self) {
         self.missed.inc();
+    }
+
+    /// Openings were erased because their time was over.
+    pub fn erased(&self, count: u64) {
+        self.erased.inc_by(count);
+    }
+
+    /// Spans were taken by the collector, or dropped.
+    pub fn spans(&self, exported: u64, dropped: u64) {
+        self.spans_exported.inc_by(exported);
+        self.spans_dropped.inc_by(dropped);
     }
 
     /// A TLS handshake failed.

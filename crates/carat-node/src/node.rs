@@ -4,6 +4,7 @@
 //! caller -> Gate -> Call -> queue -> worker: decide, run, sign, prove -> Keeper: store, log -> caller
 //! ```
 
+mod retention;
 mod upkeep;
 
 use std::collections::HashMap;
@@ -33,6 +34,7 @@ use crate::jobs::Jobs;
 use crate::keeper::{self, Draft, Keeper, Kept, Recovered, named};
 use crate::metrics::{Levels, Metrics};
 use crate::model;
+use crate::period::Period;
 use crate::planned::{self, Planned};
 use crate::planning;
 use crate::problem::Problem;
@@ -40,11 +42,13 @@ use crate::prover::{self, Subject};
 use crate::queue::{Queue, Refused};
 use crate::rules::{InForce, Rules};
 use crate::served::{self, PROFILE, Served};
+use crate::store::seal::Keys;
 use crate::store::{
     Entry, JobId, JobRecord, JobState, ReceiptRecord, Remembered, Store, StoreOptions, Target,
 };
 use crate::tell::Silent;
 use crate::tls::Certificates;
+use crate::trace::{self, Endpoint, Span, Tracer};
 
 const DAY: u64 = 86_400;
 
@@ -58,6 +62,9 @@ struct Work {
     claim: Option<Claim>,
     accepted: Instant,
     reply: oneshot::Sender<Result<Kept<Answer>, Problem>>,
+    /// What it is traced under, and the time that it waits.
+    trace: Option<trace::Context>,
+    waiting: Span,
 }
 
 /// The one place where a tenant's idempotency key is being worked on. Whoever comes second waits until it is dropped.
@@ -105,9 +112,12 @@ pub struct Node {
     pub metrics: Arc<Metrics>,
     /// Jobs that wait.
     pub jobs: Jobs,
+    /// Where spans go, where they go anywhere.
+    pub tracer: Option<Arc<Tracer>>,
     pub(crate) home: Home,
     pub(crate) store: Arc<Store>,
     pub(crate) log: Arc<Log>,
+    store_keys: Option<Arc<Keys>>,
     issuer: Issuer,
     works: Queue<Work>,
     keeper: Keeper<Answer>,
@@ -125,6 +135,15 @@ pub struct Prepared {
     node: Node,
     /// What was found in the store.
     pub recovered: Recovered,
+}
+
+/// What is asked for at one start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Start {
+    /// Entries of the log may be of receipts that the store does not know.
+    pub accept_foreign: bool,
+    /// The store is written anew with the key that seals now, whatever it was sealed with.
+    pub reseal: bool,
 }
 
 /// A node whose threads run.
@@ -147,6 +166,8 @@ pub struct Parts {
     trust: Option<Trust>,
     keys: Option<Vec<ApiKey>>,
     tls: Option<Arc<Certificates>>,
+    store_keys: Option<Arc<Keys>>,
+    collector: Option<Endpoint>,
     models: Vec<Arc<Served>>,
     rules: InForce,
 }
@@ -184,14 +205,19 @@ impl Parts {
             )?)),
             None => None,
         };
+        let store_keys = config.storage.keys()?;
+        let collector = Endpoint::read(&config.traces)?;
         let models = served::load(&config, &home, &place)?;
-        let rules = InForce::load(&home, config.policy.as_deref(), &models)?;
+        let kept = config.retention.openings.map(Period::seconds);
+        let rules = InForce::load(&home, config.policy.as_deref(), kept, &models)?;
         Ok(Self {
             config,
             home,
             trust,
             keys,
             tls,
+            store_keys,
+            collector,
             models,
             rules,
         })
@@ -212,6 +238,11 @@ impl Parts {
         self.tls.as_deref()
     }
 
+    /// Whether what callers send is encrypted at rest.
+    pub fn encrypts(&self) -> bool {
+        self.store_keys.is_some()
+    }
+
     /// How many API keys there are; `None` where access is open.
     pub fn keys(&self) -> Option<usize> {
         self.keys.as_ref().map(Vec::len)
@@ -220,34 +251,48 @@ impl Parts {
 
 impl Prepared {
     /// Opens store and log in the server's directory, and brings them together.
-    pub fn open(parts: Parts, accept_foreign: bool) -> Result<Self, Failure> {
+    pub fn open(parts: Parts, start: Start) -> Result<Self, Failure> {
         let Parts {
             config,
             home,
             trust,
             keys,
             tls,
+            store_keys,
+            collector,
             models,
             rules,
         } = parts;
         // The lock of the store first: a second server ends here, before it waits for the log.
-        let store = Arc::new(Store::open(
-            &home.make_dir("store")?,
-            StoreOptions::default(),
-        )?);
+        home.make()?;
+        let options = StoreOptions {
+            keys: store_keys.clone(),
+            ..StoreOptions::default()
+        };
+        let (store, rewritten) =
+            Store::open_or_rewrite(&home.path("store"), &options, start.reseal)?;
+        let store = Arc::new(store);
+        planning::settle(&home, store_keys.as_deref(), rewritten.is_some())?;
+        if let (Some(records), Some(keys)) = (rewritten, &store_keys) {
+            let key = hex::encode(keys.current());
+            tracing::info!(records, key, "the store was encrypted anew");
+        }
         let (key, _) = home.key_or_new()?;
         let issuer = Issuer {
             name: home.issuer_name(&key)?,
             key,
         };
         let log = Arc::new(home.log()?);
-        let recovered = keeper::recover(&store, &log, accept_foreign)?;
+        let recovered = keeper::recover(&store, &log, start.accept_foreign)?;
         for served in &models {
             store.put_program(&served.model.digest, &served.model.program().encode())?;
         }
         let jobs = Jobs::load(&store)?;
         let limits = &config.limits;
         let metrics = Arc::new(Metrics::default());
+        let tracer = collector
+            .map(|endpoint| Tracer::start(endpoint, &config.traces, metrics.clone()))
+            .transpose()?;
         let counted = metrics.clone();
         let kept = Box::new(move |taken| counted.receipt(taken));
         let keeper = Keeper::start(store.clone(), log.clone(), limits.queue, kept)?;
@@ -264,6 +309,8 @@ impl Prepared {
             keeper,
             config,
             tls,
+            tracer,
+            store_keys,
             models,
             rules,
             trust,
@@ -320,6 +367,9 @@ impl Running {
         self.node.ending.store(true, Ordering::Release);
         self.others.into_iter().try_for_each(join)?;
         self.node.keeper.finish()?;
+        if let Some(tracer) = &self.node.tracer {
+            tracer.finish();
+        }
         if let Some(fault) = self.node.fault() {
             return Err(Failure::new(fault.exit, &fault.message));
         }
@@ -369,7 +419,7 @@ impl Node {
     /// Erases what opens a receipt.
     pub(crate) fn erase(&self, id: &Digest) -> Result<(), Problem> {
         self.ready()?;
-        Ok(self.store.erase_opening(id)?)
+        Ok(self.store.erase_opening(id, now()?)?)
     }
 
     /// What is measured when somebody asks.
@@ -444,6 +494,8 @@ impl Node {
             claim,
             accepted: Instant::now(),
             reply,
+            trace: trace::current(),
+            waiting: self.span("wait"),
         };
         match self.works.try_push(work) {
             Ok(()) => Ok(answer),
@@ -465,8 +517,11 @@ impl Node {
                     claim,
                     accepted,
                     reply,
+                    trace,
+                    mut waiting,
                 } = work;
-                match self.answer(call, key, claim, None) {
+                waiting.end();
+                match trace::within(trace, || self.answer(call, key, claim, None)) {
                     Ok((entry, leaf, answer)) => {
                         self.keeper.keep(Draft {
                             entry,
@@ -499,9 +554,19 @@ impl Node {
             accepted: Instant::now(),
             reply,
         });
-        answered
+        let mut kept = answered
             .blocking_recv()
-            .unwrap_or_else(|_| Err(Problem::stopping("the server is going down")))
+            .unwrap_or_else(|_| Err(Problem::stopping("the server is going down")))?;
+        kept.answer.keeping.end();
+        Ok(kept)
+    }
+
+    /// A span below the one that is worked under now.
+    pub(crate) fn span(&self, name: impl Into<String>) -> Span {
+        match &self.tracer {
+            Some(tracer) => tracer.span(name),
+            None => Span::none(),
+        }
     }
 
     /// Decides, runs, signs and proves. A panic ends this request and nothing else.
@@ -536,15 +601,28 @@ impl Node {
         let inputs = edge::encode_values(program, &call.inputs)
             .map_err(|error| Problem::new(422, "bad-input", error))?;
         // What is bought is decided before the answer is known.
-        let planned = self.decide(&call)?;
+        let planned = self.planned(&call)?;
+        let kept = self.kept_for(call.retain, planned.as_ref())?;
         let started = Instant::now();
+        let mut span = self.span(format!("inference {}", served.name));
+        if span.context().is_some() {
+            span.set("gen_ai.operation.name", "inference");
+            span.set("gen_ai.provider.name", "carat");
+            span.set("gen_ai.request.model", served.name.as_str());
+            span.set("carat.model.version", served.model.version.to_string());
+            span.set("carat.program", served.model.digest.to_string());
+        }
         let outputs = served
             .executable
             .run(&inputs)
             .map_err(model::exec_failure)?;
+        span.end();
         let wall_micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let now = now()?;
-        let days = self.config.upgrade_days;
+        // What is not there any more cannot be proven.
+        let offered = self.config.upgrade_days.saturating_mul(DAY);
+        let offered = kept.map_or(offered, |kept| kept.min(offered));
+        let mut span = self.span("sign");
         let order = Order {
             model: &served.model,
             inputs: &inputs,
@@ -554,10 +632,11 @@ impl Node {
             nonce: call.nonce,
             planned: planned.as_ref(),
             io_commitment: false,
-            option_expiry: (days > 0 && served.proving.is_some())
-                .then(|| now.saturating_add(days.saturating_mul(DAY))),
+            option_expiry: (offered > 0 && served.proving.is_some())
+                .then(|| now.saturating_add(offered)),
         };
         let signed = issue::sign(&order, &self.issuer, now)?;
+        span.end();
         let id = signed.signed.receipt_id();
         let evidence = match &planned {
             Some(planned) if planned.proves() => {
@@ -588,16 +667,17 @@ impl Node {
             opening: signed.opening.encode(),
             evidence,
             key: remembered,
-            job: job.map(|(job_id, job)| {
-                let state = JobState::Done(id);
-                (job_id, JobRecord { state, ..job })
-            }),
+            job: job.map(|(job_id, job)| (job_id, job.ended(JobState::Done(id)))),
+            ends: call
+                .retain
+                .map(|retain| now.saturating_add(retain.seconds())),
         };
         let answer = Answer {
             id,
             outputs: edge::decode(program, &outputs),
             model: served,
             signed: signed.signed,
+            keeping: self.span("keep"),
             _claim: claim,
         };
         Ok((entry, signed.leaf, answer))
@@ -617,6 +697,8 @@ impl Node {
                 outputs: outputs.clone(),
             })
             .collect();
+        let mut span = self.span("prove");
+        span.set("carat.proof.receipts", subjects.len() as u64);
         let _one = self.proving.lock().unwrap_or_else(PoisonError::into_inner);
         let proved = prover::proof_with(
             &served.model,
@@ -627,10 +709,26 @@ impl Node {
             self.config.limits.proof_bytes,
             &Silent,
         )?;
+        span.set("carat.proof.bits", proved.ledger.bits as u64);
+        span.end();
         for _ in &proved.evidence {
             self.metrics.evidence("proof");
         }
         Ok(proved.evidence)
+    }
+
+    /// As [`Node::decide`], traced.
+    fn planned(&self, call: &Call) -> Result<Option<Planned>, Problem> {
+        let mut span = self.span("plan");
+        let decided = self.decide(call);
+        match &decided {
+            Ok(planned) => {
+                let plan = planned.as_ref().and_then(Planned::plan);
+                span.set("carat.rung", plan.map_or("none", |plan| plan.rung.as_str()));
+            }
+            Err(problem) => span.fail(problem.kind),
+        }
+        decided
     }
 
     /// What the policy in force says about a request.
@@ -665,7 +763,8 @@ impl Node {
 
     /// Keeps a decision for backtests. Whether it is lost with the power does not matter to any receipt: the opening has it too.
     fn remember(&self, planned: &Planned, id: Option<&Digest>, now: u64) -> Result<(), Problem> {
-        planning::remember_unsynced(&self.home, &planned.past(now, id)).map_err(Problem::from)
+        let past = planned.past(now, id).sealed(self.store_keys.as_deref())?;
+        planning::remember_unsynced(&self.home, &past).map_err(Problem::from)
     }
 }
 

@@ -1,8 +1,9 @@
 //! Plans and refusals as JSON and text, and the record of past decisions. Nothing is decided here.
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::fs::{self, OpenOptions};
+use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use carat_policy::decision::{Decided, Decision, DecisionError};
 use carat_policy::facts::Facts;
@@ -15,11 +16,16 @@ use serde_json::{Value, json};
 use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::home::Home;
+use crate::store::seal::{Keys, Kind};
 
 const MAX_FACTS: u64 = carat_policy::facts::MAX_FACTS_BYTES as u64;
 const MAX_POLICY: u64 = carat_policy::policy_file::MAX_POLICY_BYTES as u64;
 const MAX_RECORDS: u64 = 1 << 30;
 const RECORDS: &str = "decisions.jsonl";
+/// Before a decision that is sealed.
+const SEALED: &str = "sealed:";
+/// Held while a line is added, and while the file is replaced.
+static WRITING: Mutex<()> = Mutex::new(());
 
 /// Reads the text of a policy file.
 pub fn read_policy(path: &Path) -> Result<String, Failure> {
@@ -191,6 +197,48 @@ pub struct Past {
 }
 
 impl Past {
+    /// With the decision sealed, where there are keys. The rest of the line, which holds no facts, stays readable.
+    pub fn sealed(self, keys: Option<&Keys>) -> Result<Self, Failure> {
+        let Some(keys) = keys else { return Ok(self) };
+        let plain = hex::decode(&self.decision).map_err(Failure::of(Exit::Internal))?;
+        let sealed = keys
+            .seal(Kind::Decision, &self.place(), &plain)
+            .map_err(Failure::of(Exit::Io))?;
+        let decision = format!("{SEALED}{}", hex::encode(sealed));
+        Ok(Self { decision, ..self })
+    }
+
+    /// With the decision in the clear.
+    ///
+    /// # Errors
+    /// It is sealed, and with none of these keys.
+    pub fn opened(self, keys: Option<&Keys>) -> Result<Self, Failure> {
+        let Some(sealed) = self.decision.strip_prefix(SEALED) else {
+            return Ok(self);
+        };
+        let Some(keys) = keys else {
+            let message =
+                "decisions are encrypted with the server's store key: give --store-key FILE";
+            return Err(Failure::new(Exit::Usage, message));
+        };
+        let sealed = hex::decode(sealed).map_err(Failure::of(Exit::Store))?;
+        let plain = keys
+            .open(Kind::Decision, &self.place(), &sealed)
+            .map_err(Failure::of(Exit::Store))?;
+        let decision = hex::encode(&*plain);
+        Ok(Self { decision, ..self })
+    }
+
+    fn is_sealed(&self) -> bool {
+        self.decision.starts_with(SEALED)
+    }
+
+    /// What a sealed decision is bound to: its line.
+    fn place(&self) -> Vec<u8> {
+        let receipt = self.receipt_id.as_deref().unwrap_or("");
+        format!("{}/{receipt}", self.time).into_bytes()
+    }
+
     /// The record.
     pub fn decision(&self) -> Option<Decision> {
         Decision::decode(&hex::decode(&self.decision).ok()?).ok()
@@ -222,9 +270,96 @@ fn append(home: &Home, past: &Past, sync: bool) -> Result<(), Failure> {
     }
     let mut file = options.open(&path).map_err(failed)?;
     // One write: lines of several threads do not mix.
+    let _one = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
     file.write_all(line.as_bytes())
         .and_then(|()| if sync { file.sync_data() } else { Ok(()) })
         .map_err(failed)
+}
+
+/// Drops decisions that were made before a time, in Unix seconds; says how many.
+pub fn forget(home: &Home, before: u64) -> Result<u64, Failure> {
+    let path = home.path(RECORDS);
+    // The file is in the order of time, but for clocks that jump: nothing is to do while its first line is young.
+    let first = fs::File::open(&path).ok().and_then(|file| {
+        let mut line = String::new();
+        BufReader::new(file).read_line(&mut line).ok()?;
+        serde_json::from_str::<Past>(&line).ok()
+    });
+    if first.is_none_or(|past| past.time >= before) {
+        return Ok(0);
+    }
+    let mut dropped = 0;
+    replace(home, |past| {
+        let keep = past.time >= before;
+        dropped += u64::from(!keep);
+        Ok(keep.then_some(past))
+    })?;
+    Ok(dropped)
+}
+
+/// At a server's start: seals decisions that are in the clear, and with `all` those that another key sealed.
+pub fn settle(home: &Home, keys: Option<&Keys>, all: bool) -> Result<(), Failure> {
+    let path = home.path(RECORDS);
+    let Some(keys) = keys.filter(|_| path.is_file()) else {
+        return Ok(());
+    };
+    let plain = || -> std::io::Result<bool> {
+        for line in BufReader::new(fs::File::open(&path)?).lines() {
+            if serde_json::from_str::<Past>(&line?).is_ok_and(|past| !past.is_sealed()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    };
+    if !all && !plain().map_err(|error| files::io_failure("reading", &path, &error))? {
+        return Ok(());
+    }
+    replace(home, |past| {
+        past.opened(Some(keys))?.sealed(Some(keys)).map(Some)
+    })
+}
+
+/// Writes the file anew, line by line. Lines that are added meanwhile are kept: the bulk is copied without the lock, the rest
+/// and the renaming with it.
+fn replace(
+    home: &Home,
+    mut change: impl FnMut(Past) -> Result<Option<Past>, Failure>,
+) -> Result<(), Failure> {
+    let path = home.path(RECORDS);
+    let failed = |error: std::io::Error| files::io_failure("reading", &path, &error);
+    let mut reader = BufReader::new(fs::File::open(&path).map_err(failed)?);
+    let mut text = Vec::new();
+    let mut copy = |reader: &mut BufReader<fs::File>, until: u64, text: &mut Vec<u8>| {
+        let mut line = String::new();
+        while reader.stream_position().map_err(failed)? < until {
+            line.clear();
+            reader.read_line(&mut line).map_err(failed)?;
+            // What was cut off by a crash is no decision.
+            let Ok(past) = serde_json::from_str::<Past>(&line) else {
+                continue;
+            };
+            if let Some(past) = change(past)? {
+                serde_json::to_writer(&mut *text, &past).map_err(Failure::of(Exit::Internal))?;
+                text.push(b'\n');
+            }
+        }
+        Ok::<(), Failure>(())
+    };
+    let length = |reader: &BufReader<fs::File>| {
+        reader
+            .get_ref()
+            .metadata()
+            .map(|about| about.len())
+            .map_err(failed)
+    };
+    let bulk = length(&reader)?;
+    copy(&mut reader, bulk, &mut text)?;
+    let _one = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+    let rest = length(&reader)?;
+    // A reader that met the end looks again.
+    reader.seek(SeekFrom::Current(0)).map_err(failed)?;
+    copy(&mut reader, rest, &mut text)?;
+    files::write_atomic(&path, &text, files::Mode::Private)
 }
 
 /// Whether there are past decisions in a data directory.

@@ -43,23 +43,28 @@ pub struct InForce {
     home: Home,
     path: PathBuf,
     named: bool,
+    /// Seconds for which openings are kept, where they are not kept until somebody erases them.
+    kept: Option<u64>,
     rules: RwLock<Arc<Rules>>,
 }
 
 impl InForce {
-    /// Reads policy and environment. A policy that was named must be there.
+    /// Reads policy and environment. A policy that was named must be there, and audits need openings for as long as the
+    /// environment says that they take: `kept` are the seconds for which there are openings.
     pub fn load(
         home: &Home,
         named: Option<&Path>,
+        kept: Option<u64>,
         models: &[Arc<Served>],
     ) -> Result<Self, Failure> {
         let path = named.map_or_else(|| home.path("policy.toml"), Path::to_path_buf);
         let texts = read(home, &path, named.is_some())?;
-        let rules = make(home, &path, texts, models)?;
+        let rules = make(home, &path, texts, kept, models)?;
         announce(&rules, "policy in force");
         Ok(Self {
             home: home.clone(),
             named: named.is_some(),
+            kept,
             path,
             rules: RwLock::new(Arc::new(rules)),
         })
@@ -79,7 +84,7 @@ impl InForce {
         if texts == self.now().texts {
             return Ok(false);
         }
-        let rules = make(&self.home, &self.path, texts, models)?;
+        let rules = make(&self.home, &self.path, texts, self.kept, models)?;
         announce(&rules, "policy replaced");
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
         Ok(true)
@@ -113,7 +118,13 @@ fn read(home: &Home, path: &Path, named: bool) -> Result<Texts, Failure> {
     })
 }
 
-fn make(home: &Home, path: &Path, texts: Texts, models: &[Arc<Served>]) -> Result<Rules, Failure> {
+fn make(
+    home: &Home,
+    path: &Path,
+    texts: Texts,
+    kept: Option<u64>,
+    models: &[Arc<Served>],
+) -> Result<Rules, Failure> {
     let text = texts.policy.as_deref().unwrap_or(DEFAULT_POLICY);
     let refused = |message: String| {
         Failure::new(Exit::Usage, format!("policy {}: {message}", path.display()))
@@ -124,6 +135,17 @@ fn make(home: &Home, path: &Path, texts: Texts, models: &[Arc<Served>]) -> Resul
         let digest = served.model.digest;
         let environment = supply::environment(None, Some(home), Some(&digest), policy.currency)?;
         let environment = supply::only_real(environment, served.proving.as_ref());
+        let window = environment
+            .audits
+            .as_ref()
+            .map_or(0, |audits| audits.window_secs);
+        if kept.is_some_and(|kept| kept < window) {
+            let message = format!(
+                "retention.openings is shorter than the {window} s in which audits come ([audits] window_seconds in environment.toml): \
+                 what was erased could not be audited, and silence counts as wrong"
+            );
+            return Err(Failure::new(Exit::Usage, message));
+        }
         if texts.policy.is_some() {
             for finding in policy.check(Some(&environment)) {
                 if finding.severity == Severity::Error {

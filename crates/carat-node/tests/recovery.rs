@@ -56,6 +56,7 @@ fn entry(i: u8) -> Entry {
         evidence: Vec::new(),
         key: None,
         job: None,
+        ends: None,
     }
 }
 

@@ -14,7 +14,7 @@ use carat_receipt::{Digest, Evidence, Label, Role, SigningKey};
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Context, Outcome};
+use super::{Context, Outcome, StoreKeys};
 use crate::exit::{Exit, Failure};
 use crate::home::{self, Home};
 use crate::model;
@@ -55,6 +55,8 @@ enum Command {
         /// A model that receipts may name. May be given several times.
         #[arg(long, value_name = "MODEL")]
         model: Vec<PathBuf>,
+        #[command(flatten)]
+        keys: StoreKeys,
     },
 }
 
@@ -183,10 +185,11 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         beacon,
         receipts,
         model,
+        keys,
     } = args.command;
     let home = context.home()?;
     let mut audit = place.read(&home)?;
-    let mut shelf = Shelf::open(context, &home, &receipts, &model)?;
+    let mut shelf = Shelf::open(context, &home, &receipts, &model, keys.options()?)?;
     let (key, _) = home.key_or_new()?;
     let name = home.issuer_name(&key)?;
     place.make_records_dir(&home, &audit)?;

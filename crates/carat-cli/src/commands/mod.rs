@@ -25,7 +25,10 @@ mod upgrade;
 mod verify;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use carat_node::store::StoreOptions;
+use carat_node::store::seal::Keys;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::exit::{Exit, Failure};
@@ -174,6 +177,32 @@ where
     T::Err: ToString,
 {
     text.parse().map_err(|error: T::Err| error.to_string())
+}
+
+/// Keys of a server's encrypted store, for commands that read it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct StoreKeys {
+    /// The key of the server's encrypted store; may be given again for keys before it.
+    #[arg(long, value_name = "FILE")]
+    store_key: Vec<PathBuf>,
+}
+
+impl StoreKeys {
+    /// The keys, where any were given.
+    fn read(&self) -> Result<Option<Arc<Keys>>, Failure> {
+        let Some((current, previous)) = self.store_key.split_first() else {
+            return Ok(None);
+        };
+        Keys::read(current, previous).map(|keys| Some(Arc::new(keys)))
+    }
+
+    /// How the store is opened with them.
+    pub(crate) fn options(&self) -> Result<StoreOptions, Failure> {
+        Ok(StoreOptions {
+            keys: self.read()?,
+            ..StoreOptions::default()
+        })
+    }
 }
 
 /// Bytes given in hexadecimal.

@@ -8,7 +8,7 @@ use carat_policy::policy_file::{DEFAULT_POLICY, Finding, Policy, PolicyError, Se
 use carat_policy::{Micros, Price, explain};
 use serde_json::json;
 
-use super::{Context, Outcome};
+use super::{Context, Outcome, StoreKeys};
 use crate::exit::{Exit, Failure};
 use crate::output::Answer;
 use crate::planning::{self, Past};
@@ -73,6 +73,8 @@ struct BacktestArgs {
     /// The log, or the data directory, whose past requests are decided again [default: your own].
     #[arg(long, value_name = "DIR")]
     log: Option<PathBuf>,
+    #[command(flatten)]
+    keys: StoreKeys,
 }
 
 /// Print the policy that ships, as a start for your own.
@@ -303,7 +305,11 @@ fn backtest(args: BacktestArgs, context: &Context) -> Outcome {
         Some(dir) => dir,
         None => context.home()?.root().to_path_buf(),
     };
-    let past = planning::past(&dir)?;
+    let keys = args.keys.read()?;
+    let past = planning::past(&dir)?
+        .into_iter()
+        .map(|past| past.opened(keys.as_deref()))
+        .collect::<Result<Vec<_>, _>>()?;
     let (mut before, mut after) = (Totals::default(), Totals::default());
     let mut changed = Vec::new();
     let mut not_replayed = 0_u64;

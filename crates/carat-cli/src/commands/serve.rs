@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use carat_node::config::Config;
-use carat_node::node::{Parts, Prepared, home_of};
+use carat_node::node::{Parts, Prepared, Start, home_of};
 use carat_node::serve;
 use serde_json::json;
 
 use super::{Context, Outcome};
-use crate::exit::Exit;
+use crate::exit::{Exit, Failure};
 use crate::home;
 use crate::output::{self, Answer};
 
@@ -30,6 +30,9 @@ pub(super) struct Args {
     /// Start although the log has entries of receipts that the store does not know: another command wrote them.
     #[arg(long)]
     accept_foreign_entries: bool,
+    /// Write the store anew with storage.encryption_key_file before listening; afterwards no earlier key is needed.
+    #[arg(long)]
+    reseal: bool,
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Outcome {
@@ -40,7 +43,16 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
     if args.check {
         return Ok((checked(&config, &parts), Exit::Good));
     }
-    let prepared = Prepared::open(parts, args.accept_foreign_entries)?;
+    if args.reseal && !parts.encrypts() {
+        let message =
+            "--reseal encrypts the store anew, and there is no storage.encryption_key_file";
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    let start = Start {
+        accept_foreign: args.accept_foreign_entries,
+        reseal: args.reseal,
+    };
+    let prepared = Prepared::open(parts, start)?;
     let recovered = prepared.recovered;
     let scheme = if config.tls.files().is_some() {
         "https"
@@ -101,6 +113,16 @@ fn checked(config: &Config, parts: &Parts) -> Answer {
         "none of your own; requests that state something are judged by the one that ships".into()
     };
     rows.row(["Policy", &policy]);
+    let sealed = if parts.encrypts() {
+        "encrypted"
+    } else {
+        "in the clear"
+    };
+    let kept = config.retention.openings.map_or_else(
+        || "until somebody erases them".to_string(),
+        |kept| format!("for {kept}"),
+    );
+    rows.row(["At rest", &format!("{sealed}; inputs are kept {kept}")]);
     let keys = match parts.keys() {
         Some(count) => format!("{count} API keys"),
         None => "open to everybody on this machine".to_string(),
@@ -115,6 +137,8 @@ fn checked(config: &Config, parts: &Parts) -> Answer {
             "models": models,
             "policy": rules.own.then(|| rules.policy.digest()),
             "api_keys": parts.keys(),
+            "encrypted": parts.encrypts(),
+            "retention": config.retention,
         }),
     }
 }

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use carat_node::planning::{self, Past};
-use carat_node::store::{Store, StoreOptions, Tally};
+use carat_node::store::{Store, Tally};
 use serde::Serialize;
 use serde_json::json;
 
 use super::audit::{self, Finding};
-use super::{Context, Outcome};
+use super::{Context, Outcome, StoreKeys};
 use crate::exit::{Exit, Failure};
 use crate::home::{self, Home};
 use crate::output::Answer;
@@ -26,6 +26,8 @@ pub(super) struct Args {
     /// Count what the command line left, also where a server has its folder `node` in the data directory.
     #[arg(long)]
     local: bool,
+    #[command(flatten)]
+    keys: StoreKeys,
 }
 
 /// Decisions that were kept.
@@ -62,7 +64,7 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         );
         return Err(Failure::new(Exit::Io, message));
     }
-    let tally = tally(&home)?;
+    let tally = tally(&home, &args.keys)?;
     let log = log(&home)?;
     let decisions = decisions(&home)?;
     let audits = audits(&home)?;
@@ -79,12 +81,12 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
 }
 
 /// `None`: there never was a server here.
-fn tally(home: &Home) -> Result<Option<Tally>, Failure> {
+fn tally(home: &Home, keys: &StoreKeys) -> Result<Option<Tally>, Failure> {
     let path = home.path("store");
     if !path.is_dir() {
         return Ok(None);
     }
-    let store = Store::open(&path, StoreOptions::default())?;
+    let store = Store::open(&path, keys.options()?)?;
     Ok(Some(store.tally(home::clock()?)?))
 }
 

@@ -61,7 +61,14 @@ pub(super) fn asked(headers: &HeaderMap) -> Result<Asked, Problem> {
                 .map_err(|error| Problem::bad_request(format!("Carat-Facts: {error}")))
         })
         .transpose()?;
+    let retain = parsed("carat-retain")?
+        .map(|text| {
+            text.parse()
+                .map_err(|error| Problem::bad_request(format!("Carat-Retain: {error}")))
+        })
+        .transpose()?;
     Ok(Asked {
+        retain,
         nonce: parsed("carat-nonce")?.map(str::to_string),
         audience: label,
         at_stake,
@@ -192,7 +199,10 @@ pub(super) async fn wait(
     let patience = Duration::from_secs(node.config.limits.request_seconds);
     let reply = node.accept(call, key, claim)?;
     match tokio::time::timeout(patience, reply).await {
-        Ok(Ok(Ok(kept))) => Ok((kept.answer, kept.index)),
+        Ok(Ok(Ok(mut kept))) => {
+            kept.answer.keeping.end();
+            Ok((kept.answer, kept.index))
+        }
         Ok(Ok(Err(problem))) => Err(problem),
         Ok(Err(_)) => Err(Problem::stopping("the server is going down")),
         Err(_) => Err(Problem::new(

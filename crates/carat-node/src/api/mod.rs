@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use crate::access::{Caller, Scope};
 use crate::node::{Node, now};
 use crate::problem::Problem;
+use crate::trace::{self, Span};
 
 /// Media type of receipts.
 pub const RECEIPT: &str = "application/vnd.carat.receipt";
@@ -74,8 +75,14 @@ async fn observe(State(node): Shared, request: Request, next: Next) -> Response 
         .to_string();
     let method = request.method().clone();
     let started = Instant::now();
-    let response = next.run(request).await;
+    let mut span = request_span(&node, &method, &route, request.headers());
+    let response = trace::within_async(span.context(), next.run(request)).await;
     let status = response.status().as_u16();
+    span.set("http.response.status_code", u64::from(status));
+    if status >= 500 {
+        span.fail(&status.to_string());
+    }
+    span.end();
     node.metrics.request(&route, status);
     let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     if status >= 500 {
@@ -84,6 +91,42 @@ async fn observe(State(node): Shared, request: Request, next: Next) -> Response 
         tracing::debug!(%method, route, status, micros, "request");
     }
     response
+}
+
+/// The span of a request. Its address is not in it, only the route: addresses name receipts.
+fn request_span(node: &Node, method: &Method, route: &str, headers: &HeaderMap) -> Span {
+    // Whoever looks whether the server is well is no work of it.
+    let watched = route.starts_with("/health/") || route == "/metrics";
+    let Some(tracer) = node.tracer.as_ref().filter(|_| !watched) else {
+        return Span::none();
+    };
+    let known = [
+        Method::GET,
+        Method::POST,
+        Method::DELETE,
+        Method::PUT,
+        Method::HEAD,
+        Method::OPTIONS,
+        Method::PATCH,
+    ];
+    let name = if known.contains(method) {
+        method.as_str()
+    } else {
+        "_OTHER"
+    };
+    // One that is given twice is none.
+    let parent = text(headers, "traceparent").ok().flatten();
+    let mut span = tracer.request(parent, format!("{name} {route}"));
+    if span.context().is_some() {
+        span.set("http.request.method", name);
+        span.set("http.route", route);
+        span.set("network.protocol.version", "1.1");
+        span.set(
+            "url.scheme",
+            if node.tls.is_some() { "https" } else { "http" },
+        );
+    }
+    span
 }
 
 /// An answer with JSON.

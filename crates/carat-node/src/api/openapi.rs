@@ -63,6 +63,10 @@ const ASKS: &[(&str, &str)] = &[
         "Carat-Facts",
         "Facts for the policy, a JSON object with `request` in it.",
     ),
+    (
+        "Carat-Retain",
+        "How long input and output may be kept, such as 12h.",
+    ),
 ];
 
 /// Headers of what may be a job.
@@ -125,6 +129,7 @@ fn document() -> Value {
                         "at_stake": { "type": "string" },
                         "impact": { "type": "string" },
                         "facts": { "type": "object" },
+                        "retain": { "type": "string" },
                     },
                 },
             },

@@ -11,6 +11,8 @@ use crate::home::{self, log_failure};
 
 /// How often files are looked at for changes, and the disk for room.
 const TICK: Duration = Duration::from_secs(1);
+/// How often past decisions are looked through: their file is written anew.
+const DECISIONS: Duration = Duration::from_secs(600);
 /// Most keys that are forgotten in one tick.
 const FORGET: usize = 20_000;
 
@@ -39,6 +41,7 @@ impl Node {
     /// Looks at files and disk until the end.
     pub(super) fn tick(&self) {
         let mut next = Instant::now();
+        let mut decisions = next;
         let mut refused = [String::new(), String::new(), String::new()];
         while !self.ending.load(Ordering::Acquire) {
             std::thread::sleep(Duration::from_millis(50));
@@ -58,6 +61,15 @@ impl Node {
             }
             if let Err(failure) = self.sweep() {
                 tracing::error!(error = failure.message, "old idempotency keys stay");
+            }
+            if let Err(failure) = self.sweep_openings() {
+                tracing::error!(error = failure.message, "openings stay whose time is over");
+            }
+            if Instant::now() >= decisions {
+                decisions = Instant::now() + DECISIONS;
+                if let Err(failure) = self.sweep_decisions() {
+                    tracing::error!(error = failure.message, "old decisions stay");
+                }
             }
         }
     }

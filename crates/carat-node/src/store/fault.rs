@@ -45,6 +45,22 @@ pub enum StoreFault {
         /// What is wrong.
         what: String,
     },
+    /// It is encrypted, and not with a key that was given.
+    #[error("the store {} is encrypted with key {wanted}, and {given}: name its file in storage.encryption_key_file, or in storage.previous_key_files after a change of keys (other commands: --store-key FILE)", path.display())]
+    Key {
+        /// The directory.
+        path: PathBuf,
+        /// The key that is wanted, by its id.
+        wanted: String,
+        /// What was given instead.
+        given: String,
+    },
+    /// It is in the clear, and a key was given.
+    #[error("the store {} is in the clear: carat serve encrypts it at its first start with storage.encryption_key_file; until then leave the key away", path.display())]
+    InTheClear {
+        /// The directory.
+        path: PathBuf,
+    },
     /// Written by other software.
     #[error("the store {} has schema {found}, this software knows up to {known}: use the release that wrote it, or a newer one", path.display())]
     Schema {
@@ -69,7 +85,7 @@ impl StoreFault {
         move |error| Self::damaged(path, error)
     }
 
-    fn io(path: &Path, source: io::Error) -> Self {
+    pub(super) fn io(path: &Path, source: io::Error) -> Self {
         let path = path.to_path_buf();
         match source.kind() {
             io::ErrorKind::StorageFull
@@ -102,6 +118,7 @@ impl From<StoreFault> for Failure {
             StoreFault::Full { .. } => Exit::DiskFull,
             StoreFault::Io { .. } => Exit::Io,
             StoreFault::Locked { .. } => Exit::Busy,
+            StoreFault::Key { .. } | StoreFault::InTheClear { .. } => Exit::Usage,
             StoreFault::Stopped { .. } | StoreFault::Damaged { .. } | StoreFault::Schema { .. } => {
                 Exit::Store
             }

@@ -4,35 +4,48 @@
 //! is written after; [`Store::pending`] says which groups were between the two when the process ended. `docs/operations.md`
 //! has the order of all writes and what a crash leaves behind each.
 
+mod erase;
 mod fault;
 mod records;
+mod rewrite;
+pub mod seal;
 mod tally;
 
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use carat_receipt::{Digest, Evidence, LogPart, Opening, ReceiptFile};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
 use zeroize::Zeroizing;
 
+pub use erase::{Erased, Reason};
 pub use fault::StoreFault;
 pub use records::{JobId, JobKind, JobRecord, JobState, ReceiptRecord, Remembered, Target};
+use seal::{KeyId, Keys, Kind};
 pub use tally::{Jobs, Tally};
 
 /// The schema that this software writes.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 /// Most receipts in one group.
 pub const MAX_GROUP: usize = 1024;
 /// Values longer than this are kept beside the tables, so that compaction does not copy them.
 const LARGE_VALUE: u32 = 4096;
+/// Before the ids of the keys that sealed something in it.
+const KEY_PREFIX: &[u8] = b"key/";
+/// What is sealed to recognise a key by.
+const CHECK: &[u8] = b"carat";
 
-/// How much memory the store takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a store is opened.
+#[derive(Debug, Clone)]
 pub struct StoreOptions {
     /// Cache of blocks that were read, in bytes.
     pub cache_bytes: u64,
     /// What each table keeps in memory before it is written out, in bytes.
     pub table_bytes: u64,
+    /// The keys of an encrypted store.
+    pub keys: Option<Arc<Keys>>,
 }
 
 impl Default for StoreOptions {
@@ -40,6 +53,7 @@ impl Default for StoreOptions {
         Self {
             cache_bytes: 64 << 20,
             table_bytes: 8 << 20,
+            keys: None,
         }
     }
 }
@@ -59,17 +73,40 @@ pub struct Entry {
     pub key: Option<(Digest, Remembered)>,
     /// The job that it answers, as it stands now.
     pub job: Option<(JobId, JobRecord)>,
+    /// Unix seconds after which the opening is erased, where the caller asked for that.
+    pub ends: Option<u64>,
+}
+
+/// A stored value in the clear.
+enum Plain {
+    Stored(fjall::Slice),
+    Opened(Zeroizing<Vec<u8>>),
+}
+
+impl Deref for Plain {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Stored(bytes) => bytes,
+            Self::Opened(bytes) => bytes,
+        }
+    }
 }
 
 /// The database. All methods take `&self` and may be called from many threads.
 pub struct Store {
     path: PathBuf,
+    seal: Option<Arc<Keys>>,
     db: Database,
     meta: Keyspace,
     programs: Keyspace,
     receipts: Keyspace,
     evidence: Keyspace,
     openings: Keyspace,
+    opening_ages: Keyspace,
+    opening_ends: Keyspace,
+    erased: Keyspace,
     places: Keyspace,
     leaves: Keyspace,
     keys: Keyspace,
@@ -103,6 +140,10 @@ fn queued(job: &JobRecord) -> [u8; 9] {
 
 impl Store {
     /// Opens the store in a directory, or makes it there; brings an older schema up to date.
+    ///
+    /// # Errors
+    /// [`StoreFault::Key`]: it is encrypted with a key that was not given. [`StoreFault::InTheClear`]: keys were given, and it
+    /// is not encrypted.
     pub fn open(path: &Path, options: StoreOptions) -> Result<Self, StoreFault> {
         let of = |error| StoreFault::of(path, error);
         let db = Database::builder(path)
@@ -122,6 +163,9 @@ impl Store {
             receipts: small("receipts")?,
             evidence: db.keyspace("evidence", large).map_err(of)?,
             openings: db.keyspace("openings", large).map_err(of)?,
+            opening_ages: small("opening-ages")?,
+            opening_ends: small("opening-ends")?,
+            erased: small("erased")?,
             places: small("places")?,
             leaves: small("leaves")?,
             keys: small("keys")?,
@@ -131,8 +175,10 @@ impl Store {
             pending: small("pending")?,
             sequence: AtomicU64::new(0),
             path: path.to_path_buf(),
+            seal: options.keys.clone(),
             db,
         };
+        store.check_keys()?;
         store.migrate()?;
         let last = [&store.pending, &store.queue]
             .into_iter()
@@ -151,13 +197,108 @@ impl Store {
         Ok(store)
     }
 
-    /// Checks the schema. Migrations from older ones will stand here, each in its own step.
+    /// The tables whose values are sealed where there is a key, and as what.
+    fn sealed(&self) -> [(&Keyspace, Kind); 5] {
+        [
+            (&self.receipts, Kind::Receipt),
+            (&self.evidence, Kind::Evidence),
+            (&self.openings, Kind::Opening),
+            (&self.jobs, Kind::Job),
+            (&self.keys, Kind::Idempotency),
+        ]
+    }
+
+    /// The other tables, but for `meta`, which is a store's own: programs, and names and numbers.
+    fn unsealed(&self) -> [&Keyspace; 9] {
+        [
+            &self.programs,
+            &self.places,
+            &self.leaves,
+            &self.key_ages,
+            &self.queue,
+            &self.pending,
+            &self.opening_ages,
+            &self.opening_ends,
+            &self.erased,
+        ]
+    }
+
+    /// Refuses keys that are not the store's, before anything is read with them. A new key is noted.
+    fn check_keys(&self) -> Result<(), StoreFault> {
+        let mut found = Vec::new();
+        for entry in self.meta.prefix(KEY_PREFIX) {
+            let (name, check) = entry.into_inner().map_err(self.of())?;
+            let id = KeyId::try_from(&name[KEY_PREFIX.len()..])
+                .map_err(|_| self.damaged("the name of a key"))?;
+            let given = match &self.seal {
+                Some(keys) if keys.has(&id) => {
+                    let text = keys.open(Kind::Check, &id, &check);
+                    if text.as_ref().map(|text| text.as_slice()) != Ok(CHECK) {
+                        return Err(self.damaged("the note of a key does not open with it"));
+                    }
+                    found.push(id);
+                    continue;
+                }
+                Some(keys) => format!("{keys:?} was given"),
+                None => "no key was given".to_string(),
+            };
+            return Err(StoreFault::Key {
+                path: self.path.clone(),
+                wanted: hex::encode(id),
+                given,
+            });
+        }
+        let Some(keys) = &self.seal else {
+            return Ok(());
+        };
+        if found.is_empty() {
+            for (keyspace, _) in self.sealed() {
+                if !keyspace.is_empty().map_err(self.of())? {
+                    return Err(StoreFault::InTheClear {
+                        path: self.path.clone(),
+                    });
+                }
+            }
+        }
+        let current = keys.current();
+        if found.contains(&current) {
+            return Ok(());
+        }
+        let mut batch = self.db.batch().durability(Some(PersistMode::SyncAll));
+        let check = self.shut(Kind::Check, &current, CHECK)?;
+        batch.insert(&self.meta, [KEY_PREFIX, current.as_slice()].concat(), check);
+        batch.commit().map_err(self.of())
+    }
+
+    /// A value as it is stored.
+    fn shut(&self, kind: Kind, id: &[u8], plain: &[u8]) -> Result<Vec<u8>, StoreFault> {
+        match &self.seal {
+            None => Ok(plain.to_vec()),
+            Some(keys) => keys
+                .seal(kind, id, plain)
+                .map_err(|fault| StoreFault::io(&self.path, std::io::Error::other(fault))),
+        }
+    }
+
+    /// A stored value in the clear.
+    fn unshut(&self, kind: Kind, id: &[u8], stored: fjall::Slice) -> Result<Plain, StoreFault> {
+        match &self.seal {
+            None => Ok(Plain::Stored(stored)),
+            Some(keys) => keys
+                .open(kind, id, &stored)
+                .map(Plain::Opened)
+                .map_err(|fault| self.damaged(fault)),
+        }
+    }
+
+    /// Brings an older schema up to date, each in a step of its own.
     fn migrate(&self) -> Result<(), StoreFault> {
         match self.get(&self.meta, b"schema")? {
             Some(bytes) => {
                 let found = <[u8; 4]>::try_from(&*bytes).map(u32::from_be_bytes);
                 match found {
                     Ok(SCHEMA) => Ok(()),
+                    Ok(1) => self.migrate_1(),
                     Ok(found) if found > SCHEMA || found == 0 => Err(StoreFault::Schema {
                         path: self.path.clone(),
                         found,
@@ -178,6 +319,25 @@ impl Store {
         }
     }
 
+    /// From 1: when openings were made is noted, and jobs that ended keep no request.
+    fn migrate_1(&self) -> Result<(), StoreFault> {
+        self.note_ages()?;
+        for entry in self.jobs.iter() {
+            let (id, bytes) = entry.into_inner().map_err(self.of())?;
+            let job = JobRecord::decode(&self.unshut(Kind::Job, &id, bytes)?)
+                .map_err(StoreFault::decode(&self.path))?;
+            if job.state != JobState::Queued {
+                let state = job.state.clone();
+                let job = self.shut(Kind::Job, &id, &job.ended(state).encode())?;
+                self.jobs.insert(id, job).map_err(self.of())?;
+            }
+        }
+        self.sync()?;
+        let mut batch = self.db.batch().durability(Some(PersistMode::SyncAll));
+        batch.insert(&self.meta, "schema", SCHEMA.to_be_bytes());
+        batch.commit().map_err(self.of())
+    }
+
     fn of(&self) -> impl Fn(fjall::Error) -> StoreFault + '_ {
         |error| StoreFault::of(&self.path, error)
     }
@@ -188,6 +348,18 @@ impl Store {
 
     fn get(&self, keyspace: &Keyspace, key: &[u8]) -> Result<Option<fjall::Slice>, StoreFault> {
         keyspace.get(key).map_err(self.of())
+    }
+
+    /// A value of a table that is sealed, in the clear.
+    fn read(
+        &self,
+        keyspace: &Keyspace,
+        kind: Kind,
+        key: &[u8],
+    ) -> Result<Option<Plain>, StoreFault> {
+        self.get(keyspace, key)?
+            .map(|bytes| self.unshut(kind, key, bytes))
+            .transpose()
     }
 
     /// The directory.
@@ -208,24 +380,51 @@ impl Store {
         for entry in entries {
             let id = entry.id.as_bytes().as_slice();
             ids.extend_from_slice(id);
-            batch.insert(&self.receipts, id, entry.record.encode());
-            batch.insert(&self.openings, id, entry.opening.as_slice());
+            let record = self.shut(Kind::Receipt, id, &entry.record.encode())?;
+            batch.insert(&self.receipts, id, record);
+            let opening = self.shut(Kind::Opening, id, &entry.opening)?;
+            batch.insert(&self.openings, id, opening);
+            batch.insert(
+                &self.opening_ages,
+                aged(entry.record.created, &entry.id),
+                [],
+            );
+            if let Some(ends) = entry.ends {
+                batch.insert(&self.opening_ends, aged(ends, &entry.id), []);
+            }
             for (i, evidence) in entry.evidence.iter().enumerate() {
                 let key = [id, &(i as u64).to_be_bytes()].concat();
-                batch.insert(&self.evidence, key, evidence.encode());
+                let evidence = self.shut(Kind::Evidence, &key, &evidence.encode())?;
+                batch.insert(&self.evidence, key, evidence);
             }
             if let Some((key, remembered)) = &entry.key {
-                batch.insert(&self.keys, key.as_bytes().as_slice(), remembered.encode());
-                batch.insert(&self.key_ages, aged(remembered.created, key), []);
+                self.put_key(&mut batch, key, remembered)?;
             }
             if let Some((id, job)) = &entry.job {
-                batch.insert(&self.jobs, id.as_slice(), job.encode());
+                batch.insert(
+                    &self.jobs,
+                    id.as_slice(),
+                    self.shut(Kind::Job, id, &job.encode())?,
+                );
                 batch.remove(&self.queue, queued(job));
             }
         }
         batch.insert(&self.pending, group.to_be_bytes(), ids);
         batch.commit().map_err(self.of())?;
         Ok(group)
+    }
+
+    fn put_key(
+        &self,
+        batch: &mut fjall::OwnedWriteBatch,
+        key: &Digest,
+        remembered: &Remembered,
+    ) -> Result<(), StoreFault> {
+        let name = key.as_bytes().as_slice();
+        let value = self.shut(Kind::Idempotency, name, &remembered.encode())?;
+        batch.insert(&self.keys, name, value);
+        batch.insert(&self.key_ages, aged(remembered.created, key), []);
+        Ok(())
     }
 
     /// Notes where receipts stand in the log, and that their groups are done. Not synced: what is lost is found in the log again.
@@ -288,7 +487,7 @@ impl Store {
 
     /// A receipt.
     pub fn receipt(&self, id: &Digest) -> Result<Option<ReceiptRecord>, StoreFault> {
-        let Some(bytes) = self.get(&self.receipts, id.as_bytes())? else {
+        let Some(bytes) = self.read(&self.receipts, Kind::Receipt, id.as_bytes())? else {
             return Ok(None);
         };
         let record = ReceiptRecord::decode(&bytes).map_err(StoreFault::decode(&self.path))?;
@@ -310,7 +509,8 @@ impl Store {
     pub fn evidence(&self, id: &Digest) -> Result<Vec<Evidence>, StoreFault> {
         let mut found = Vec::new();
         for entry in self.evidence.prefix(id.as_bytes()) {
-            let bytes = entry.value().map_err(self.of())?;
+            let (key, bytes) = entry.into_inner().map_err(self.of())?;
+            let bytes = self.unshut(Kind::Evidence, &key, bytes)?;
             found.push(Evidence::decode(&bytes).map_err(StoreFault::decode(&self.path))?);
         }
         Ok(found)
@@ -338,17 +538,10 @@ impl Store {
 
     /// What opens a receipt; `None` where there is none, or it was erased.
     pub fn opening(&self, id: &Digest) -> Result<Option<Opening>, StoreFault> {
-        let bytes = self.get(&self.openings, id.as_bytes())?;
+        let bytes = self.read(&self.openings, Kind::Opening, id.as_bytes())?;
         bytes
             .map(|bytes| Opening::decode(&bytes).map_err(StoreFault::decode(&self.path)))
             .transpose()
-    }
-
-    /// Erases what opens a receipt. The receipt stays valid; nobody can replay or prove it from here any more.
-    pub fn erase_opening(&self, id: &Digest) -> Result<(), StoreFault> {
-        let mut batch = self.db.batch().durability(Some(PersistMode::SyncData));
-        batch.remove(&self.openings, id.as_bytes().as_slice());
-        batch.commit().map_err(self.of())
     }
 
     /// Keeps a Program once for all its receipts.
@@ -370,7 +563,7 @@ impl Store {
 
     /// What an idempotency key, hashed, stands for.
     pub fn remembered(&self, key: &Digest) -> Result<Option<Remembered>, StoreFault> {
-        let bytes = self.get(&self.keys, key.as_bytes())?;
+        let bytes = self.read(&self.keys, Kind::Idempotency, key.as_bytes())?;
         bytes
             .map(|bytes| Remembered::decode(&bytes).map_err(StoreFault::decode(&self.path)))
             .transpose()
@@ -390,7 +583,7 @@ impl Store {
                 .split_at_checked(8)
                 .ok_or_else(|| self.damaged("the age of a key"))?;
             // A key that was used again since then stands for something younger.
-            let known = self.get(&self.keys, key)?;
+            let known = self.read(&self.keys, Kind::Idempotency, key)?;
             let known = known.map(|bytes| Remembered::decode(&bytes)).transpose();
             let known = known.map_err(StoreFault::decode(&self.path))?;
             if known.is_some_and(|known| known.created.to_be_bytes() == created) {
@@ -413,11 +606,14 @@ impl Store {
         key: Option<(Digest, Remembered)>,
     ) -> Result<(), StoreFault> {
         let mut batch = self.db.batch().durability(Some(PersistMode::SyncData));
-        batch.insert(&self.jobs, id.as_slice(), job.encode());
+        batch.insert(
+            &self.jobs,
+            id.as_slice(),
+            self.shut(Kind::Job, id, &job.encode())?,
+        );
         batch.insert(&self.queue, queued(job), id.as_slice());
         if let Some((key, remembered)) = key {
-            batch.insert(&self.keys, key.as_bytes().as_slice(), remembered.encode());
-            batch.insert(&self.key_ages, aged(remembered.created, &key), []);
+            self.put_key(&mut batch, &key, &remembered)?;
         }
         batch.commit().map_err(self.of())
     }
@@ -434,16 +630,21 @@ impl Store {
             let receipt = evidence.statement;
             let count = self.evidence.prefix(receipt.as_bytes()).count() as u64;
             let key = [receipt.as_bytes().as_slice(), &count.to_be_bytes()].concat();
-            batch.insert(&self.evidence, key, evidence.encode());
+            let evidence = self.shut(Kind::Evidence, &key, &evidence.encode())?;
+            batch.insert(&self.evidence, key, evidence);
         }
-        batch.insert(&self.jobs, id.as_slice(), job.encode());
+        batch.insert(
+            &self.jobs,
+            id.as_slice(),
+            self.shut(Kind::Job, id, &job.encode())?,
+        );
         batch.remove(&self.queue, queued(job));
         batch.commit().map_err(self.of())
     }
 
     /// A job.
     pub fn job(&self, id: &JobId) -> Result<Option<JobRecord>, StoreFault> {
-        let bytes = self.get(&self.jobs, id)?;
+        let bytes = self.read(&self.jobs, Kind::Job, id)?;
         bytes
             .map(|bytes| JobRecord::decode(&bytes).map_err(StoreFault::decode(&self.path)))
             .transpose()
@@ -474,5 +675,7 @@ impl Store {
     }
 }
 
+#[cfg(test)]
+mod sealed_tests;
 #[cfg(test)]
 mod tests;

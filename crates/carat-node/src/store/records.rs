@@ -170,6 +170,20 @@ impl Remembered {
 }
 
 impl JobRecord {
+    /// As it stands once it has ended. The request of an answer is not kept any longer: the receipt's opening has the input.
+    #[must_use]
+    pub fn ended(self, state: JobState) -> Self {
+        let request = match self.kind {
+            JobKind::Infer => Vec::new(),
+            JobKind::Upgrade => self.request,
+        };
+        Self {
+            request,
+            state,
+            ..self
+        }
+    }
+
     /// The bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = start(1, 9);

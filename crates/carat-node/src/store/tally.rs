@@ -7,6 +7,7 @@ use carat_receipt::{Digest, SignedStatement};
 use serde::Serialize;
 
 use super::records::{JobKind, JobRecord, JobState, ReceiptRecord};
+use super::seal::Kind;
 use super::{Store, StoreFault};
 
 /// Jobs of one kind.
@@ -63,7 +64,8 @@ impl Store {
     pub fn tally(&self, now: u64) -> Result<Tally, StoreFault> {
         let mut tally = Tally::default();
         for entry in self.receipts.iter() {
-            let bytes = entry.value().map_err(self.of())?;
+            let (key, bytes) = entry.into_inner().map_err(self.of())?;
+            let bytes = self.unshut(Kind::Receipt, &key, bytes)?;
             let record = ReceiptRecord::decode(&bytes).map_err(StoreFault::decode(&self.path))?;
             tally.inferences += 1;
             count(&mut tally.by_rung, rung(&record.signed));
@@ -74,7 +76,8 @@ impl Store {
         tally.openings = self.keys_of(&self.openings)?;
         let (mut proofs, mut proven) = (BTreeSet::new(), BTreeSet::new());
         for entry in self.evidence.iter() {
-            let bytes = entry.value().map_err(self.of())?;
+            let (key, bytes) = entry.into_inner().map_err(self.of())?;
+            let bytes = self.unshut(Kind::Evidence, &key, bytes)?;
             let evidence = Evidence::decode(&bytes).map_err(StoreFault::decode(&self.path))?;
             match evidence.body {
                 Body::Signature(_) => tally.cosignatures += 1,
@@ -89,7 +92,8 @@ impl Store {
         }
         (tally.proofs, tally.proven) = (proofs.len() as u64, proven.len() as u64);
         for entry in self.jobs.iter() {
-            let bytes = entry.value().map_err(self.of())?;
+            let (key, bytes) = entry.into_inner().map_err(self.of())?;
+            let bytes = self.unshut(Kind::Job, &key, bytes)?;
             let job = JobRecord::decode(&bytes).map_err(StoreFault::decode(&self.path))?;
             let jobs = match job.kind {
                 JobKind::Infer => &mut tally.jobs,

@@ -11,7 +11,7 @@ fn label(text: &str) -> Label {
 }
 
 /// A receipt of nothing in particular.
-fn entry(i: u8) -> Entry {
+pub(super) fn entry(i: u8) -> Entry {
     let key = SigningKey::from_secret(&[9; 32]);
     let input = Opened::new(Salt::from_bytes([i; 32]), vec![i]);
     let output = Opened::new(Salt::from_bytes([i ^ 1; 32]), vec![i, i]);
@@ -57,10 +57,11 @@ fn entry(i: u8) -> Entry {
         evidence: Vec::new(),
         key: None,
         job: None,
+        ends: None,
     }
 }
 
-fn open(path: &Path) -> Store {
+pub(super) fn open(path: &Path) -> Store {
     Store::open(path, StoreOptions::default()).expect("opens")
 }
 
@@ -100,7 +101,7 @@ fn erasing_an_opening_leaves_the_receipt() {
     store
         .put_group(std::slice::from_ref(&entry))
         .expect("written");
-    store.erase_opening(&entry.id).expect("erased");
+    store.erase_opening(&entry.id, 1).expect("erased");
     assert!(store.opening(&entry.id).expect("read").is_none());
     assert!(store.receipt(&entry.id).expect("read").is_some());
 }

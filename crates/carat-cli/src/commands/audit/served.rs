@@ -98,6 +98,7 @@ impl<'a> Shelf<'a> {
         home: &Home,
         folders: &[PathBuf],
         models: &[PathBuf],
+        options: StoreOptions,
     ) -> Result<Self, Failure> {
         let mut found = HashMap::new();
         for folder in folders {
@@ -117,7 +118,7 @@ impl<'a> Shelf<'a> {
         let store = home.path("store");
         let store = store
             .is_dir()
-            .then(|| Store::open(&store, StoreOptions::default()))
+            .then(|| Store::open(&store, options))
             .transpose()?;
         Ok(Self {
             store,

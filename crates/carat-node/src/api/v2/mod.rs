@@ -1,7 +1,8 @@
 //! The Open Inference Protocol, version 2 (KServe), with the binary tensor data extension, as Triton's clients speak it.
 //!
 //! Receipt and worth stand in the answer's `parameters` and in the same headers as elsewhere; what a caller asks for stands in
-//! the request's `parameters` (`carat_nonce`, `carat_audience`, `carat_at_stake`, `carat_impact`) or in headers.
+//! the request's `parameters` (`carat_nonce`, `carat_audience`, `carat_at_stake`, `carat_impact`, `carat_retain`) or
+//! in headers.
 
 mod tensors;
 
@@ -284,6 +285,10 @@ fn join(mut asked: Asked, parameters: &BTreeMap<String, Value>) -> Result<Asked,
                     .parse()
                     .map_err(|error: carat_receipt::AmountError| bad(&error))?;
                 asked.at_stake.replace(amount).is_some()
+            }
+            "carat_retain" => {
+                let retain = text()?.parse().map_err(|error: String| bad(&error))?;
+                asked.retain.replace(retain).is_some()
             }
             "binary_data_output" => false,
             _ => {
