@@ -3,9 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use http_body_util::Full;
 use hyper::Uri;
-use hyper::body::Bytes;
+use hyper::body::Body;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject as _;
@@ -86,7 +85,10 @@ impl Target {
     ///
     /// # Errors
     /// What did not work, with what to do where that is known.
-    pub async fn open(&self) -> Result<SendRequest<Full<Bytes>>, Broken> {
+    pub async fn open<B>(&self) -> Result<SendRequest<B>, Broken>
+    where
+        B: Body<Data: Send, Error: Into<Broken>> + Send + 'static,
+    {
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
         stream.set_nodelay(true)?;
         let Some((connector, name)) = &self.tls else {

@@ -461,3 +461,38 @@ impl Node {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StoreOptions;
+
+    #[test]
+    fn an_accepted_upgrade_wants_its_opening_until_it_ends() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let store = Store::open(dir.path(), StoreOptions::default()).expect("opens");
+        let receipt = Digest::sha256(b"receipt");
+        let job = |kind, request: &[u8]| JobRecord {
+            kind,
+            tenant: "acme".into(),
+            created: 1,
+            deadline: 0,
+            priority: 5,
+            sequence: store.next(),
+            request: request.to_vec(),
+            state: JobState::Queued,
+        };
+        let upgrade = job(JobKind::Upgrade, receipt.as_bytes());
+        store.put_job(&[1; 16], &upgrade, None).expect("accepted");
+        // An answer's request may have 32 bytes too, and wants no opening.
+        let infer = job(JobKind::Infer, &[7; 32]);
+        store.put_job(&[2; 16], &infer, None).expect("accepted");
+        let jobs = Jobs::load(&store).expect("read");
+        assert_eq!(
+            wanted(&jobs, &store).expect("read"),
+            HashSet::from([receipt])
+        );
+        jobs.done(&upgrade);
+        assert_eq!(wanted(&jobs, &store).expect("read"), HashSet::new());
+    }
+}

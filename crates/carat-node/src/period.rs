@@ -53,7 +53,9 @@ impl FromStr for Period {
 
 impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fits = UNITS.into_iter().find(|(_, factor)| self.0 % factor == 0);
+        let fits = UNITS
+            .into_iter()
+            .find(|(_, factor)| self.0.is_multiple_of(*factor));
         let (name, factor) = fits.unwrap_or(('s', 1));
         write!(f, "{}{name}", self.0 / factor)
     }

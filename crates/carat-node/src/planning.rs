@@ -331,13 +331,19 @@ fn replace(
     let mut text = Vec::new();
     let mut copy = |reader: &mut BufReader<fs::File>, until: u64, text: &mut Vec<u8>| {
         let mut line = String::new();
-        while reader.stream_position().map_err(failed)? < until {
+        let mut at = reader.stream_position().map_err(failed)?;
+        while at < until {
             line.clear();
-            reader.read_line(&mut line).map_err(failed)?;
-            // What was cut off by a crash is no decision.
-            let Ok(past) = serde_json::from_str::<Past>(&line) else {
-                continue;
-            };
+            let read = reader.read_line(&mut line).map_err(failed)? as u64;
+            if read == 0 || !line.ends_with('\n') {
+                // Somebody writes it now: it is read again under the lock. Or a crash cut it off, and it is no decision.
+                reader.seek(SeekFrom::Start(at)).map_err(failed)?;
+                break;
+            }
+            at += read;
+            let past: Past = serde_json::from_str(&line).map_err(|error| {
+                Failure::new(Exit::Store, format!("{}: {error}", path.display()))
+            })?;
             if let Some(past) = change(past)? {
                 serde_json::to_writer(&mut *text, &past).map_err(Failure::of(Exit::Internal))?;
                 text.push(b'\n');
@@ -346,18 +352,13 @@ fn replace(
         Ok::<(), Failure>(())
     };
     let length = |reader: &BufReader<fs::File>| {
-        reader
-            .get_ref()
-            .metadata()
-            .map(|about| about.len())
-            .map_err(failed)
+        let about = reader.get_ref().metadata().map_err(failed)?;
+        Ok::<u64, Failure>(about.len())
     };
     let bulk = length(&reader)?;
     copy(&mut reader, bulk, &mut text)?;
     let _one = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
     let rest = length(&reader)?;
-    // A reader that met the end looks again.
-    reader.seek(SeekFrom::Current(0)).map_err(failed)?;
     copy(&mut reader, rest, &mut text)?;
     files::write_atomic(&path, &text, files::Mode::Private)
 }
@@ -397,4 +398,76 @@ pub fn past(dir: &Path) -> Result<Vec<Past>, Failure> {
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn home(times: &[u64]) -> (tempfile::TempDir, Home) {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let home = Home::at(dir.path().to_path_buf());
+        for time in times {
+            let past = Past {
+                time: *time,
+                receipt_id: Some(format!("receipt of {time}")),
+                served: true,
+                decision: hex::encode(format!("facts of {time}")),
+                rung: None,
+                tau: None,
+            };
+            remember_unsynced(&home, &past).expect("written");
+        }
+        (dir, home)
+    }
+
+    fn times(home: &Home) -> Vec<u64> {
+        let past = past(home.root()).expect("read");
+        past.iter().map(|past| past.time).collect()
+    }
+
+    #[test]
+    fn decisions_are_forgotten_by_their_time() {
+        let (_dir, home) = home(&[10, 30, 20, 40]);
+        assert_eq!(forget(&home, 10).expect("nothing to do"), 0);
+        assert_eq!(forget(&home, 25).expect("forgotten"), 2);
+        assert_eq!(times(&home), [30, 40]);
+        assert_eq!(forget(&home, 1000).expect("forgotten"), 2);
+        assert!(times(&home).is_empty());
+        assert_eq!(forget(&home, 1000).expect("nothing to do"), 0);
+    }
+
+    #[test]
+    fn decisions_are_sealed_with_their_line() {
+        let (_dir, home) = home(&[10, 20]);
+        let path = home.path(RECORDS);
+        // A crash cut off the last line.
+        let mut text = fs::read_to_string(&path).expect("read");
+        text.push_str("{\"time\": 3");
+        fs::write(&path, text).expect("write");
+        let (old, new) = (Keys::new(&[1; 32], &[]), Keys::new(&[2; 32], &[[1; 32]]));
+        let all = |keys: &Keys| -> Vec<String> {
+            let past = past(home.root()).expect("read").into_iter();
+            past.map(|past| past.opened(Some(keys)).expect("opens").decision)
+                .collect()
+        };
+        let before = all(&old);
+        settle(&home, None, true).expect("nothing to do");
+        settle(&home, Some(&old), false).expect("sealed");
+        let text = fs::read_to_string(&path).expect("read");
+        assert!(!text.contains(&hex::encode("facts")), "{text}");
+        assert_eq!(all(&old), before);
+        // Once is enough; with another key it is done again.
+        settle(&home, Some(&new), false).expect("nothing to do");
+        assert_eq!(fs::read_to_string(&path).expect("read"), text);
+        settle(&home, Some(&new), true).expect("sealed again");
+        let alone = Keys::new(&[2; 32], &[]);
+        assert_eq!(all(&alone), before);
+        // Not without a key, nor in another line's place.
+        let mut sealed = past(home.root()).expect("read");
+        assert!(sealed[0].clone().opened(None).is_err());
+        let moved = sealed[1].decision.clone();
+        sealed[0].decision = moved;
+        assert!(sealed[0].clone().opened(Some(&alone)).is_err());
+    }
 }

@@ -122,7 +122,7 @@ fn checked(config: &Config, parts: &Parts) -> Answer {
         || "until somebody erases them".to_string(),
         |kept| format!("for {kept}"),
     );
-    rows.row(["At rest", &format!("{sealed}; inputs are kept {kept}")]);
+    rows.row(["Store", &format!("{sealed}; inputs are kept {kept}")]);
     let keys = match parts.keys() {
         Some(count) => format!("{count} API keys"),
         None => "open to everybody on this machine".to_string(),

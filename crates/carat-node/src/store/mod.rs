@@ -9,9 +9,9 @@ mod fault;
 mod records;
 mod rewrite;
 pub mod seal;
+mod sealed;
 mod tally;
 
-use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 pub use erase::{Erased, Reason};
 pub use fault::StoreFault;
 pub use records::{JobId, JobKind, JobRecord, JobState, ReceiptRecord, Remembered, Target};
-use seal::{KeyId, Keys, Kind};
+use seal::{Keys, Kind};
 pub use tally::{Jobs, Tally};
 
 /// The schema that this software writes.
@@ -32,11 +32,6 @@ pub const SCHEMA: u32 = 2;
 pub const MAX_GROUP: usize = 1024;
 /// Values longer than this are kept beside the tables, so that compaction does not copy them.
 const LARGE_VALUE: u32 = 4096;
-/// Before the ids of the keys that sealed something in it.
-const KEY_PREFIX: &[u8] = b"key/";
-/// What is sealed to recognise a key by.
-const CHECK: &[u8] = b"carat";
-
 /// How a store is opened.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
@@ -75,23 +70,6 @@ pub struct Entry {
     pub job: Option<(JobId, JobRecord)>,
     /// Unix seconds after which the opening is erased, where the caller asked for that.
     pub ends: Option<u64>,
-}
-
-/// A stored value in the clear.
-enum Plain {
-    Stored(fjall::Slice),
-    Opened(Zeroizing<Vec<u8>>),
-}
-
-impl Deref for Plain {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Self::Stored(bytes) => bytes,
-            Self::Opened(bytes) => bytes,
-        }
-    }
 }
 
 /// The database. All methods take `&self` and may be called from many threads.
@@ -197,100 +175,6 @@ impl Store {
         Ok(store)
     }
 
-    /// The tables whose values are sealed where there is a key, and as what.
-    fn sealed(&self) -> [(&Keyspace, Kind); 5] {
-        [
-            (&self.receipts, Kind::Receipt),
-            (&self.evidence, Kind::Evidence),
-            (&self.openings, Kind::Opening),
-            (&self.jobs, Kind::Job),
-            (&self.keys, Kind::Idempotency),
-        ]
-    }
-
-    /// The other tables, but for `meta`, which is a store's own: programs, and names and numbers.
-    fn unsealed(&self) -> [&Keyspace; 9] {
-        [
-            &self.programs,
-            &self.places,
-            &self.leaves,
-            &self.key_ages,
-            &self.queue,
-            &self.pending,
-            &self.opening_ages,
-            &self.opening_ends,
-            &self.erased,
-        ]
-    }
-
-    /// Refuses keys that are not the store's, before anything is read with them. A new key is noted.
-    fn check_keys(&self) -> Result<(), StoreFault> {
-        let mut found = Vec::new();
-        for entry in self.meta.prefix(KEY_PREFIX) {
-            let (name, check) = entry.into_inner().map_err(self.of())?;
-            let id = KeyId::try_from(&name[KEY_PREFIX.len()..])
-                .map_err(|_| self.damaged("the name of a key"))?;
-            let given = match &self.seal {
-                Some(keys) if keys.has(&id) => {
-                    let text = keys.open(Kind::Check, &id, &check);
-                    if text.as_ref().map(|text| text.as_slice()) != Ok(CHECK) {
-                        return Err(self.damaged("the note of a key does not open with it"));
-                    }
-                    found.push(id);
-                    continue;
-                }
-                Some(keys) => format!("{keys:?} was given"),
-                None => "no key was given".to_string(),
-            };
-            return Err(StoreFault::Key {
-                path: self.path.clone(),
-                wanted: hex::encode(id),
-                given,
-            });
-        }
-        let Some(keys) = &self.seal else {
-            return Ok(());
-        };
-        if found.is_empty() {
-            for (keyspace, _) in self.sealed() {
-                if !keyspace.is_empty().map_err(self.of())? {
-                    return Err(StoreFault::InTheClear {
-                        path: self.path.clone(),
-                    });
-                }
-            }
-        }
-        let current = keys.current();
-        if found.contains(&current) {
-            return Ok(());
-        }
-        let mut batch = self.db.batch().durability(Some(PersistMode::SyncAll));
-        let check = self.shut(Kind::Check, &current, CHECK)?;
-        batch.insert(&self.meta, [KEY_PREFIX, current.as_slice()].concat(), check);
-        batch.commit().map_err(self.of())
-    }
-
-    /// A value as it is stored.
-    fn shut(&self, kind: Kind, id: &[u8], plain: &[u8]) -> Result<Vec<u8>, StoreFault> {
-        match &self.seal {
-            None => Ok(plain.to_vec()),
-            Some(keys) => keys
-                .seal(kind, id, plain)
-                .map_err(|fault| StoreFault::io(&self.path, std::io::Error::other(fault))),
-        }
-    }
-
-    /// A stored value in the clear.
-    fn unshut(&self, kind: Kind, id: &[u8], stored: fjall::Slice) -> Result<Plain, StoreFault> {
-        match &self.seal {
-            None => Ok(Plain::Stored(stored)),
-            Some(keys) => keys
-                .open(kind, id, &stored)
-                .map(Plain::Opened)
-                .map_err(|fault| self.damaged(fault)),
-        }
-    }
-
     /// Brings an older schema up to date, each in a step of its own.
     fn migrate(&self) -> Result<(), StoreFault> {
         match self.get(&self.meta, b"schema")? {
@@ -348,18 +232,6 @@ impl Store {
 
     fn get(&self, keyspace: &Keyspace, key: &[u8]) -> Result<Option<fjall::Slice>, StoreFault> {
         keyspace.get(key).map_err(self.of())
-    }
-
-    /// A value of a table that is sealed, in the clear.
-    fn read(
-        &self,
-        keyspace: &Keyspace,
-        kind: Kind,
-        key: &[u8],
-    ) -> Result<Option<Plain>, StoreFault> {
-        self.get(keyspace, key)?
-            .map(|bytes| self.unshut(kind, key, bytes))
-            .transpose()
     }
 
     /// The directory.
