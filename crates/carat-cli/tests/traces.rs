@@ -216,6 +216,9 @@ fn a_callers_trace_goes_on_here_and_holds_nothing_secret() {
     server
         .ask("GET", &format!("/v1/receipts/{id}"), &[], &[])
         .expect(401);
+    server.get("/an-address-that-is-none").expect(404);
+    let none = collector.wait(1, |span| span["name"] == "GET");
+    assert_eq!(attributes(&none[0]).get("http.route"), None);
     let read = collector.wait(1, |span| span["name"] == "GET /v1/receipts/{id}");
     well_formed(&read[0]);
     assert_ne!(read[0]["traceId"], TRACE);
@@ -234,6 +237,7 @@ fn a_callers_trace_goes_on_here_and_holds_nothing_secret() {
         &id,
         &"1".repeat(32),
         "/health",
+        "an-address-that-is-none",
     ] {
         assert!(!all.contains(secret), "{secret} is in the spans");
     }

@@ -32,6 +32,9 @@ const PROBLEM: &str = "application/problem+json";
 /// How long a body may take to arrive.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
 
+/// The route of addresses that are none here.
+const UNKNOWN: &str = "unknown";
+
 type Shared = State<Arc<Node>>;
 
 /// The routes.
@@ -71,7 +74,7 @@ async fn observe(State(node): Shared, request: Request, next: Next) -> Response 
     let route = request
         .extensions()
         .get::<MatchedPath>()
-        .map_or("unknown", MatchedPath::as_str)
+        .map_or(UNKNOWN, MatchedPath::as_str)
         .to_string();
     let method = request.method().clone();
     let started = Instant::now();
@@ -116,10 +119,18 @@ fn request_span(node: &Node, method: &Method, route: &str, headers: &HeaderMap) 
     };
     // One that is given twice is none.
     let parent = text(headers, "traceparent").ok().flatten();
-    let mut span = tracer.request(parent, format!("{name} {route}"));
+    let routed = route != UNKNOWN;
+    let title = if routed {
+        format!("{name} {route}")
+    } else {
+        name.to_string()
+    };
+    let mut span = tracer.request(parent, title);
     if span.context().is_some() {
         span.set("http.request.method", name);
-        span.set("http.route", route);
+        if routed {
+            span.set("http.route", route);
+        }
         span.set("network.protocol.version", "1.1");
         span.set(
             "url.scheme",
