@@ -97,6 +97,8 @@ fn main() -> Result<(), Failed> {
                 evidence: Vec::new(),
                 key: None,
                 job: None,
+                promised: None,
+                charge: None,
             })
             .collect();
         let group = store.put_group(&entries)?;

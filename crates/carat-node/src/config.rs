@@ -4,6 +4,7 @@
 //! `CARAT_SERVE_LISTEN` or `CARAT_SERVE_LIMITS__BODY_BYTES`. Models are named in the file alone. `docs/operations.md` has all
 //! keys; a test compares them.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::exit::{Exit, Failure};
 use crate::files;
+use crate::spending::{self, Budget, Tenant};
 
 /// Longest times, in days.
 const MAX_DAYS: u64 = 36_500;
@@ -37,6 +39,8 @@ pub struct Config {
     pub workers: usize,
     /// Threads that one run of a large model may use.
     pub run_threads: usize,
+    /// Proofs that are made at a time.
+    pub provers: usize,
     /// Hours for which an idempotency key is remembered.
     pub idempotency_hours: u64,
     /// Days in which an upgrade of a receipt may be asked for; Statements say so. 0: upgrades are not offered.
@@ -49,6 +53,10 @@ pub struct Config {
     pub log: LogFormat,
     /// Limits.
     pub limits: Limits,
+    /// What all tenants together may spend on verification.
+    pub budget: Budget,
+    /// What is stated about tenants, by name; `*` is everybody without an entry.
+    pub tenants: BTreeMap<String, Tenant>,
     /// The models that are served.
     pub model: Vec<ModelEntry>,
 }
@@ -81,6 +89,9 @@ pub struct ModelEntry {
     pub name: String,
     /// A compiled model, or a folder; relative to the configuration file.
     pub path: PathBuf,
+    /// Facts for the policy, under `model`.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub facts: serde_json::Map<String, serde_json::Value>,
 }
 
 /// Limits. Each is named in the error that it causes.
@@ -141,12 +152,15 @@ impl Default for Config {
             trust: None,
             workers: 0,
             run_threads: 1,
+            provers: 1,
             idempotency_hours: 24,
             upgrade_days: 30,
             checkpoint_ms: 1000,
             drain_seconds: 30,
             log: LogFormat::Text,
             limits: Limits::default(),
+            budget: Budget::default(),
+            tenants: BTreeMap::new(),
             model: Vec::new(),
         }
     }
@@ -207,6 +221,14 @@ impl Config {
         Ok(config)
     }
 
+    /// What is limited, for counting.
+    pub fn budgets(&self) -> spending::Limits {
+        spending::Limits {
+            budget: self.budget.clone(),
+            tenants: self.tenants.clone(),
+        }
+    }
+
     /// The rules that span keys.
     fn check(&self) -> Result<(), Failure> {
         let refuse = |message: String| Err(Failure::new(Exit::Usage, message));
@@ -253,6 +275,7 @@ impl Config {
             ("limits.proof_batch", proof_batch as u64),
             ("limits.connections", connections as u64),
             ("run_threads", self.run_threads as u64),
+            ("provers", self.provers as u64),
             ("checkpoint_ms", self.checkpoint_ms),
             ("idempotency_hours", self.idempotency_hours),
         ] {
@@ -269,6 +292,7 @@ impl Config {
                 return refuse(format!("{name} is {value}; it is at most {most}"));
             }
         }
+        crate::facts::check(self)?;
         if proof_batch > carat_receipt::evidence::MAX_PROOF_STATEMENTS {
             return refuse(format!(
                 "limits.proof_batch: one proof covers at most {} receipts",

@@ -11,6 +11,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::spending::Totals;
+
 /// Labels of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Request {
@@ -24,6 +26,12 @@ struct Rung {
     rung: &'static str,
 }
 
+/// A day or a month (UTC).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Period {
+    period: &'static str,
+}
+
 /// The counters.
 #[derive(Debug)]
 pub struct Metrics {
@@ -34,6 +42,8 @@ pub struct Metrics {
     refusals: Counter,
     overloads: Counter,
     missed: Counter,
+    refused_upgrades: Counter,
+    proofs: Counter,
     bad_policies: Counter,
     duration: Histogram,
     queue: Gauge<u64, AtomicU64>,
@@ -41,10 +51,12 @@ pub struct Metrics {
     jobs: Gauge<u64, AtomicU64>,
     entries: Gauge<u64, AtomicU64>,
     published: Gauge<u64, AtomicU64>,
+    spent: Family<Period, Gauge<f64, AtomicU64>>,
+    left: Family<Period, Gauge<f64, AtomicU64>>,
 }
 
 /// What is measured when somebody asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Levels {
     /// Requests that wait for a thread.
     pub queue: u64,
@@ -56,6 +68,8 @@ pub struct Levels {
     pub entries: u64,
     /// Entries under its last checkpoint.
     pub published: u64,
+    /// What was spent, and what is left of the budgets of all tenants together.
+    pub spending: Totals,
 }
 
 impl Default for Metrics {
@@ -71,6 +85,8 @@ impl Default for Metrics {
             refusals: Counter::default(),
             overloads: Counter::default(),
             missed: Counter::default(),
+            refused_upgrades: Counter::default(),
+            proofs: Counter::default(),
             bad_policies: Counter::default(),
             duration: Histogram::new(buckets),
             queue: Gauge::default(),
@@ -78,6 +94,8 @@ impl Default for Metrics {
             jobs: Gauge::default(),
             entries: Gauge::default(),
             published: Gauge::default(),
+            spent: Family::default(),
+            left: Family::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -107,6 +125,16 @@ impl Default for Metrics {
             metrics.missed.clone(),
         );
         registry.register(
+            "upgrades_refused",
+            "Upgrades that were refused with a signed notice",
+            metrics.refused_upgrades.clone(),
+        );
+        registry.register(
+            "proofs",
+            "Proofs made; one over several receipts is one",
+            metrics.proofs.clone(),
+        );
+        registry.register(
             "policy_refreshes_refused",
             "Changed policy or key files that could not be used",
             metrics.bad_policies.clone(),
@@ -133,6 +161,16 @@ impl Default for Metrics {
             "log_published",
             "Entries under the last checkpoint",
             metrics.published.clone(),
+        );
+        registry.register(
+            "spent",
+            "Price of the verification that was bought, in the policy's currency, by day and month (UTC)",
+            metrics.spent.clone(),
+        );
+        registry.register(
+            "budget_left",
+            "What is left of the budgets of all tenants together; not there where there is none",
+            metrics.left.clone(),
         );
         Self {
             registry,
@@ -169,6 +207,16 @@ impl Metrics {
         self.refusals.inc();
     }
 
+    /// An upgrade was refused with a signed notice.
+    pub fn refused_upgrade(&self) {
+        self.refused_upgrades.inc();
+    }
+
+    /// A proof was made.
+    pub fn proof(&self) {
+        self.proofs.inc();
+    }
+
     /// An upgrade was late.
     pub fn missed(&self) {
         self.missed.inc();
@@ -186,6 +234,14 @@ impl Metrics {
         self.jobs.set(levels.jobs);
         self.entries.set(levels.entries);
         self.published.set(levels.published);
+        let Totals { day, month } = levels.spending;
+        for (period, (spent, left)) in [("day", day), ("month", month)] {
+            let period = Period { period };
+            self.spent.get_or_create(&period).set(spent);
+            if let Some(left) = left {
+                self.left.get_or_create(&period).set(left);
+            }
+        }
         let mut text = String::new();
         // Writing to a String does not fail.
         let _ = encode(&mut text, &self.registry);

@@ -15,11 +15,11 @@ use std::time::Instant;
 
 use carat_log::store::Log;
 use carat_nn::edge;
+use carat_policy::{Environment, Price, Rung};
 use carat_policy::policy_file::Mode;
-use carat_program::Tensor;
-use carat_receipt::{Digest, Evidence};
+use carat_receipt::Digest;
 use carat_verify::Trust;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::access::{self, ApiKey, Gate, KEYS_FILE};
 use crate::answer::Answer;
@@ -29,19 +29,21 @@ use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::home::{self, Home, Place, log_failure};
 use crate::issue::{self, Issuer, Order};
-use crate::jobs::Jobs;
-use crate::keeper::{self, Draft, Keeper, Kept, Recovered, named};
+use crate::jobs::{self, Jobs};
+use crate::keeper::{self, Keeper, Kept, Recovered, named};
 use crate::metrics::{Levels, Metrics};
 use crate::model;
 use crate::planned::{self, Planned};
 use crate::planning;
 use crate::problem::Problem;
-use crate::prover::{self, Subject};
+use crate::proofs::{Leaving, Made, Provers};
 use crate::queue::{Queue, Refused};
 use crate::rules::{InForce, Rules};
-use crate::served::{self, PROFILE, Served};
+use crate::served::{self, Served};
+use crate::spending::{Reserved, Spending};
 use crate::store::{
-    Entry, JobId, JobRecord, JobState, ReceiptRecord, Remembered, Store, StoreOptions, Target,
+    Entry, JobId, JobKind, JobRecord, JobState, ReceiptRecord, Remembered, Store, StoreOptions,
+    Target,
 };
 use crate::tell::Silent;
 
@@ -101,7 +103,9 @@ pub struct Node {
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Jobs that wait.
-    pub jobs: Jobs,
+    pub jobs: Arc<Jobs>,
+    /// What was spent, against what may be.
+    pub spending: Spending,
     pub(crate) home: Home,
     pub(crate) store: Arc<Store>,
     pub(crate) log: Arc<Log>,
@@ -109,8 +113,11 @@ pub struct Node {
     works: Queue<Work>,
     keeper: Keeper<Answer>,
     claims: Arc<Claims>,
-    /// One proof at a time: each takes all processors.
-    pub(crate) proving: Mutex<()>,
+    /// Held by whoever counts the store.
+    pub(crate) counting: Arc<Semaphore>,
+    /// Answers that lack nothing but their proof.
+    unproven: Queue<Leaving>,
+    provers: Provers,
     draining: AtomicBool,
     ending: AtomicBool,
     disk_full: AtomicBool,
@@ -129,6 +136,7 @@ pub struct Running {
     /// The node.
     pub node: Arc<Node>,
     workers: Vec<JoinHandle<()>>,
+    provers: Vec<JoinHandle<()>>,
     others: Vec<JoinHandle<()>>,
 }
 
@@ -174,6 +182,7 @@ impl Parts {
         };
         let models = served::load(&config, &home, &place)?;
         let rules = InForce::load(&home, config.policy.as_deref(), &models)?;
+        config.budgets().check(rules.now().policy.currency)?;
         Ok(Self {
             config,
             home,
@@ -226,18 +235,30 @@ impl Prepared {
         for served in &models {
             store.put_program(&served.model.digest, &served.model.program().encode())?;
         }
-        let jobs = Jobs::load(&store)?;
+        let jobs = Arc::new(Jobs::load(&store)?);
+        let currency = rules.now().policy.currency;
+        let spending = Spending::load(config.budgets(), currency, &store, home::clock()?)?;
         let limits = &config.limits;
         let metrics = Arc::new(Metrics::default());
         let counted = metrics.clone();
-        let kept = Box::new(move |taken| counted.receipt(taken));
+        let promised = jobs.clone();
+        let kept: keeper::OnKept = Box::new(move |taken, job| {
+            counted.receipt(taken);
+            // It is in the store now, so it may be worked on.
+            if let Some((id, job)) = job {
+                promised.add(*id, job);
+            }
+        });
         let keeper = Keeper::start(store.clone(), log.clone(), limits.queue, kept)?;
         let node = Node {
             gate: Gate::new(keys, limits.requests_per_second, limits.burst),
             works: Queue::new(limits.queue),
             metrics,
             claims: Arc::default(),
-            proving: Mutex::new(()),
+            counting: Arc::new(Semaphore::new(1)),
+            unproven: Queue::new(limits.queue),
+            provers: Provers::new(config.provers),
+            spending,
             draining: AtomicBool::new(false),
             ending: AtomicBool::new(false),
             disk_full: AtomicBool::new(false),
@@ -269,17 +290,25 @@ impl Prepared {
             let node = node.clone();
             workers.push(named(&format!("carat-work-{i}"), move || node.work())?);
         }
+        let mut provers = Vec::new();
+        for i in 0..node.config.provers {
+            let node = node.clone();
+            provers.push(named(&format!("carat-prove-{i}"), move || {
+                node.prove_answers()
+            })?);
+        }
+        let worker = node.clone();
+        workers.push(named("carat-jobs", move || worker.run_jobs())?);
         let ticker = node.clone();
         let checkpoints = node.clone();
-        let jobs = node.clone();
         let others = vec![
-            named("carat-jobs", move || jobs.run_jobs())?,
             named("carat-tick", move || ticker.tick())?,
             named("carat-checkpoint", move || checkpoints.publish())?,
         ];
         Ok(Running {
             node,
             workers,
+            provers,
             others,
         })
     }
@@ -297,6 +326,9 @@ impl Running {
                 .map_err(|_| Failure::new(Exit::Internal, "a thread of the server panicked"))
         };
         self.workers.into_iter().try_for_each(join)?;
+        // Workers and jobs wait for provers, so provers end after them.
+        self.node.unproven.close();
+        self.provers.into_iter().try_for_each(join)?;
         self.node.ending.store(true, Ordering::Release);
         self.others.into_iter().try_for_each(join)?;
         self.node.keeper.finish()?;
@@ -361,6 +393,7 @@ impl Node {
             jobs: self.jobs.len() as u64,
             entries: stats.entries,
             published: stats.published,
+            spending: self.spending.totals(home::clock().unwrap_or_default()),
         }
     }
 
@@ -446,15 +479,11 @@ impl Node {
                     reply,
                 } = work;
                 match self.answer(call, key, claim, None) {
-                    Ok((entry, leaf, answer)) => {
-                        self.keeper.keep(Draft {
-                            entry,
-                            leaf,
-                            answer,
-                            accepted,
-                            reply,
-                        });
-                    }
+                    Ok(made) => self.send_on(Leaving {
+                        made,
+                        accepted,
+                        reply,
+                    }),
                     Err(problem) => {
                         let _ = reply.send(Err(problem));
                     }
@@ -463,34 +492,29 @@ impl Node {
         }
     }
 
-    /// Hands an answer of a job to the disk, and waits until it is there.
-    pub(crate) fn keep(
-        &self,
-        entry: Entry,
-        leaf: Vec<u8>,
-        answer: Answer,
-    ) -> Result<Kept<Answer>, Problem> {
+    /// Answers a job, and waits until its receipt is durable.
+    pub(crate) fn answer_job(&self, call: Call, job: (JobId, JobRecord)) -> Result<(), Problem> {
+        let made = self.answer(call, None, None, Some(job))?;
         let (reply, answered) = oneshot::channel();
-        self.keeper.keep(Draft {
-            entry,
-            leaf,
-            answer,
+        self.send_on(Leaving {
+            made,
             accepted: Instant::now(),
             reply,
         });
         answered
             .blocking_recv()
             .unwrap_or_else(|_| Err(Problem::stopping("the server is going down")))
+            .map(drop)
     }
 
-    /// Decides, runs, signs and proves. A panic ends this request and nothing else.
+    /// Decides, runs and signs. A panic ends this request and nothing else.
     pub(crate) fn answer(
         &self,
         call: Call,
         key: Option<(Digest, Digest)>,
         claim: Option<Claim>,
         job: Option<(JobId, JobRecord)>,
-    ) -> Result<(Entry, Vec<u8>, Answer), Problem> {
+    ) -> Result<Made, Problem> {
         let name = call.model.name.clone();
         let made = AssertUnwindSafe(|| self.make(call, key, claim, job));
         catch_unwind(made).unwrap_or_else(|_| {
@@ -509,13 +533,17 @@ impl Node {
         key: Option<(Digest, Digest)>,
         claim: Option<Claim>,
         job: Option<(JobId, JobRecord)>,
-    ) -> Result<(Entry, Vec<u8>, Answer), Problem> {
+    ) -> Result<Made, Problem> {
         let served = call.model.clone();
         let program = served.model.program();
         let inputs = edge::encode_values(program, &call.inputs)
             .map_err(|error| Problem::new(422, "bad-input", error))?;
         // What is bought is decided before the answer is known.
-        let planned = self.decide(&call)?;
+        let (planned, reserved) = self.decide(&call)?.unzip();
+        let deferred = planned.as_ref().is_some_and(|planned| planned.buys(Rung::DeferredZk));
+        if deferred {
+            self.room_for_job(&call.tenant)?;
+        }
         let started = Instant::now();
         let outputs = served
             .executable
@@ -538,12 +566,20 @@ impl Node {
         };
         let signed = issue::sign(&order, &self.issuer, now)?;
         let id = signed.signed.receipt_id();
-        let evidence = match &planned {
-            Some(planned) if planned.proves() => {
-                self.prove(&served, &[(id, inputs, outputs.clone())])?
-            }
-            _ => Vec::new(),
+        let plan = signed.signed.statement().optional.plan.as_ref();
+        let due = plan.and_then(|plan| plan.proof_deadline);
+        let promised = match due {
+            Some(deadline) if deferred => Some(self.new_job(&jobs::Asked {
+                tenant: &call.tenant,
+                kind: JobKind::Upgrade,
+                priority: jobs::PRIORITY,
+                deadline,
+                request: id.as_bytes().to_vec(),
+                key: None,
+            })?),
+            _ => None,
         };
+        let proves = planned.as_ref().is_some_and(Planned::proves);
         if let Some(planned) = &planned {
             self.remember(planned, Some(&id), now)?;
         }
@@ -565,12 +601,14 @@ impl Node {
                 signed: signed.signed.clone(),
             },
             opening: signed.opening.encode(),
-            evidence,
+            evidence: Vec::new(),
             key: remembered,
             job: job.map(|(job_id, job)| {
                 let state = JobState::Done(id);
                 (job_id, JobRecord { state, ..job })
             }),
+            promised,
+            charge: reserved.and_then(|reserved| reserved.on(*id.as_bytes())),
         };
         let answer = Answer {
             id,
@@ -579,41 +617,32 @@ impl Node {
             signed: signed.signed,
             _claim: claim,
         };
-        Ok((entry, signed.leaf, answer))
+        Ok(Made {
+            entry,
+            leaf: signed.leaf,
+            answer,
+            prove: proves.then_some((id, inputs, outputs)),
+        })
     }
 
-    /// Makes one proof of Statements about one model.
-    pub(crate) fn prove(
-        &self,
-        served: &Served,
-        statements: &[(Digest, Vec<Tensor>, Vec<Tensor>)],
-    ) -> Result<Vec<Evidence>, Problem> {
-        let subjects: Vec<Subject> = statements
-            .iter()
-            .map(|(statement, inputs, outputs)| Subject {
-                statement: *statement,
-                inputs: inputs.clone(),
-                outputs: outputs.clone(),
-            })
-            .collect();
-        let _one = self.proving.lock().unwrap_or_else(PoisonError::into_inner);
-        let proved = prover::proof_with(
-            &served.model,
-            served.key()?,
-            PROFILE,
-            &served.executable,
-            &subjects,
-            self.config.limits.proof_bytes,
-            &Silent,
-        )?;
-        for _ in &proved.evidence {
-            self.metrics.evidence("proof");
-        }
-        Ok(proved.evidence)
+    pub(crate) fn issuer(&self) -> &Issuer {
+        &self.issuer
     }
 
-    /// What the policy in force says about a request.
-    fn decide(&self, call: &Call) -> Result<Option<Planned>, Problem> {
+    pub(crate) fn keeper(&self) -> &Keeper<Answer> {
+        &self.keeper
+    }
+
+    pub(crate) fn unproven(&self) -> &Queue<Leaving> {
+        &self.unproven
+    }
+
+    pub(crate) fn provers(&self) -> &Provers {
+        &self.provers
+    }
+
+    /// What the policy in force says about a request, and the money that is set aside for it.
+    fn decide(&self, call: &Call) -> Result<Option<(Planned, Reserved)>, Problem> {
         let rules = self.rules.now();
         if !rules.own && !call.states {
             return Ok(None);
@@ -623,22 +652,44 @@ impl Node {
             Failure::new(Exit::Internal, "no environment for a model that is served")
         })?;
         let mut facts = call.facts.clone();
+        self.config.state_facts(&mut facts, &call.tenant, &call.model);
         planned::complete(&mut facts, &call.model.model, call.at_stake, &rules.policy)?;
-        let planned = planned::weigh(&rules.policy, &facts, environment);
+        let mut planned = planned::weigh(&rules.policy, &facts, environment);
+        let price = planned.plan().map_or(Price::ZERO, |plan| plan.price);
+        let now = now()?;
+        let (reserved, over) = match self.spending.reserve(&call.tenant, price, false, now) {
+            Ok(reserved) => (reserved, None),
+            Err(over) => {
+                // The cheapest sufficient plan is dearer than what is left, so this refuses, and says what is covered.
+                let environment = Environment {
+                    spendable: Some(over.left),
+                    ..environment.clone()
+                };
+                planned = planned::weigh(&rules.policy, &facts, &environment);
+                (Reserved::nothing(), Some(over))
+            }
+        };
         match planned.refused() {
             Some(why) if planned.mode() == Mode::Enforce => {
                 self.metrics.refusal();
                 // A refusal is a decision too, and backtests want it.
-                self.remember(&planned, None, now()?)?;
+                self.remember(&planned, None, now)?;
                 let mut problem = Problem::from(Failure::new(why.exit, &why.message));
-                problem.extra = Some(Box::new(planned.json()));
+                let mut decision = planned.json();
+                if let Some(over) = over {
+                    problem.kind = "budget";
+                    problem.detail = format!("{}\n  {}", over.text(), problem.detail);
+                    problem.retry_after = Some(over.resets_at.saturating_sub(now));
+                    decision["budget"] = over.json();
+                }
+                problem.extra = Some(Box::new(decision));
                 Err(problem)
             }
             Some(why) => {
                 tracing::warn!(mode = ?planned.mode(), "served although the policy would refuse it: {}", why.message);
-                Ok(Some(planned))
+                Ok(Some((planned, reserved)))
             }
-            None => Ok(Some(planned)),
+            None => Ok(Some((planned, reserved))),
         }
     }
 

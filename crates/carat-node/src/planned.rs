@@ -102,7 +102,12 @@ impl Planned {
 
     /// Whether the plan is a proof together with the answer.
     pub fn proves(&self) -> bool {
-        self.plan().is_some_and(|plan| plan.rung == Rung::Zk)
+        self.buys(Rung::Zk)
+    }
+
+    /// Whether that rung is bought.
+    pub fn buys(&self, rung: Rung) -> bool {
+        self.plan().is_some_and(|plan| plan.rung == rung)
     }
 
     /// Puts plan, digests and the salted commitment to the facts into a Statement; gives what opens the commitment.

@@ -19,7 +19,8 @@ use crate::home::Home;
 const MAX_FACTS: u64 = carat_policy::facts::MAX_FACTS_BYTES as u64;
 const MAX_POLICY: u64 = carat_policy::policy_file::MAX_POLICY_BYTES as u64;
 const MAX_RECORDS: u64 = 1 << 30;
-const RECORDS: &str = "decisions.jsonl";
+/// Name of the record of past decisions in a data directory.
+pub const RECORDS: &str = "decisions.jsonl";
 
 /// Reads the text of a policy file.
 pub fn read_policy(path: &Path) -> Result<String, Failure> {

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::Node;
+use super::{Node, now};
 use crate::access::{self, KEYS_FILE};
 use crate::config::Access;
 use crate::exit::{Exit, Failure};
@@ -62,7 +62,11 @@ impl Node {
                 None => refused.clear(),
             }
             if let Err(failure) = self.sweep() {
-                tracing::error!(error = failure.message, "old idempotency keys stay");
+                tracing::error!(error = failure.message, "old records stay");
+            }
+            let missed = now().and_then(|now| self.look_for_misses(now));
+            if let Err(problem) = missed {
+                tracing::error!(error = problem.detail, "missed promises are not logged");
             }
         }
     }
@@ -72,13 +76,24 @@ impl Node {
             self.gate
                 .replace(access::read_keys(&self.home.path(KEYS_FILE))?);
         }
-        self.rules.refresh(&self.models).map(drop)
+        // Budgets are stated once; a policy in another currency would leave them without meaning.
+        let limits = self.spending.limits();
+        let replaced = self
+            .rules
+            .refresh(&self.models, |policy| limits.check(policy.currency))?;
+        if replaced {
+            let currency = self.rules.now().policy.currency;
+            self.spending
+                .counted_in(currency, &self.store, home::clock()?)?;
+        }
+        Ok(())
     }
 
     fn sweep(&self) -> Result<(), Failure> {
         let oldest =
             home::clock()?.saturating_sub(self.config.idempotency_hours.saturating_mul(3600));
         self.store.forget_keys(oldest, FORGET)?;
+        self.spending.forget(&self.store, home::clock()?, FORGET)?;
         Ok(())
     }
 

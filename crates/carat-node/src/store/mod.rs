@@ -4,7 +4,9 @@
 //! is written after; [`Store::pending`] says which groups were between the two when the process ended. `docs/operations.md`
 //! has the order of all writes and what a crash leaves behind each.
 
+mod charges;
 mod fault;
+mod notices;
 mod records;
 mod tally;
 
@@ -15,7 +17,9 @@ use carat_receipt::{Digest, Evidence, LogPart, Opening, ReceiptFile};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
 use zeroize::Zeroizing;
 
+pub use charges::Charge;
 pub use fault::StoreFault;
+pub use notices::NoticeRecord;
 pub use records::{JobId, JobKind, JobRecord, JobState, ReceiptRecord, Remembered, Target};
 pub use tally::{Jobs, Tally};
 
@@ -59,6 +63,21 @@ pub struct Entry {
     pub key: Option<(Digest, Remembered)>,
     /// The job that it answers, as it stands now.
     pub job: Option<(JobId, JobRecord)>,
+    /// The job that brings evidence which its plan promised for later.
+    pub promised: Option<(JobId, JobRecord)>,
+    /// What its plan costs.
+    pub charge: Option<Charge>,
+}
+
+/// What is written together with a job that is accepted.
+#[derive(Debug, Default)]
+pub struct With {
+    /// The idempotency key of the request, hashed.
+    pub key: Option<(Digest, Remembered)>,
+    /// The promise that was made.
+    pub promise: Option<NoticeRecord>,
+    /// What it costs.
+    pub charge: Option<Charge>,
 }
 
 /// The database. All methods take `&self` and may be called from many threads.
@@ -77,6 +96,9 @@ pub struct Store {
     jobs: Keyspace,
     queue: Keyspace,
     pending: Keyspace,
+    notices: Keyspace,
+    job_notices: Keyspace,
+    charges: Keyspace,
     sequence: AtomicU64,
 }
 
@@ -129,6 +151,9 @@ impl Store {
             jobs: db.keyspace("jobs", large).map_err(of)?,
             queue: small("queue")?,
             pending: small("pending")?,
+            notices: small("notices")?,
+            job_notices: small("job-notices")?,
+            charges: small("charges")?,
             sequence: AtomicU64::new(0),
             path: path.to_path_buf(),
             db,
@@ -221,6 +246,13 @@ impl Store {
             if let Some((id, job)) = &entry.job {
                 batch.insert(&self.jobs, id.as_slice(), job.encode());
                 batch.remove(&self.queue, queued(job));
+            }
+            if let Some((id, job)) = &entry.promised {
+                batch.insert(&self.jobs, id.as_slice(), job.encode());
+                batch.insert(&self.queue, queued(job), id.as_slice());
+            }
+            if let Some(charge) = &entry.charge {
+                self.add_charge(&mut batch, charge);
             }
         }
         batch.insert(&self.pending, group.to_be_bytes(), ids);
@@ -406,18 +438,19 @@ impl Store {
     }
 
     /// Accepts a job: when this returns it is durable.
-    pub fn put_job(
-        &self,
-        id: &JobId,
-        job: &JobRecord,
-        key: Option<(Digest, Remembered)>,
-    ) -> Result<(), StoreFault> {
+    pub fn put_job(&self, id: &JobId, job: &JobRecord, with: &With) -> Result<(), StoreFault> {
         let mut batch = self.db.batch().durability(Some(PersistMode::SyncData));
         batch.insert(&self.jobs, id.as_slice(), job.encode());
         batch.insert(&self.queue, queued(job), id.as_slice());
-        if let Some((key, remembered)) = key {
+        if let Some((key, remembered)) = &with.key {
             batch.insert(&self.keys, key.as_bytes().as_slice(), remembered.encode());
-            batch.insert(&self.key_ages, aged(remembered.created, &key), []);
+            batch.insert(&self.key_ages, aged(remembered.created, key), []);
+        }
+        if let Some(promise) = &with.promise {
+            self.add_notice(&mut batch, promise);
+        }
+        if let Some(charge) = &with.charge {
+            self.add_charge(&mut batch, charge);
         }
         batch.commit().map_err(self.of())
     }
