@@ -74,7 +74,11 @@ fn a_budget_holds_across_kills_and_its_refusal_says_what_is_enough() {
     // What would be enough is said, and it is not bought in a weaker form instead.
     assert_eq!(decision["refusal"]["sufficient"]["rung"], "zk");
     assert_eq!(decision["refusal"]["sufficient"]["price"], *asked);
-    assert!(problem["detail"].as_str().is_some_and(|text| text.contains("budget.day")));
+    assert!(
+        problem["detail"]
+            .as_str()
+            .is_some_and(|text| text.contains("budget.day"))
+    );
     // An upgrade costs as much, and its refusal is signed.
     let upgrade = format!("/v1/receipts/{id}/upgrade");
     let problem = server.ask("POST", &upgrade, &[], &[]).expect(422).json();
@@ -90,11 +94,17 @@ fn a_budget_holds_across_kills_and_its_refusal_says_what_is_enough() {
     let day = &stats["spending"]["day"];
     assert!((units(&day["spent"]) - price).abs() < 1e-6, "{day}");
     assert!((units(&day["left"]) - price / 2.0).abs() < 1e-4, "{day}");
-    assert_eq!(day["allowed"].as_str().map(|text| text.ends_with(" USD")), Some(true));
+    assert_eq!(
+        day["allowed"].as_str().map(|text| text.ends_with(" USD")),
+        Some(true)
+    );
     let own = &stats["spending"]["tenants"]["local"]["day"]["spent"];
     assert_eq!(own, &day["spent"]);
     let metrics = String::from_utf8(server.get("/metrics").expect(200).body).expect("text");
-    for name in ["carat_spent{period=\"day\"} ", "carat_budget_left{period=\"day\"} "] {
+    for name in [
+        "carat_spent{period=\"day\"} ",
+        "carat_budget_left{period=\"day\"} ",
+    ] {
         assert!(metrics.contains(name), "{name}");
     }
     assert_eq!(server.terminate(), Some(0));
@@ -138,12 +148,24 @@ fn answers_that_wait_for_a_proof_get_one_together() {
             let file = server.get(&format!("/v1/receipts/{id}{path}")).expect(200);
             fs::write(sandbox.path(&format!("b.{extension}")), file.body).expect("write");
         }
-        let args = ["verify", "b.carat", "--model", "tumor.carat-model", "--input"];
-        sandbox.json(&[&args[..], &["tumor.json", "--amount", "50USD"]].concat(), 0);
+        let args = [
+            "verify",
+            "b.carat",
+            "--model",
+            "tumor.carat-model",
+            "--input",
+        ];
+        sandbox.json(
+            &[&args[..], &["tumor.json", "--amount", "50USD"]].concat(),
+            0,
+        );
     }
     assert_eq!(server.terminate(), Some(0));
     let store = &sandbox.json(&["stats"], 0)["store"];
-    assert_eq!((&store["proven"], &store["proofs"]), (&json!(13), &json!(proofs)));
+    assert_eq!(
+        (&store["proven"], &store["proofs"]),
+        (&json!(13), &json!(proofs))
+    );
 }
 
 const POLICY: &str = r#"
@@ -185,11 +207,19 @@ fn the_operator_states_facts_and_explain_shows_them() {
     for (path, extension) in [("", "carat"), ("/opening", "carat-open")] {
         let path = format!("/v1/receipts/{id}{path}");
         let file = server.ask("GET", &path, &[("authorization", &acme)], &[]);
-        fs::write(sandbox.path(&format!("f.{extension}")), file.expect(200).body).expect("write");
+        fs::write(
+            sandbox.path(&format!("f.{extension}")),
+            file.expect(200).body,
+        )
+        .expect("write");
     }
     let args = ["explain", "f.carat", "--open", "f.carat-open"];
     let shown = sandbox.good(&args).out;
-    for part in ["\"region\":\"eu\"", "\"group\":\"health\"", "\"name\":\"acme\""] {
+    for part in [
+        "\"region\":\"eu\"",
+        "\"group\":\"health\"",
+        "\"name\":\"acme\"",
+    ] {
         assert!(shown.contains(part), "{part} in {shown}");
     }
     // A caller cannot state them.
@@ -238,11 +268,16 @@ fn statistics_and_audits_while_the_server_runs() {
         fs::write(sandbox.path(name), &key).expect("write");
         format!("Bearer {key}")
     };
-    let (caller, _) = (key("infer,read,upgrade", "caller.txt"), key("admin", "admin.txt"));
+    let (caller, _) = (
+        key("infer,read,upgrade", "caller.txt"),
+        key("admin", "admin.txt"),
+    );
     let server = Server::start(&sandbox, "");
     let body = request(&sandbox);
     for _ in 0..3 {
-        let answer = server.infer(&[("authorization", &caller)], &body).expect(200);
+        let answer = server
+            .infer(&[("authorization", &caller)], &body)
+            .expect(200);
         assert_eq!(answer.json()["plan"]["rung"], "signature+audit");
     }
     let url = format!("http://{}", server.address);
@@ -253,7 +288,9 @@ fn statistics_and_audits_while_the_server_runs() {
     // Only the operator sees that.
     for path in ["/v1/admin/stats", "/v1/admin/entries/0"] {
         server.get(path).expect(401);
-        server.ask("GET", path, &[("authorization", &caller)], &[]).expect(403);
+        server
+            .ask("GET", path, &[("authorization", &caller)], &[])
+            .expect(403);
     }
     sandbox.ends(&["stats", "--url", &url, "--api-key-file", "caller.txt"], 2);
     // The store is the server's, which is said; with --url the audit asks it.
@@ -262,13 +299,58 @@ fn statistics_and_audits_while_the_server_runs() {
     });
     let node = sandbox.path("home/node");
     let node = node.to_str().expect("UTF-8");
-    let sample = ["audit", "sample", "--data-dir", node, "--model", "tumor.carat-model"];
-    let sample = [&sample[..], &["--beacon", "00112233445566778899aabbccddeeff"]].concat();
+    let sample = [
+        "audit",
+        "sample",
+        "--data-dir",
+        node,
+        "--model",
+        "tumor.carat-model",
+    ];
+    let sample = [
+        &sample[..],
+        &["--beacon", "00112233445566778899aabbccddeeff"],
+    ]
+    .concat();
     sandbox.ends(&sample, 18);
     let asked = [&sample[..], &["--url", &url, "--api-key-file", "admin.txt"]].concat();
     let found = sandbox.json(&asked, 0);
     assert_eq!((&found["drawn"], &found["clean"]), (&json!(3), &json!(3)));
     assert_eq!(server.terminate(), Some(0));
     let stats = sandbox.json(&["stats"], 0);
-    assert_eq!((&stats["audits"]["drawn"], &stats["audits"]["clean"]), (&json!(3), &json!(3)));
+    assert_eq!(
+        (&stats["audits"]["drawn"], &stats["audits"]["clean"]),
+        (&json!(3), &json!(3))
+    );
+}
+
+#[test]
+fn receipts_carry_the_nodes_attestation() {
+    let sandbox = Sandbox::with_model();
+    let attestation = "[attestation]\nsource = \"simulated\"\nattach = \"all\"";
+    let server = Server::start(&sandbox, &format!("{OPEN}\n{attestation}"));
+    let answer = server.infer(&[], &request(&sandbox)).expect(200);
+    let id = answer.header("carat-receipt-id");
+    let file = server.get(&format!("/v1/receipts/{id}")).expect(200);
+    fs::write(sandbox.path("t.carat"), file.body).expect("write");
+    // Valid, bound to the key that signed, and shown for what it is.
+    let appraisal = sandbox.json(&["verify", "t.carat"], 3);
+    assert_eq!(appraisal["verdict"], "simulated");
+    assert_eq!(server.terminate(), Some(0));
+    assert_eq!(sandbox.json(&["stats"], 0)["store"]["attestations"], 1);
+
+    // A node that is to attest and cannot does not start.
+    let model = "[[model]]\nname = \"tumor\"\npath = \"tumor.carat-model\"\n";
+    for (source, part) in [
+        ("source = \"hardware\"", "carat tee doctor"),
+        (
+            "source = \"command\"\ncommand = [\"/bin/false\"]",
+            "/bin/false",
+        ),
+    ] {
+        let text = format!("{OPEN}\n[attestation]\n{source}\n{model}");
+        fs::write(sandbox.path("serve.toml"), text).expect("write");
+        let said = sandbox.ends(&["serve", "--config", "serve.toml"], 16);
+        assert!(said.err.contains(part), "{}", said.err);
+    }
 }

@@ -72,7 +72,12 @@ fn a_refusal_is_signed_and_can_be_shown() {
     answer(&sandbox, &server, "first", &[]);
     answer(&sandbox, &server, "second", &[]);
     server
-        .ask("DELETE", &format!("/v1/receipts/{erased}/opening"), &[], &[])
+        .ask(
+            "DELETE",
+            &format!("/v1/receipts/{erased}/opening"),
+            &[],
+            &[],
+        )
         .expect(204);
     let url = url(&server);
     let nonce = "00112233445566778899aabbccddeeff";
@@ -367,11 +372,7 @@ fn a_proof_that_is_promised_with_the_answer_comes_also_after_a_kill() {
             (proofs(&sandbox.path("d.carat")) == 1).then_some(())
         });
         let args = ["verify", "d.carat", "--model", "tumor.carat-model"];
-        let args = [
-            &args[..],
-            &["--input", "tumor.json", "--amount", "40USD"],
-        ]
-        .concat();
+        let args = [&args[..], &["--input", "tumor.json", "--amount", "40USD"]].concat();
         sandbox.json(&args, 0);
     }
     assert_eq!(server.metric("carat_upgrade_deadlines_missed_total "), 0);
@@ -382,5 +383,8 @@ fn a_proof_that_is_promised_with_the_answer_comes_also_after_a_kill() {
     let stats = sandbox.json(&["stats"], 0);
     let store = &stats["store"];
     assert_eq!(store["by_rung"]["deferred-zk"], 6);
-    assert_eq!((&store["proven"], &store["upgrades"]["done"]), (&json!(6), &json!(6)));
+    assert_eq!(
+        (&store["proven"], &store["upgrades"]["done"]),
+        (&json!(6), &json!(6))
+    );
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::attesting;
 use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::spending::{self, Budget, Tenant};
@@ -53,6 +54,8 @@ pub struct Config {
     pub log: LogFormat,
     /// Limits.
     pub limits: Limits,
+    /// Attestation evidence for the key that signs receipts.
+    pub attestation: attesting::Config,
     /// What all tenants together may spend on verification.
     pub budget: Budget,
     /// What is stated about tenants, by name; `*` is everybody without an entry.
@@ -159,6 +162,7 @@ impl Default for Config {
             drain_seconds: 30,
             log: LogFormat::Text,
             limits: Limits::default(),
+            attestation: attesting::Config::default(),
             budget: Budget::default(),
             tenants: BTreeMap::new(),
             model: Vec::new(),
@@ -213,6 +217,7 @@ impl Config {
         let place = |path: &mut PathBuf| *path = base.join(&*path);
         config.policy.iter_mut().for_each(place);
         config.trust.iter_mut().for_each(place);
+        config.attestation.place(base);
         config
             .model
             .iter_mut()
@@ -293,6 +298,7 @@ impl Config {
             }
         }
         crate::facts::check(self)?;
+        self.attestation.check()?;
         if proof_batch > carat_receipt::evidence::MAX_PROOF_STATEMENTS {
             return refuse(format!(
                 "limits.proof_batch: one proof covers at most {} receipts",
@@ -378,6 +384,15 @@ mod tests {
         let full = Config {
             policy: Some("p".into()),
             trust: Some("t".into()),
+            attestation: attesting::Config {
+                source: Some(attesting::Source::File),
+                file: Some("f".into()),
+                ..attesting::Config::default()
+            },
+            budget: Budget {
+                day: Some("1USD".parse().expect("an amount")),
+                month: Some("1USD".parse().expect("an amount")),
+            },
             ..Config::default()
         };
         let table = toml::Table::try_from(&full).expect("a table");

@@ -9,7 +9,10 @@ use crate::exit::{Exit, Failure};
 use crate::served::Served;
 
 /// What the server states itself, so that no file can say otherwise.
-const OWN: [(&str, &[&str]); 2] = [("tenant", &["name"]), ("model", &["name", "version", "program"])];
+const OWN: [(&str, &[&str]); 2] = [
+    ("tenant", &["name"]),
+    ("model", &["name", "version", "program"]),
+];
 
 /// Refuses facts that are none, or that the server states itself.
 pub(crate) fn check(config: &Config) -> Result<(), Failure> {
@@ -17,16 +20,21 @@ pub(crate) fn check(config: &Config) -> Result<(), Failure> {
         .tenants
         .iter()
         .map(|(name, tenant)| (format!("tenants.{name}.facts"), "tenant", &tenant.facts));
-    let models = config
-        .model
-        .iter()
-        .map(|entry| (format!("the facts of model {}", entry.name), "model", &entry.facts));
+    let models = config.model.iter().map(|entry| {
+        (
+            format!("the facts of model {}", entry.name),
+            "model",
+            &entry.facts,
+        )
+    });
     for (place, root, facts) in tenants.chain(models) {
         let refuse = |why: String| Failure::new(Exit::Usage, format!("{place}: {why}"));
         let own = OWN.iter().find(|(of, _)| *of == root);
         let own = own.map_or(&[][..], |(_, names)| names);
         if let Some(name) = facts.keys().find(|name| own.contains(&name.as_str())) {
-            return Err(refuse(format!("the server states {root}.{name} itself; leave it out")));
+            return Err(refuse(format!(
+                "the server states {root}.{name} itself; leave it out"
+            )));
         }
         read(root, facts).map_err(|error| refuse(error.to_string()))?;
     }
@@ -90,13 +98,16 @@ mod tests {
             r#"{"model":{"group":"fraud","limits":{"daily":5}},"request":{"route":"/x"},"tenant":{"region":"eu","tags":["a","b"]}}"#
         );
         for (text, part) in [
-            (format!("{model}facts = {{ program = \"x\" }}"), "model.program"),
+            (
+                format!("{model}facts = {{ program = \"x\" }}"),
+                "model.program",
+            ),
             (
                 format!("{model}[tenants.acme.facts]\nname = \"other\""),
                 "tenants.acme.facts",
             ),
             (
-                format!("{model}[tenants.acme.facts]\nx = [1, \"a\"]"),
+                format!("{model}[tenants.acme.facts]\nx = [[1], [2]]"),
                 "tenants.acme.facts",
             ),
         ] {

@@ -11,7 +11,9 @@ use crate::exit::{Exit, Failure};
 use crate::node::{Node, now};
 use crate::problem::Problem;
 use crate::spending;
-use crate::store::{JobId, JobKind, JobRecord, JobState, Remembered, Store, StoreFault, Target, With};
+use crate::store::{
+    JobId, JobKind, JobRecord, JobState, Remembered, Store, StoreFault, Target, With,
+};
 
 /// The most urgent and the least urgent priority that a caller may ask for.
 pub const PRIORITIES: std::ops::RangeInclusive<u8> = 1..=9;
@@ -119,7 +121,12 @@ impl Jobs {
     pub(crate) fn overdue(&self, now: u64) -> Vec<JobId> {
         let over = |waits: &&Waits| waits.deadline != 0 && waits.deadline < now && !waits.missed;
         let waiting = self.lock();
-        waiting.jobs.values().filter(over).map(|waits| waits.id).collect()
+        waiting
+            .jobs
+            .values()
+            .filter(over)
+            .map(|waits| waits.id)
+            .collect()
     }
 
     /// The log says that its promise was missed.
@@ -292,7 +299,12 @@ impl Node {
     }
 
     /// Ends a job that cannot be done. One that only cannot be done now is an error.
-    pub(crate) fn fail(&self, id: &JobId, job: JobRecord, problem: &Problem) -> Result<(), Problem> {
+    pub(crate) fn fail(
+        &self,
+        id: &JobId,
+        job: JobRecord,
+        problem: &Problem,
+    ) -> Result<(), Problem> {
         if [503, 507].contains(&problem.status) {
             return Err(problem.clone());
         }

@@ -125,7 +125,10 @@ impl<A: Send + 'static> Keeper<A> {
         log: &Log,
         miss: &NoticeRecord,
     ) -> Result<bool, Failure> {
-        let _alone = self.appending.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self
+            .appending
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(fault) = self.fault.get() {
             return Err(Failure::new(fault.exit, &fault.message));
         }
@@ -135,17 +138,18 @@ impl<A: Send + 'static> Keeper<A> {
         let leaf = miss
             .leaf()
             .ok_or_else(|| Failure::new(Exit::Internal, "a notice for the log without a blind"))?;
-        let written = store.put_miss(miss).map_err(Failure::from).and_then(|group| {
-            let range = log.append_batch(&[&leaf]).map_err(log_failure)?;
-            let places = std::iter::once(miss.signed.id()).zip(range);
-            store.put_places(places, &[group])?;
-            Ok(true)
-        });
+        let written = store
+            .put_miss(miss)
+            .map_err(Failure::from)
+            .and_then(|group| {
+                let range = log.append_batch(&[&leaf]).map_err(log_failure)?;
+                let places = std::iter::once(miss.signed.id()).zip(range);
+                store.put_places(places, &[group])?;
+                Ok(true)
+            });
         if let Err(failure) = &written {
             // What the disk holds is found out at the next start, as for receipts.
-            let _ = self
-                .fault
-                .set(Failure::new(failure.exit, &failure.message));
+            let _ = self.fault.set(Failure::new(failure.exit, &failure.message));
         }
         written
     }

@@ -15,6 +15,7 @@
 pub mod access;
 pub mod answer;
 pub mod api;
+pub mod attesting;
 pub mod call;
 pub mod census;
 pub mod client;

@@ -44,6 +44,7 @@ pub struct Metrics {
     missed: Counter,
     refused_upgrades: Counter,
     proofs: Counter,
+    unattested: Counter,
     bad_policies: Counter,
     duration: Histogram,
     queue: Gauge<u64, AtomicU64>,
@@ -87,6 +88,7 @@ impl Default for Metrics {
             missed: Counter::default(),
             refused_upgrades: Counter::default(),
             proofs: Counter::default(),
+            unattested: Counter::default(),
             bad_policies: Counter::default(),
             duration: Histogram::new(buckets),
             queue: Gauge::default(),
@@ -133,6 +135,11 @@ impl Default for Metrics {
             "proofs",
             "Proofs made; one over several receipts is one",
             metrics.proofs.clone(),
+        );
+        registry.register(
+            "attestations_failed",
+            "Times that the node's own attestation could not be renewed",
+            metrics.unattested.clone(),
         );
         registry.register(
             "policy_refreshes_refused",
@@ -210,6 +217,11 @@ impl Metrics {
     /// An upgrade was refused with a signed notice.
     pub fn refused_upgrade(&self) {
         self.refused_upgrades.inc();
+    }
+
+    /// The node's own attestation could not be renewed.
+    pub fn unattested(&self) {
+        self.unattested.inc();
     }
 
     /// A proof was made.

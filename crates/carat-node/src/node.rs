@@ -15,14 +15,15 @@ use std::time::Instant;
 
 use carat_log::store::Log;
 use carat_nn::edge;
-use carat_policy::{Environment, Price, Rung};
 use carat_policy::policy_file::Mode;
+use carat_policy::{Environment, Price, Rung};
 use carat_receipt::Digest;
 use carat_verify::Trust;
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::access::{self, ApiKey, Gate, KEYS_FILE};
 use crate::answer::Answer;
+use crate::attesting::Attesting;
 use crate::call::Call;
 use crate::config::{Access, Config};
 use crate::exit::{Exit, Failure};
@@ -106,6 +107,8 @@ pub struct Node {
     pub jobs: Arc<Jobs>,
     /// What was spent, against what may be.
     pub spending: Spending,
+    /// Attestation evidence for the key that signs.
+    pub attesting: Attesting,
     pub(crate) home: Home,
     pub(crate) store: Arc<Store>,
     pub(crate) log: Arc<Log>,
@@ -183,6 +186,7 @@ impl Parts {
         let models = served::load(&config, &home, &place)?;
         let rules = InForce::load(&home, config.policy.as_deref(), &models)?;
         config.budgets().check(rules.now().policy.currency)?;
+        config.attestation.policy()?;
         Ok(Self {
             config,
             home,
@@ -230,6 +234,8 @@ impl Prepared {
             name: home.issuer_name(&key)?,
             key,
         };
+        let now = home::clock()?;
+        let attesting = Attesting::start(config.attestation.clone(), issuer.key.public(), now)?;
         let log = Arc::new(home.log()?);
         let recovered = keeper::recover(&store, &log, accept_foreign)?;
         for served in &models {
@@ -256,6 +262,7 @@ impl Prepared {
             metrics,
             claims: Arc::default(),
             counting: Arc::new(Semaphore::new(1)),
+            attesting,
             unproven: Queue::new(limits.queue),
             provers: Provers::new(config.provers),
             spending,
@@ -301,10 +308,14 @@ impl Prepared {
         workers.push(named("carat-jobs", move || worker.run_jobs())?);
         let ticker = node.clone();
         let checkpoints = node.clone();
-        let others = vec![
+        let mut others = vec![
             named("carat-tick", move || ticker.tick())?,
             named("carat-checkpoint", move || checkpoints.publish())?,
         ];
+        if node.attesting.has_source() {
+            let node = node.clone();
+            others.push(named("carat-attest", move || node.attest())?);
+        }
         Ok(Running {
             node,
             workers,
@@ -540,7 +551,9 @@ impl Node {
             .map_err(|error| Problem::new(422, "bad-input", error))?;
         // What is bought is decided before the answer is known.
         let (planned, reserved) = self.decide(&call)?.unzip();
-        let deferred = planned.as_ref().is_some_and(|planned| planned.buys(Rung::DeferredZk));
+        let deferred = planned
+            .as_ref()
+            .is_some_and(|planned| planned.buys(Rung::DeferredZk));
         if deferred {
             self.room_for_job(&call.tenant)?;
         }
@@ -566,6 +579,21 @@ impl Node {
         };
         let signed = issue::sign(&order, &self.issuer, now)?;
         let id = signed.signed.receipt_id();
+        let attests = self.attesting.on_all()
+            || planned
+                .as_ref()
+                .is_some_and(|planned| planned.buys(Rung::TeeAudit));
+        let attested = if attests {
+            let evidence = self.attesting.evidence(id);
+            if evidence.is_none() {
+                let detail = "this node's attestation ran out and could not be renewed; nothing was signed away, try again";
+                return Err(Problem::stopping(detail));
+            }
+            self.metrics.evidence("attestation");
+            evidence
+        } else {
+            None
+        };
         let plan = signed.signed.statement().optional.plan.as_ref();
         let due = plan.and_then(|plan| plan.proof_deadline);
         let promised = match due {
@@ -601,7 +629,7 @@ impl Node {
                 signed: signed.signed.clone(),
             },
             opening: signed.opening.encode(),
-            evidence: Vec::new(),
+            evidence: attested.into_iter().collect(),
             key: remembered,
             job: job.map(|(job_id, job)| {
                 let state = JobState::Done(id);
@@ -651,8 +679,17 @@ impl Node {
         let environment = rules.environment(&digest).ok_or_else(|| {
             Failure::new(Exit::Internal, "no environment for a model that is served")
         })?;
+        let mut with_enclave;
+        let environment = if environment.enclave.is_some() {
+            with_enclave = environment.clone();
+            self.attesting.supply(&mut with_enclave);
+            &with_enclave
+        } else {
+            environment
+        };
         let mut facts = call.facts.clone();
-        self.config.state_facts(&mut facts, &call.tenant, &call.model);
+        self.config
+            .state_facts(&mut facts, &call.tenant, &call.model);
         planned::complete(&mut facts, &call.model.model, call.at_stake, &rules.policy)?;
         let mut planned = planned::weigh(&rules.policy, &facts, environment);
         let price = planned.plan().map_or(Price::ZERO, |plan| plan.price);

@@ -1,9 +1,7 @@
 //! What this node says about upgrades: promises, refusals, misses. Signed with the key that signs its receipts, so that a caller
 //! can show what it was told.
 
-use carat_receipt::{
-    Digest, Label, LogPart, Nonce, Notice, NoticeFile, Said, Salt, SignedNotice,
-};
+use carat_receipt::{Digest, Label, LogPart, Nonce, Notice, NoticeFile, Said, Salt, SignedNotice};
 use serde_json::{Value, json};
 
 use crate::call::base64;

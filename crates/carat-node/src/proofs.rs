@@ -116,7 +116,10 @@ impl Node {
             a.made.answer.model.model.digest == b.made.answer.model.model.digest
         };
         while let Some(batch) = self.unproven().take_like(most, like) {
-            let Some(served) = batch.first().map(|leaving| leaving.made.answer.model.clone()) else {
+            let Some(served) = batch
+                .first()
+                .map(|leaving| leaving.made.answer.model.clone())
+            else {
                 continue;
             };
             let together = (1..=batch.len())
@@ -173,7 +176,11 @@ impl Node {
             Ok(evidence) => evidence.into_iter().map(Ok).collect(),
             Err(problem) if statements.len() <= 1 => vec![Err(problem)],
             Err(problem) => {
-                tracing::warn!(model = served.name, error = problem.detail, "proving alone what could not be proven together");
+                tracing::warn!(
+                    model = served.name,
+                    error = problem.detail,
+                    "proving alone what could not be proven together"
+                );
                 statements
                     .chunks(1)
                     .map(|one| {

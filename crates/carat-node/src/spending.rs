@@ -88,7 +88,9 @@ impl Limits {
             None => Ok(()),
             Some((name, amount)) => Err(Failure::new(
                 Exit::Usage,
-                format!("{name} = {amount}, and the policy is in {currency}: state it in {currency}"),
+                format!(
+                    "{name} = {amount}, and the policy is in {currency}: state it in {currency}"
+                ),
             )),
         }
     }
@@ -333,7 +335,12 @@ impl Spending {
     }
 
     /// The policy in force is in this currency now.
-    pub fn counted_in(&self, currency: Currency, store: &Store, now: u64) -> Result<(), StoreFault> {
+    pub fn counted_in(
+        &self,
+        currency: Currency,
+        store: &Store,
+        now: u64,
+    ) -> Result<(), StoreFault> {
         if self.currency() == currency {
             return Ok(());
         }
@@ -355,7 +362,10 @@ impl Spending {
             ("budget.month".to_string(), budget.month, all, None),
         ];
         if let Some(own) = self.limits.of(tenant) {
-            for (name, amount, days) in [("day", own.budget_day, one), ("month", own.budget_month, all)] {
+            for (name, amount, days) in [
+                ("day", own.budget_day, one),
+                ("month", own.budget_month, all),
+            ] {
                 let name = format!("tenants.{tenant}.budget_{name}");
                 found.push((name, amount, days, Some(tenant)));
             }
@@ -425,7 +435,9 @@ impl Spending {
         if asked.upgrades < most {
             return Ok(());
         }
-        let wait = (u64::from(today) + 1).saturating_mul(DAY).saturating_sub(now);
+        let wait = (u64::from(today) + 1)
+            .saturating_mul(DAY)
+            .saturating_sub(now);
         Err(Problem::new(
             429,
             "quota",
@@ -503,8 +515,8 @@ impl Spending {
         let units = |price: Price| price.0 as f64 / Price::PICOS as f64;
         let of = |days, allowed: Option<Amount>| {
             let spent = book.sum(days, None).price;
-            let left = allowed
-                .map(|allowed| Price(Price::from_amount(allowed).0.saturating_sub(spent.0)));
+            let left =
+                allowed.map(|allowed| Price(Price::from_amount(allowed).0.saturating_sub(spent.0)));
             (units(spent), left.map(units))
         };
         Totals {
@@ -659,7 +671,11 @@ mod tests {
     fn another_currency_is_refused() {
         let eur = Currency::new("EUR").expect("a currency");
         let refused = limits().check(eur).expect_err("refused");
-        assert!(refused.message.contains("budget.day"), "{}", refused.message);
+        assert!(
+            refused.message.contains("budget.day"),
+            "{}",
+            refused.message
+        );
         assert!(limits().check(Currency::new("USD").expect("one")).is_ok());
     }
 }

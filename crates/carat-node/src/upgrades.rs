@@ -171,11 +171,7 @@ impl Node {
     ///
     /// # Errors
     /// Why it may not.
-    fn provable(
-        &self,
-        tenant: &str,
-        id: &Digest,
-    ) -> Result<&Arc<Served>, Problem> {
+    fn provable(&self, tenant: &str, id: &Digest) -> Result<&Arc<Served>, Problem> {
         let record = self.record(tenant, id)?;
         let statement = record.signed.statement();
         let served = self

@@ -100,7 +100,10 @@ fn what_may_be_spent_refuses_and_never_downgrades() {
         plan(&loan, &environment)
     };
     let same = limited(free.price).unwrap();
-    assert_eq!((same.rung, same.tau, same.price), (free.rung, free.tau, free.price));
+    assert_eq!(
+        (same.rung, same.tau, same.price),
+        (free.rung, free.tau, free.price)
+    );
     let refused = limited(Price(free.price.0 - 1)).unwrap_err();
     let sufficient = refused.sufficient.unwrap();
     assert_eq!((sufficient.rung, sufficient.price), (free.rung, free.price));

@@ -2,11 +2,11 @@
 
 use alloc::vec::Vec;
 
-use crate::{Digest, Label, PublicKey};
 use crate::cbor::{DecodeError, MapWriter, Reader, Writer};
 use crate::claims::subject;
 use crate::key::{KeyId, Signature, SignatureError, SigningKey};
 use crate::statement::{Statement, StatementError};
+use crate::{Digest, Label, PublicKey};
 
 /// COSE algorithm number of Ed25519 (RFC 9864).
 pub const ALG_ED25519: i64 = -19;

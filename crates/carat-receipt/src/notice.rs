@@ -181,7 +181,8 @@ impl Notice {
                 IAT => said_at = Some(time(r)?),
                 EAT_NONCE => {
                     let bytes = r.bytes(WHAT, 8, 64)?.to_vec();
-                    nonce = Some(Nonce::new(bytes).map_err(|_| wrong("a nonce of another length"))?);
+                    nonce =
+                        Some(Nonce::new(bytes).map_err(|_| wrong("a nonce of another length"))?);
                 }
                 EAT_PROFILE => profile = Some(r.text(WHAT, 1, Label::MAX)?),
                 CLAIMS_VERSION => version = Some(r.uint(WHAT)?),
@@ -275,7 +276,9 @@ impl SignedNotice {
             &subject(&notice.receipt),
         );
         if protected != expected {
-            return Err(wrong("a protected header that does not follow from its claims"));
+            return Err(wrong(
+                "a protected header that does not follow from its claims",
+            ));
         }
         Ok(Self {
             id: Digest::sha256(&sig_structure(protected, payload)),
@@ -293,6 +296,16 @@ impl SignedNotice {
             .map(0)
             .bytes(&self.payload)
             .bytes(&self.signature);
+    }
+
+    /// The payload that was signed: the claims map.
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
+    /// The protected header.
+    pub fn protected(&self) -> &[u8] {
+        &self.protected
     }
 
     /// What was signed.
@@ -315,11 +328,16 @@ impl SignedNotice {
 
     /// The leaf of a log that says that the promise was missed: 33 bytes, which no leaf of a receipt has.
     pub fn leaf(&self, blind: &Salt) -> Vec<u8> {
-        let blinded = Digest::of(domain::LOG_NOTICE, &[blind.as_bytes(), self.id.as_bytes()]);
-        let mut leaf = blinded.as_bytes().to_vec();
-        leaf.push(LEAF_MISS);
-        leaf
+        leaf_of(blind, &self.id)
     }
+}
+
+/// The leaf of a missed promise: `Digest::of(LOG_NOTICE, [blind, notice id])`, and the byte 2.
+pub fn leaf_of(blind: &Salt, id: &Digest) -> Vec<u8> {
+    let blinded = Digest::of(domain::LOG_NOTICE, &[blind.as_bytes(), id.as_bytes()]);
+    let mut leaf = blinded.as_bytes().to_vec();
+    leaf.push(LEAF_MISS);
+    leaf
 }
 
 /// Whether a leaf of a log is that of a promise that was missed.

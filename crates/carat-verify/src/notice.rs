@@ -95,7 +95,11 @@ pub fn judge_notice(file: &NoticeFile, question: &NoticeQuestion<'_>) -> NoticeR
     let notice = file.signed.notice();
     let mut checks = Checks(Vec::new());
     match file.signed.verify_signature() {
-        Ok(()) => checks.note("signature", Outcome::Pass, "the key in the notice signed it"),
+        Ok(()) => checks.note(
+            "signature",
+            Outcome::Pass,
+            "the key in the notice signed it",
+        ),
         Err(error) => checks.note("signature", Outcome::Fail, error),
     }
     let statement = question.receipt.signed.statement();
@@ -113,7 +117,11 @@ pub fn judge_notice(file: &NoticeFile, question: &NoticeQuestion<'_>) -> NoticeR
         "another key than the one that issued the receipt said it",
     );
     match (question.nonce, &notice.nonce) {
-        (None, _) => checks.note("nonce", Outcome::NotMade, "no nonce was given to compare with"),
+        (None, _) => checks.note(
+            "nonce",
+            Outcome::NotMade,
+            "no nonce was given to compare with",
+        ),
         (Some(own), said) => checks.hold(
             "nonce",
             said.as_ref().is_some_and(|said| said.as_bytes() == own),
@@ -144,9 +152,7 @@ pub fn judge_notice(file: &NoticeFile, question: &NoticeQuestion<'_>) -> NoticeR
             };
             (standing, Some(*by), None, None)
         }
-        Said::Refusal { reason, detail } => {
-            (Standing::Refused, None, Some(reason), Some(detail))
-        }
+        Said::Refusal { reason, detail } => (Standing::Refused, None, Some(reason), Some(detail)),
         Said::Miss { by, .. } => (Standing::Missed, Some(*by), None, None),
     };
     NoticeReport {
@@ -197,11 +203,7 @@ fn log(checks: &mut Checks, file: &NoticeFile, key: Option<&VerifierKey>) {
     }
 }
 
-fn promised(
-    bytes: &[u8],
-    leaf: carat_log::Hash,
-    key: &VerifierKey,
-) -> Result<String, String> {
+fn promised(bytes: &[u8], leaf: carat_log::Hash, key: &VerifierKey) -> Result<String, String> {
     let promise = SignedPromise::parse(bytes).map_err(|error| error.to_string())?;
     let said = promise
         .verify(leaf, key)

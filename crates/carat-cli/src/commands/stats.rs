@@ -80,7 +80,10 @@ fn ask(url: &str, args: &Args) -> Outcome {
     let client = Client::new(url, api_key(args.api_key_file.as_deref())?)?;
     let mut json = client.get("/v1/admin/stats")?.good()?.json()?;
     let census: Census = serde_json::from_value(json.clone()).map_err(|error| {
-        Failure::new(Exit::Io, format!("the server's answer is of another version: {error}"))
+        Failure::new(
+            Exit::Io,
+            format!("the server's answer is of another version: {error}"),
+        )
     })?;
     let mut text = text(&census, None);
     text.insert_str(0, &format!("{url}\n\n"));
@@ -190,9 +193,11 @@ fn text(census: &Census, audits: Option<&Audits>) -> String {
     }
     rows.row([
         "Log entries",
-        &census.log_entries.map_or("none: there is no log".into(), |entries| {
-            entries.to_string()
-        }),
+        &census
+            .log_entries
+            .map_or("none: there is no log".into(), |entries| {
+                entries.to_string()
+            }),
     ]);
     if let Some(spending) = &census.spending {
         spending_rows(&mut rows, spending);

@@ -285,8 +285,7 @@ async fn job(
         key,
     };
     // It waits for the disk.
-    let (id, _) =
-        block_in_place(|| node.put_job(&asked, |_| Ok(With::default())))?;
+    let (id, _) = block_in_place(|| node.put_job(&asked, |_| Ok(With::default())))?;
     job_accepted(node, caller, &id)
 }
 

@@ -112,9 +112,7 @@ pub(super) async fn upgrade(
         // Another tenant's receipt does not exist, and nothing is signed about what does not.
         node.record(&caller.tenant, &id)?;
         // It waits for the disk.
-        let job = block_in_place(|| {
-            node.accept_upgrade(&caller.tenant, id, priority, nonce, key)
-        })?;
+        let job = block_in_place(|| node.accept_upgrade(&caller.tenant, id, priority, nonce, key))?;
         job_accepted(&node, &caller, &job)
     };
     answered.await.unwrap_or_else(problem)

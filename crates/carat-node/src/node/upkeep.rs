@@ -71,6 +71,23 @@ impl Node {
         }
     }
 
+    /// Renews the attestation until the end: in a thread of its own, because a source may take its time.
+    pub(super) fn attest(&self) {
+        let mut next = Instant::now();
+        while !self.ending.load(Ordering::Acquire) {
+            std::thread::sleep(Duration::from_millis(50));
+            if Instant::now() < next {
+                continue;
+            }
+            next = Instant::now() + TICK;
+            // Said when it is tried, which is not every second.
+            if let Err(failure) = home::clock().and_then(|now| self.attesting.look(now)) {
+                self.metrics.unattested();
+                tracing::error!(error = failure.message, "no attestation could be had");
+            }
+        }
+    }
+
     fn refresh(&self) -> Result<(), Failure> {
         if self.config.access == Access::Keys {
             self.gate

@@ -49,7 +49,9 @@ impl Charge {
         open(r, WHAT, 4)?;
         let charge = Self {
             day: u32::from_be_bytes(*day),
-            what: what.try_into().map_err(|_| wrong("a name that is cut off"))?,
+            what: what
+                .try_into()
+                .map_err(|_| wrong("a name that is cut off"))?,
             tenant: r.text(WHAT, 1, 1024)?.to_string(),
             currency: Currency::new(r.text(WHAT, 3, 3)?)
                 .map_err(|_| wrong("a currency is three capital letters"))?,

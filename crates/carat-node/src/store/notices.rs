@@ -83,11 +83,7 @@ impl Store {
         let mut batch = self.db.batch().durability(Some(PersistMode::SyncData));
         self.add_notice(&mut batch, notice);
         let id = notice.signed.id();
-        batch.insert(
-            &self.pending,
-            group.to_be_bytes(),
-            id.as_bytes().as_slice(),
-        );
+        batch.insert(&self.pending, group.to_be_bytes(), id.as_bytes().as_slice());
         batch.commit().map_err(self.of())?;
         Ok(group)
     }

@@ -115,7 +115,9 @@ fn text(report: &NoticeReport) -> String {
     let said = match report.standing {
         Standing::Promised => format!("a proof is promised by {by}"),
         Standing::ProofAttached => {
-            format!("a proof was promised by {by}; the receipt has one, and carat verify says whether it is good")
+            format!(
+                "a proof was promised by {by}; the receipt has one, and carat verify says whether it is good"
+            )
         }
         Standing::Overdue => {
             format!("a proof was promised by {by}; the time is over, and this receipt has none")
