@@ -354,3 +354,76 @@ fn receipts_carry_the_nodes_attestation() {
         assert!(said.err.contains(part), "{}", said.err);
     }
 }
+
+/// Whatever the policy's reason, a refusal says what would be enough, or what to do.
+#[test]
+fn every_refusal_says_what_would_be_enough() {
+    let sandbox = Sandbox::with_model();
+    let policy = |rule: &str| {
+        let path = sandbox.path("home/node/policy.toml");
+        fs::write(
+            sandbox.path("policy.new"),
+            format!("currency = \"USD\"\n{rule}"),
+        )
+        .expect("write");
+        fs::rename(sandbox.path("policy.new"), path).expect("rename");
+    };
+    let rule = |more: &str| {
+        format!(
+            "[[consequence]]\nname = \"all\"\nwhen = 'true'\ntiming = \"before_settle\"\n{more}\n"
+        )
+    };
+    fs::create_dir_all(sandbox.path("home/node")).expect("folder");
+    let covered = |decision: &Value| decision["refusal"]["covered"]["amount"].is_string();
+    let sufficient = |decision: &Value| decision["refusal"]["sufficient"]["price"].is_string();
+    let reason = |part: &'static str| {
+        move |decision: &Value| {
+            let reason = decision["refusal"]["reason"].as_str();
+            reason.is_some_and(|reason| reason.contains(part))
+        }
+    };
+    let dropped = |decision: &Value| {
+        let dropped = decision["refusal"]["dropped"].as_array();
+        dropped
+            .is_some_and(|all| all.iter().all(|one| one["reason"].is_string()) && !all.is_empty())
+    };
+    type Says<'a> = Box<dyn Fn(&Value) -> bool + 'a>;
+    let cases: Vec<(String, Says<'_>)> = vec![
+        (rule("value = '5000000.0'"), Box::new(covered)),
+        (
+            rule("value = '50.0'\nbudget = 0.000000000001"),
+            Box::new(sufficient),
+        ),
+        (
+            rule("value = '50.0'\ndeadline_ms = 0"),
+            Box::new(sufficient),
+        ),
+        (
+            "[[consequence]]\nname = \"none\"\nwhen = 'false'\nvalue = 1\n".into(),
+            Box::new(reason("state the amount")),
+        ),
+        (
+            rule("value = 'request.amount'"),
+            Box::new(reason("request.amount")),
+        ),
+        (
+            format!(
+                "{}[[forbid]]\nassumption = \"math\"\nwhen = 'true'\n",
+                rule("value = '50.0'")
+            ),
+            Box::new(dropped),
+        ),
+    ];
+    policy(&cases[0].0);
+    let server = Server::start(&sandbox, OPEN);
+    let body = request(&sandbox);
+    for (text, says) in &cases {
+        policy(text);
+        until(text, || {
+            let problem = server.infer(&[], &body).expect(422).json();
+            assert_eq!(problem["kind"], "refused", "{problem}");
+            let detail = problem["detail"].as_str().unwrap_or_default();
+            (says(&problem["decision"]) && detail.len() > 20).then_some(())
+        });
+    }
+}

@@ -258,14 +258,25 @@ impl Node {
         while let Some(id) = self.jobs.first() {
             let result = self.run_job(&id);
             if let Err(problem) = result {
-                // What failed for a reason of the server stays in the store for the next start.
-                tracing::error!(
-                    job = hex::encode(id),
-                    error = problem.detail,
-                    "a job could not be ended; it is tried again at the next start"
-                );
-                self.jobs.done(&id);
+                self.set_aside(&id, &problem);
             }
+        }
+    }
+
+    /// What failed for a reason of the server stays in the store for the next start.
+    fn set_aside(&self, id: &JobId, problem: &Problem) {
+        tracing::error!(
+            job = hex::encode(id),
+            error = problem.detail,
+            "a job could not be ended; it is tried again at the next start"
+        );
+        self.jobs.done(id);
+    }
+
+    /// As [`Node::fail`]; where that cannot be done, only this job waits for the next start, and no other.
+    pub(crate) fn fail_or_set_aside(&self, id: &JobId, job: JobRecord, problem: &Problem) {
+        if let Err(problem) = self.fail(id, job, problem) {
+            self.set_aside(id, &problem);
         }
     }
 

@@ -157,7 +157,11 @@ impl Planned {
     pub fn json(&self) -> serde_json::Value {
         match &self.decided {
             Some(decided) => planning::json(&self.decision, decided),
-            None => serde_json::Value::Null,
+            // The policy does not say what is at stake: there is nothing to plan for, and the reason says what to do.
+            None => serde_json::json!({
+                "refusal": { "reason": self.refused.as_ref().map(|why| &why.message) },
+                "policy_digest": self.decision.policy_digest(),
+            }),
         }
     }
 

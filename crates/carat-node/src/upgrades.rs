@@ -137,7 +137,7 @@ impl Node {
             match self.subject(&job.tenant, &receipt) {
                 // Another job was for the same receipt.
                 Err(problem) if problem.kind == PROVEN => self.end(&id, job, receipt, None)?,
-                Err(problem) => self.fail(&id, job, &problem)?,
+                Err(problem) => self.fail_or_set_aside(&id, job, &problem),
                 Ok((served, subject)) => {
                     let first = model.get_or_insert_with(|| served.clone());
                     let other = first.model.digest != served.model.digest
@@ -154,7 +154,7 @@ impl Node {
         let proved = self.prove_all(&served, &statements);
         for ((id, job, receipt), evidence) in chosen.into_iter().zip(proved) {
             match evidence {
-                Err(problem) => self.fail(&id, job, &problem)?,
+                Err(problem) => self.fail_or_set_aside(&id, job, &problem),
                 Ok(evidence) => {
                     let now = now()?;
                     if job.deadline != 0 && now > job.deadline {

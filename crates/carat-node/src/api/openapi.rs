@@ -53,7 +53,7 @@ const OPERATIONS: &[Operation] = &[
 const ASKS: &[(&str, &str)] = &[
     (
         "Carat-Nonce",
-        "8 to 64 bytes in hexadecimal; the receipt carries them.",
+        "8 to 64 bytes in hexadecimal; the receipt, or the answer to an upgrade, carries them.",
     ),
     ("Carat-Audience", "For whom the receipt is."),
     (
@@ -159,7 +159,14 @@ fn describe(&(path, method, scope, status, media, summary): &Operation) -> Value
         })
         .collect();
     let infers = path.ends_with("/infer");
-    let headers = [(infers, ASKS), (infers || path.ends_with("/upgrade"), JOBS)];
+    let upgrades = path.ends_with("/upgrade");
+    // An upgrade's nonce is carried by the promise or the refusal.
+    let nonce = &ASKS[..1];
+    let headers = [
+        (infers, ASKS),
+        (upgrades, nonce),
+        (infers || upgrades, JOBS),
+    ];
     for (name, what) in headers
         .iter()
         .filter(|(takes, _)| *takes)
