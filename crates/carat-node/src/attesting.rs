@@ -283,11 +283,12 @@ fn run(command: &[String], question: &str) -> Result<Vec<u8>, String> {
     let bytes = reader
         .join()
         .map_err(|_| format!("{program}: its output could not be read"))??;
-    if !status.success() {
-        return Err(format!("{program} ended with {status}"));
-    }
+    // It may have ended because nobody read on.
     if bytes.len() as u64 > MAX_SOURCE {
         return Err(format!("{program} printed more than {MAX_SOURCE} bytes"));
+    }
+    if !status.success() {
+        return Err(format!("{program} ended with {status}"));
     }
     Ok(bytes)
 }
