@@ -249,6 +249,14 @@ impl Over {
     }
 }
 
+/// A budget with the days over which it counts, and whose spending it counts: a tenant's, or everybody's.
+struct Counted<'a> {
+    limit: String,
+    allowed: Amount,
+    days: (u32, u32),
+    whose: Option<&'a str>,
+}
+
 /// What was spent, against what may be.
 #[derive(Debug)]
 pub struct Spending {
@@ -348,12 +356,8 @@ impl Spending {
         self.count(store, now)
     }
 
-    /// Every budget that a tenant's spending counts against: key, limit, days, and whose.
-    fn budgets<'a>(
-        &self,
-        tenant: &'a str,
-        now: u64,
-    ) -> Vec<(String, Amount, (u32, u32), Option<&'a str>)> {
+    /// Every budget that a tenant's spending counts against.
+    fn budgets<'a>(&self, tenant: &'a str, now: u64) -> Vec<Counted<'a>> {
         let today = day(now);
         let (one, all) = ((today, today.saturating_add(1)), month(today));
         let budget = &self.limits.budget;
@@ -372,7 +376,14 @@ impl Spending {
         }
         found
             .into_iter()
-            .filter_map(|(name, amount, days, whose)| Some((name, amount?, days, whose)))
+            .filter_map(|(limit, allowed, days, whose)| {
+                Some(Counted {
+                    limit,
+                    allowed: allowed?,
+                    days,
+                    whose,
+                })
+            })
             .collect()
     }
 
@@ -391,15 +402,15 @@ impl Spending {
         let mut book = lock(&self.book);
         let over = budgets
             .into_iter()
-            .map(|(limit, allowed, days, whose)| {
-                let spent = book.sum(days, whose).price;
-                let left = Price(Price::from_amount(allowed).0.saturating_sub(spent.0));
+            .map(|budget| {
+                let spent = book.sum(budget.days, budget.whose).price;
+                let allowed = Price::from_amount(budget.allowed);
                 Over {
-                    limit,
-                    allowed,
-                    left,
+                    left: Price(allowed.0.saturating_sub(spent.0)),
+                    limit: budget.limit,
+                    allowed: budget.allowed,
                     price,
-                    resets_at: u64::from(days.1) * DAY,
+                    resets_at: u64::from(budget.days.1) * DAY,
                 }
             })
             .filter(|over| over.left < price)

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use carat_policy::Price;
 use carat_policy::environment::Calibration;
-use carat_program::{Tensor, decode_tensors};
+use carat_program::decode_tensors;
 use carat_receipt::{Currency, Digest, Nonce, Role};
 use serde_json::{Value, json};
 
@@ -13,6 +13,7 @@ use crate::exit::{Exit, Failure};
 use crate::jobs::Asked;
 use crate::node::{Node, now};
 use crate::problem::Problem;
+use crate::proofs::Proven;
 use crate::served::Served;
 use crate::spending;
 use crate::store::{JobId, JobKind, JobRecord, With};
@@ -92,11 +93,7 @@ impl Node {
     }
 
     /// What is proven for a job.
-    fn subject(
-        &self,
-        tenant: &str,
-        receipt: &Digest,
-    ) -> Result<(Arc<Served>, (Digest, Vec<Tensor>, Vec<Tensor>)), Problem> {
+    fn subject(&self, tenant: &str, receipt: &Digest) -> Result<(Arc<Served>, Proven), Problem> {
         let served = self.provable(tenant, receipt)?.clone();
         let opening = self.opening(receipt)?;
         let record = self.record(tenant, receipt)?;
@@ -119,7 +116,7 @@ impl Node {
         // What waited for a start, or for a proof before, may be late already.
         self.look_for_misses(now()?)?;
         let mut chosen: Vec<(JobId, JobRecord, Digest)> = Vec::new();
-        let mut statements: Vec<(Digest, Vec<Tensor>, Vec<Tensor>)> = Vec::new();
+        let mut statements: Vec<Proven> = Vec::new();
         let mut model: Option<Arc<Served>> = None;
         for id in self.jobs.all() {
             if chosen.len() >= self.config.limits.proof_batch {

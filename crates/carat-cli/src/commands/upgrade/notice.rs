@@ -71,7 +71,8 @@ impl Told<'_> {
                 ..question
             },
         );
-        if !own.genuine && !(kind != "refusal" && other.genuine) {
+        let said_to_others = kind != "refusal" && other.genuine;
+        if !own.genuine && !said_to_others {
             return Ok(format!(
                 "its {kind} is not signed by the key that issued the receipt, or answers another request, and was not kept"
             ));
