@@ -98,6 +98,8 @@ fn main() -> Result<(), Failed> {
                 key: None,
                 job: None,
                 ends: None,
+                promised: None,
+                charge: None,
             })
             .collect();
         let group = store.put_group(&entries)?;

@@ -41,15 +41,20 @@ pub enum GoodFor {
 }
 
 impl GoodFor {
-    /// The header `Carat-Good-For`: the amount, or `none`, and whether a checkpoint of the log covers the receipt.
-    pub fn header(&self, pending: bool) -> String {
+    /// The header `Carat-Good-For`: the amount, or `none`, whether anything is still to come, and until when a promised proof
+    /// is.
+    pub fn header(&self, pending: Pending) -> String {
         let amount = match self {
             Self::NoTrust => "none".to_string(),
             Self::Appraised(appraisal) => appraisal
                 .best
                 .map_or_else(|| "none".to_string(), |amount| amount.to_string()),
         };
-        format!("{amount}; pending={}", if pending { "?1" } else { "?0" })
+        let any = pending.checkpoint || pending.proof_by.is_some();
+        let by = pending
+            .proof_by
+            .map_or_else(String::new, |by| format!("; proof-by={by}"));
+        format!("{amount}; pending={}{by}", if any { "?1" } else { "?0" })
     }
 
     fn json(&self) -> Value {
@@ -63,6 +68,15 @@ impl GoodFor {
             }),
         }
     }
+}
+
+/// What a receipt still waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pending {
+    /// No checkpoint of the log covers it yet.
+    pub checkpoint: bool,
+    /// Its plan promised a proof until then, Unix seconds, and it has none yet.
+    pub proof_by: Option<u64>,
 }
 
 /// An answer, ready to be sent.
@@ -98,14 +112,30 @@ impl Node {
         })
     }
 
-    /// Whether no checkpoint covers an entry of the log yet.
-    fn pending(&self, index: u64) -> bool {
-        index >= self.log.stats().published
+    /// What a receipt at a place of the log still waits for.
+    fn pending(&self, signed: &SignedStatement, index: u64) -> Result<Pending, Problem> {
+        let plan = signed.statement().optional.plan.as_ref();
+        let proof_by = match plan.and_then(|plan| plan.proof_deadline) {
+            Some(by) if !self.is_proven(&signed.receipt_id())? => Some(by),
+            _ => None,
+        };
+        Ok(Pending {
+            checkpoint: index >= self.log.stats().published,
+            proof_by,
+        })
     }
 
-    /// Whether no checkpoint covers a receipt yet.
-    pub(crate) fn is_pending(&self, id: &Digest) -> Result<bool, Problem> {
-        Ok(self.pending(self.place(id)?))
+    /// Whether a receipt has a proof.
+    pub(crate) fn is_proven(&self, id: &Digest) -> Result<bool, Problem> {
+        let evidence = self.store.evidence(id)?;
+        Ok(evidence
+            .iter()
+            .any(|item| item.body.kind() == carat_receipt::evidence::Kind::Proof))
+    }
+
+    /// What a receipt of a tenant still waits for.
+    pub(crate) fn pending_of(&self, tenant: &str, id: &Digest) -> Result<Pending, Problem> {
+        self.pending(&self.record(tenant, id)?.signed, self.place(id)?)
     }
 
     /// The receipt file, with what the log gives for it now.
@@ -209,7 +239,7 @@ impl Node {
         now: u64,
     ) -> Result<Shown, Problem> {
         let id = answer.id;
-        let pending = self.pending(index);
+        let pending = self.pending(&answer.signed, index)?;
         let good_for = self.good_for(tenant, &id, now)?;
         let statement = answer.signed.statement();
         let mut json = json!({
@@ -221,7 +251,7 @@ impl Node {
             },
             "outputs": answer.outputs,
             "good_for": good_for.json(),
-            "log": { "index": index, "pending": pending },
+            "log": { "index": index, "pending": pending.checkpoint },
             "links": {
                 "receipt": format!("/v1/receipts/{id}"),
                 "opening": format!("/v1/receipts/{id}/opening"),
@@ -233,6 +263,10 @@ impl Node {
                 "tau": plan.tau,
                 "policy": statement.optional.policy,
             });
+            if let Some(by) = plan.proof_deadline {
+                json["plan"]["proof_by"] = json!(by);
+                json["plan"]["proof_pending"] = json!(pending.proof_by.is_some());
+            }
         }
         if inline.receipt {
             let file = self.receipt_file(self.record(tenant, &id)?, now)?;

@@ -203,7 +203,8 @@ impl Call {
     }
 }
 
-fn nonce(text: &str) -> Result<Nonce, Problem> {
+/// Reads a nonce.
+pub(crate) fn nonce(text: &str) -> Result<Nonce, Problem> {
     hex::decode(text)
         .ok()
         .and_then(|bytes| Nonce::new(bytes).ok())
@@ -286,6 +287,11 @@ pub fn key_name(tenant: &str, key: &str) -> Result<Digest, Problem> {
 /// Bytes as JSON carries them.
 pub fn base64(bytes: &[u8]) -> String {
     Base64::encode_string(bytes)
+}
+
+/// Bytes from JSON; `None`: it is no base64.
+pub fn from_base64(text: &str) -> Option<Vec<u8>> {
+    Base64::decode_vec(text).ok()
 }
 
 #[cfg(test)]

@@ -90,16 +90,27 @@ impl Client {
 
     /// Asks for what is at a path.
     pub fn get(&self, path: &str) -> Result<Reply, Failure> {
-        self.request(Method::GET, path)
+        self.request(Method::GET, path, &[])
     }
 
     /// Posts nothing to a path.
     pub fn post(&self, path: &str) -> Result<Reply, Failure> {
-        self.request(Method::POST, path)
+        self.request(Method::POST, path, &[])
     }
 
-    fn request(&self, method: Method, path: &str) -> Result<Reply, Failure> {
-        let exchange = async { tokio::time::timeout(PATIENCE, self.exchange(method, path)).await };
+    /// Posts nothing to a path, with headers.
+    pub fn post_with(&self, path: &str, headers: &[(&str, &str)]) -> Result<Reply, Failure> {
+        self.request(Method::POST, path, headers)
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Reply, Failure> {
+        let exchange =
+            async { tokio::time::timeout(PATIENCE, self.exchange(method, path, headers)).await };
         match self.runtime.block_on(exchange) {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(error)) => Err(Failure::new(
@@ -117,12 +128,20 @@ impl Client {
         }
     }
 
-    async fn exchange(&self, method: Method, path: &str) -> Result<Reply, Broken> {
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Reply, Broken> {
         let mut sender = self.target.open().await?;
         let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header("host", &self.target.authority);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         if let Some(key) = &self.key {
             request = request.header("authorization", format!("Bearer {}", key.as_str()));
         }

@@ -6,13 +6,16 @@
 
 mod sections;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::attesting;
 use crate::exit::{Exit, Failure};
 use crate::files;
+use crate::spending::{self, Budget, Tenant};
 
 pub use sections::{Retention, Storage, Tls, Traces};
 
@@ -41,6 +44,8 @@ pub struct Config {
     pub workers: usize,
     /// Threads that one run of a large model may use.
     pub run_threads: usize,
+    /// Proofs that are made at a time.
+    pub provers: usize,
     /// Hours for which an idempotency key is remembered.
     pub idempotency_hours: u64,
     /// Days in which an upgrade of a receipt may be asked for; Statements say so. 0: upgrades are not offered.
@@ -61,6 +66,12 @@ pub struct Config {
     pub traces: Traces,
     /// Limits.
     pub limits: Limits,
+    /// Attestation evidence for the key that signs receipts.
+    pub attestation: attesting::Config,
+    /// What all tenants together may spend on verification.
+    pub budget: Budget,
+    /// What is stated about tenants, by name; `*` is everybody without an entry.
+    pub tenants: BTreeMap<String, Tenant>,
     /// The models that are served.
     pub model: Vec<ModelEntry>,
 }
@@ -93,6 +104,9 @@ pub struct ModelEntry {
     pub name: String,
     /// A compiled model, or a folder; relative to the configuration file.
     pub path: PathBuf,
+    /// Facts for the policy, under `model`.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub facts: serde_json::Map<String, serde_json::Value>,
 }
 
 /// Limits. Each is named in the error that it causes.
@@ -153,6 +167,7 @@ impl Default for Config {
             trust: None,
             workers: 0,
             run_threads: 1,
+            provers: 1,
             idempotency_hours: 24,
             upgrade_days: 30,
             checkpoint_ms: 1000,
@@ -163,6 +178,9 @@ impl Default for Config {
             retention: Retention::default(),
             traces: Traces::default(),
             limits: Limits::default(),
+            attestation: attesting::Config::default(),
+            budget: Budget::default(),
+            tenants: BTreeMap::new(),
             model: Vec::new(),
         }
     }
@@ -221,12 +239,21 @@ impl Config {
         let storage = &mut config.storage;
         storage.encryption_key_file.iter_mut().for_each(place);
         storage.previous_key_files.iter_mut().for_each(place);
+        config.attestation.place(base);
         config
             .model
             .iter_mut()
             .for_each(|entry| place(&mut entry.path));
         config.check()?;
         Ok(config)
+    }
+
+    /// What is limited, for counting.
+    pub fn budgets(&self) -> spending::Limits {
+        spending::Limits {
+            budget: self.budget.clone(),
+            tenants: self.tenants.clone(),
+        }
     }
 
     /// The rules that span keys.
@@ -278,6 +305,7 @@ impl Config {
             ("limits.proof_batch", proof_batch as u64),
             ("limits.connections", connections as u64),
             ("run_threads", self.run_threads as u64),
+            ("provers", self.provers as u64),
             ("checkpoint_ms", self.checkpoint_ms),
             ("idempotency_hours", self.idempotency_hours),
         ] {
@@ -294,6 +322,8 @@ impl Config {
                 return refuse(format!("{name} is {value}; it is at most {most}"));
             }
         }
+        crate::facts::check(self)?;
+        self.attestation.check()?;
         if proof_batch > carat_receipt::evidence::MAX_PROOF_STATEMENTS {
             return refuse(format!(
                 "limits.proof_batch: one proof covers at most {} receipts",
@@ -396,6 +426,15 @@ mod tests {
                 endpoint: Some("e".into()),
                 ca: Some("c".into()),
                 ..Traces::default()
+            },
+            attestation: attesting::Config {
+                source: Some(attesting::Source::File),
+                file: Some("f".into()),
+                ..attesting::Config::default()
+            },
+            budget: Budget {
+                day: Some("1USD".parse().expect("an amount")),
+                month: Some("1USD".parse().expect("an amount")),
             },
             ..Config::default()
         };

@@ -2,57 +2,70 @@
 //! restart goes on with them.
 
 use std::collections::{BTreeMap, HashSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use carat_policy::environment::Calibration;
-use carat_program::{Tensor, decode_tensors};
-use carat_receipt::evidence::Kind;
-use carat_receipt::{Digest, Evidence, Role};
-use serde_json::{Value, json};
+use carat_receipt::{Digest, Evidence};
 
 use crate::call::{Call, Raw};
 use crate::exit::{Exit, Failure};
 use crate::node::{Node, now};
 use crate::problem::Problem;
-use crate::served::PROFILE;
-use crate::store::{JobId, JobKind, JobRecord, JobState, Remembered, Store, StoreFault, Target};
+use crate::spending;
+use crate::store::{
+    JobId, JobKind, JobRecord, JobState, Remembered, Store, StoreFault, Target, With,
+};
 use crate::trace::{self, Span};
 
 /// The most urgent and the least urgent priority that a caller may ask for.
 pub const PRIORITIES: std::ops::RangeInclusive<u8> = 1..=9;
-/// The kind of the problem that a receipt needs no upgrade.
-const PROVEN: &str = "proven";
-/// Seconds that a promise allows beyond twice the estimate.
-const SLACK: u64 = 60;
+/// The priority of whoever asks for none.
+pub const PRIORITY: u8 = 5;
 
 /// The jobs that wait, by urgency and then by age.
 #[derive(Debug)]
 pub struct Jobs {
     waiting: Mutex<Waiting>,
     filled: Condvar,
+    /// Held while an upgrade is accepted, so that two at once do not pass one limit.
+    pub(crate) accepting: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
-    jobs: BTreeMap<(u8, u64), (JobId, String)>,
+    jobs: BTreeMap<(u8, u64), Waits>,
     closed: bool,
+}
+
+/// A job that waits, or is being worked on.
+#[derive(Debug)]
+struct Waits {
+    id: JobId,
+    tenant: String,
+    /// Until when it was promised; 0: nothing was promised.
+    deadline: u64,
+    /// The promise was missed, and the log says so.
+    missed: bool,
 }
 
 impl Jobs {
     /// The jobs of a store.
     pub fn load(store: &Store) -> Result<Self, StoreFault> {
-        let jobs = store
-            .waiting()?
-            .into_iter()
-            .map(|(id, job)| ((job.priority, job.sequence), (id, job.tenant)))
-            .collect();
+        let mut jobs = BTreeMap::new();
+        for (id, job) in store.waiting()? {
+            let missed = store.notice_of(&id, "miss")?.is_some();
+            let waits = Waits {
+                missed,
+                ..Waits::of(id, &job)
+            };
+            jobs.insert((job.priority, job.sequence), waits);
+        }
         Ok(Self {
             waiting: Mutex::new(Waiting {
                 jobs,
                 closed: false,
             }),
             filled: Condvar::new(),
+            accepting: Mutex::new(()),
         })
     }
 
@@ -76,6 +89,13 @@ impl Jobs {
         self.filled.notify_all();
     }
 
+    /// A job that is in the store already, and waits from now on.
+    pub fn add(&self, id: JobId, job: &JobRecord) {
+        let place = (job.priority, job.sequence);
+        self.lock().jobs.insert(place, Waits::of(id, job));
+        self.filled.notify_one();
+    }
+
     /// The most urgent job; waits for one. It stays in the queue until [`Jobs::done`].
     fn first(&self) -> Option<JobId> {
         let mut waiting = self.lock();
@@ -83,8 +103,8 @@ impl Jobs {
             if waiting.closed {
                 return None;
             }
-            if let Some((id, _)) = waiting.jobs.values().next() {
-                return Some(*id);
+            if let Some(waits) = waiting.jobs.values().next() {
+                return Some(waits.id);
             }
             waiting = self
                 .filled
@@ -93,12 +113,34 @@ impl Jobs {
         }
     }
 
-    fn all(&self) -> Vec<JobId> {
-        self.lock().jobs.values().map(|(id, _)| *id).collect()
+    /// All of them, the most urgent first.
+    pub(crate) fn all(&self) -> Vec<JobId> {
+        self.lock().jobs.values().map(|waits| waits.id).collect()
     }
 
-    fn done(&self, job: &JobRecord) {
-        self.lock().jobs.remove(&(job.priority, job.sequence));
+    /// Those whose promised time is over, and of which the log does not say so yet.
+    pub(crate) fn overdue(&self, now: u64) -> Vec<JobId> {
+        let over = |waits: &&Waits| waits.deadline != 0 && waits.deadline < now && !waits.missed;
+        let waiting = self.lock();
+        waiting
+            .jobs
+            .values()
+            .filter(over)
+            .map(|waits| waits.id)
+            .collect()
+    }
+
+    /// The log says that its promise was missed.
+    pub(crate) fn missed(&self, id: &JobId) {
+        let mut waiting = self.lock();
+        let found = waiting.jobs.values_mut().find(|waits| waits.id == *id);
+        if let Some(waits) = found {
+            waits.missed = true;
+        }
+    }
+
+    fn done(&self, id: &JobId) {
+        self.lock().jobs.retain(|_, waits| waits.id != *id);
     }
 }
 
@@ -107,51 +149,46 @@ pub fn wanted(jobs: &Jobs, store: &Store) -> Result<HashSet<Digest>, StoreFault>
     let mut found = HashSet::new();
     for id in jobs.all() {
         let job = store.job(&id)?;
-        let upgrade = job.filter(|job| job.kind == JobKind::Upgrade);
-        if let Some(receipt) = upgrade.and_then(|job| <[u8; 32]>::try_from(job.request).ok()) {
-            found.insert(Digest::from_bytes(receipt));
-        }
+        found.extend(job.and_then(|job| job.upgraded()));
     }
     Ok(found)
 }
 
-/// What an upgrade would cost.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Quote {
-    /// In words, with its currency.
-    pub price: String,
-    /// Seconds until it is there, most likely.
-    pub seconds: u64,
-    /// Seconds within which it is promised.
-    pub within: u64,
-}
-
-impl Quote {
-    /// For callers.
-    pub fn json(&self) -> Value {
-        json!({
-            "rung": "zk",
-            "price": self.price,
-            "estimated_seconds": self.seconds,
-            "promised_within_seconds": self.within,
-        })
+impl Waits {
+    fn of(id: JobId, job: &JobRecord) -> Self {
+        Self {
+            id,
+            tenant: job.tenant.clone(),
+            deadline: job.deadline,
+            missed: false,
+        }
     }
 }
 
+/// A job that is asked for.
+pub(crate) struct Asked<'a> {
+    /// Who asks.
+    pub(crate) tenant: &'a str,
+    /// What for.
+    pub(crate) kind: JobKind,
+    /// How urgent.
+    pub(crate) priority: u8,
+    /// Until when it is promised, Unix seconds; 0: nothing is promised.
+    pub(crate) deadline: u64,
+    /// The request.
+    pub(crate) request: Vec<u8>,
+    /// What the request's idempotency key will stand for, and the digest of the request.
+    pub(crate) key: Option<(Digest, Digest)>,
+}
+
 impl Node {
-    /// Accepts a job: it is durable when this returns. `key` is what the request's idempotency key will stand for.
-    pub(crate) fn put_job(
-        &self,
-        tenant: &str,
-        kind: JobKind,
-        priority: u8,
-        deadline: u64,
-        request: Vec<u8>,
-        key: Option<(Digest, Digest)>,
-    ) -> Result<(JobId, JobRecord), Problem> {
-        self.ready()?;
+    /// Refuses where no more jobs of a tenant can wait.
+    pub(crate) fn room_for_job(&self, tenant: &str) -> Result<(), Problem> {
+        self.room(&self.jobs.lock(), tenant)
+    }
+
+    fn room(&self, waiting: &Waiting, tenant: &str) -> Result<(), Problem> {
         let limits = &self.config.limits;
-        let mut waiting = self.jobs.lock();
         if waiting.closed {
             return Err(Problem::stopping("the server is going down"));
         }
@@ -159,26 +196,45 @@ impl Node {
             let what = format!("limits.jobs = {} jobs wait", limits.jobs);
             return Err(Problem::overloaded(&what, 10));
         }
-        let own = waiting.jobs.values().filter(|(_, of)| of == tenant).count();
-        if own >= limits.jobs_per_tenant {
+        let own = waiting.jobs.values();
+        if own.filter(|waits| waits.tenant == tenant).count() >= limits.jobs_per_tenant {
             let what = format!(
                 "limits.jobs_per_tenant = {} jobs of one tenant wait",
                 limits.jobs_per_tenant
             );
             return Err(Problem::overloaded(&what, 10));
         }
+        Ok(())
+    }
+
+    /// A job that is not accepted yet.
+    pub(crate) fn new_job(&self, asked: &Asked<'_>) -> Result<(JobId, JobRecord), Problem> {
         let id: JobId = carat_receipt::commit::random_id().map_err(Failure::of(Exit::Io))?;
         let job = JobRecord {
-            kind,
-            tenant: tenant.to_string(),
+            kind: asked.kind,
+            tenant: asked.tenant.to_string(),
             created: now()?,
-            deadline,
-            priority,
+            deadline: asked.deadline,
+            priority: asked.priority,
             sequence: self.store.next(),
-            request,
+            request: asked.request.clone(),
             state: JobState::Queued,
         };
-        let remembered = key.map(|(key, request)| {
+        Ok((id, job))
+    }
+
+    /// Accepts a job: it is durable when this returns. `with` says what is written with it.
+    pub(crate) fn put_job(
+        &self,
+        asked: &Asked<'_>,
+        with: impl FnOnce(JobId) -> Result<With, Problem>,
+    ) -> Result<(JobId, JobRecord), Problem> {
+        self.ready()?;
+        let mut waiting = self.jobs.lock();
+        self.room(&waiting, asked.tenant)?;
+        let (id, job) = self.new_job(asked)?;
+        let mut with = with(id)?;
+        with.key = asked.key.map(|(key, request)| {
             let remembered = Remembered {
                 request,
                 created: job.created,
@@ -186,10 +242,9 @@ impl Node {
             };
             (key, remembered)
         });
-        self.store.put_job(&id, &job, remembered)?;
-        waiting
-            .jobs
-            .insert((priority, job.sequence), (id, tenant.to_string()));
+        self.store.put_job(&id, &job, &with)?;
+        let place = (job.priority, job.sequence);
+        waiting.jobs.insert(place, Waits::of(id, &job));
         self.jobs.filled.notify_one();
         Ok((id, job))
     }
@@ -214,16 +269,25 @@ impl Node {
         while let Some(id) = self.jobs.first() {
             let result = self.run_job(&id);
             if let Err(problem) = result {
-                // What failed for a reason of the server stays in the store for the next start.
-                tracing::error!(
-                    job = hex::encode(id),
-                    error = problem.detail,
-                    "a job could not be ended; it is tried again at the next start"
-                );
-                if let Ok(Some(job)) = self.store.job(&id) {
-                    self.jobs.done(&job);
-                }
+                self.set_aside(&id, &problem);
             }
+        }
+    }
+
+    /// What failed for a reason of the server stays in the store for the next start.
+    fn set_aside(&self, id: &JobId, problem: &Problem) {
+        tracing::error!(
+            job = hex::encode(id),
+            error = problem.detail,
+            "a job could not be ended; it is tried again at the next start"
+        );
+        self.jobs.done(id);
+    }
+
+    /// As [`Node::fail`]; where that cannot be done, only this job waits for the next start, and no other.
+    pub(crate) fn fail_or_set_aside(&self, id: &JobId, job: JobRecord, problem: &Problem) {
+        if let Err(problem) = self.fail(id, job, problem) {
+            self.set_aside(id, &problem);
         }
     }
 
@@ -258,11 +322,10 @@ impl Node {
                 let model = self.model(&raw.model)?.clone();
                 Call::read(&job.tenant, model, raw.form, raw.asked, &raw.body)
             })
-            .and_then(|call| self.answer(call, None, None, Some((*id, job.clone()))));
+            .and_then(|call| self.answer_job(call, (*id, job.clone())));
         match answered {
-            Ok((entry, leaf, answer)) => {
-                self.keep(entry, leaf, answer)?;
-                self.jobs.done(&job);
+            Ok(()) => {
+                self.jobs.done(id);
                 Ok(())
             }
             Err(problem) => self.fail(id, job, &problem),
@@ -270,19 +333,47 @@ impl Node {
     }
 
     /// Ends a job that cannot be done. One that only cannot be done now is an error.
-    fn fail(&self, id: &JobId, job: JobRecord, problem: &Problem) -> Result<(), Problem> {
+    pub(crate) fn fail(
+        &self,
+        id: &JobId,
+        job: JobRecord,
+        problem: &Problem,
+    ) -> Result<(), Problem> {
         if [503, 507].contains(&problem.status) {
             return Err(problem.clone());
+        }
+        let mut problem = problem.clone();
+        if let Some(receipt) = job.upgraded() {
+            let promise = self.store.notice_of(id, "promise")?;
+            let nonce = promise.and_then(|promise| promise.signed.notice().nonce.clone());
+            problem = self.refuse_upgrade(receipt, nonce, problem);
+            // A promise is not kept by refusing later, unless the caller took away what it takes.
+            if problem.kind != "erased" {
+                self.miss(id, &job, now()?)?;
+            }
+            self.refund(id, &job, &receipt)?;
         }
         let state = JobState::Failed(problem.json().to_string());
         let ended = job.ended(state);
         self.store.end_job(id, &ended, None)?;
-        self.jobs.done(&ended);
+        self.jobs.done(id);
+        Ok(())
+    }
+
+    /// Gives back what an upgrade was to cost, whether it was asked for or promised with the answer.
+    fn refund(&self, id: &JobId, job: &JobRecord, receipt: &Digest) -> Result<(), Problem> {
+        let day = spending::day(job.created);
+        for what in [spending::of_job(id), *receipt.as_bytes()] {
+            if let Some(charge) = self.store.take_charge(day, &what)? {
+                self.spending.give_back(&charge);
+                break;
+            }
+        }
         Ok(())
     }
 
     /// Ends a job whose receipt has what was asked for.
-    fn end(
+    pub(crate) fn end(
         &self,
         id: &JobId,
         job: JobRecord,
@@ -292,173 +383,8 @@ impl Node {
         let state = JobState::Done(receipt);
         let ended = job.ended(state);
         self.store.end_job(id, &ended, evidence)?;
-        self.jobs.done(&ended);
+        self.jobs.done(id);
         Ok(())
-    }
-
-    /// Proves for the most urgent upgrade, and for those of the same model that wait with it, in one proof.
-    fn run_upgrades(&self) -> Result<(), Problem> {
-        let mut chosen: Vec<(JobId, JobRecord, Digest)> = Vec::new();
-        let mut statements: Vec<(Digest, Vec<Tensor>, Vec<Tensor>)> = Vec::new();
-        let mut model = None;
-        for id in self.jobs.all() {
-            if chosen.len() >= self.config.limits.proof_batch {
-                break;
-            }
-            let Some(job) = self.store.job(&id)? else {
-                continue;
-            };
-            if job.kind != JobKind::Upgrade {
-                continue;
-            }
-            let receipt = match <[u8; 32]>::try_from(job.request.as_slice()) {
-                Ok(bytes) => Digest::from_bytes(bytes),
-                Err(_) => return Err(Failure::new(Exit::Store, "a job names no receipt").into()),
-            };
-            let subject = self.provable(&job.tenant, &receipt).and_then(|served| {
-                let opening = self.opening(&receipt)?;
-                let record = self.record(&job.tenant, &receipt)?;
-                let statement = record.signed.statement();
-                let own = opening.input.commitment(Role::Input) == statement.input
-                    && opening.output.commitment(Role::Output) == statement.output;
-                if !own {
-                    return Err(
-                        Failure::new(Exit::Store, "the opening is not the receipt's").into(),
-                    );
-                }
-                let tensors =
-                    |bytes: &[u8]| decode_tensors(bytes).map_err(Failure::of(Exit::Store));
-                Ok((
-                    served.clone(),
-                    (
-                        receipt,
-                        tensors(&opening.input.bytes)?,
-                        tensors(&opening.output.bytes)?,
-                    ),
-                ))
-            });
-            match subject {
-                // Another job was for the same receipt.
-                Err(problem) if problem.kind == PROVEN => self.end(&id, job, receipt, None)?,
-                Err(problem) => self.fail(&id, job, &problem)?,
-                Ok((served, subject)) => {
-                    let first = model.get_or_insert_with(|| served.clone());
-                    let other = first.model.digest != served.model.digest
-                        || statements.iter().any(|(id, ..)| *id == receipt);
-                    let fits = crate::prover::fits(
-                        &served.model,
-                        statements.len() + 1,
-                        PROFILE,
-                        self.config.limits.proof_bytes,
-                    );
-                    if other || (!statements.is_empty() && fits.is_err()) {
-                        continue;
-                    }
-                    statements.push(subject);
-                    chosen.push((id, job, receipt));
-                }
-            }
-        }
-        let Some(served) = model else { return Ok(()) };
-        let proved = catch_unwind(AssertUnwindSafe(|| self.prove(&served, &statements)));
-        let proved = proved.unwrap_or_else(|_| {
-            tracing::error!(model = served.name, "a fault of carat: a proof panicked");
-            Err(Problem::new(
-                500,
-                "internal",
-                "a fault of the server in a proof",
-            ))
-        });
-        match proved {
-            Ok(evidence) => {
-                for ((id, job, receipt), evidence) in chosen.into_iter().zip(evidence) {
-                    if now()? > job.deadline {
-                        self.metrics.missed();
-                        tracing::warn!(job = hex::encode(id), %receipt, deadline = job.deadline, "an upgrade came later than promised");
-                    }
-                    self.end(&id, job, receipt, Some(&evidence))?;
-                }
-                Ok(())
-            }
-            Err(problem) => chosen
-                .into_iter()
-                .try_for_each(|(id, job, _)| self.fail(&id, job, &problem)),
-        }
-    }
-
-    /// The model of a receipt that an upgrade may be asked for.
-    ///
-    /// # Errors
-    /// Why it may not.
-    fn provable(
-        &self,
-        tenant: &str,
-        id: &Digest,
-    ) -> Result<&std::sync::Arc<crate::served::Served>, Problem> {
-        let record = self.record(tenant, id)?;
-        let statement = record.signed.statement();
-        let served = self
-            .models
-            .iter()
-            .find(|served| served.model.digest == statement.program)
-            .ok_or_else(|| {
-                Problem::new(
-                    410,
-                    "model-gone",
-                    "the receipt's model is not served any more",
-                )
-            })?;
-        if self
-            .store
-            .evidence(id)?
-            .iter()
-            .any(|item| item.body.kind() == Kind::Proof)
-        {
-            return Err(Problem::new(409, PROVEN, "the receipt has a proof already"));
-        }
-        Ok(served)
-    }
-
-    /// What an upgrade would cost now.
-    pub fn quote(&self, tenant: &str, id: &Digest) -> Result<Quote, Problem> {
-        let served = self.provable(tenant, id)?;
-        let proving = served.proving.as_ref().ok_or_else(|| {
-            Problem::new(
-                422,
-                "unprovable",
-                "the prover does not take the receipt's model, or not within limits.proof_bytes",
-            )
-        })?;
-        let record = self.record(tenant, id)?;
-        let expiry = record.signed.statement().optional.option_expiry;
-        if expiry.is_none_or(|expiry| now().is_ok_and(|now| now > expiry)) {
-            return Err(Problem::new(
-                410,
-                "expired",
-                "no upgrade of this receipt was offered, or the time for it is over; with its opening and the model anyone \
-                 can prove it: carat prove",
-            ));
-        }
-        self.opening(id)?;
-        let rules = self.rules.now();
-        let price = rules
-            .environment(&served.model.digest)
-            .map(|environment| {
-                let calibration = Calibration::from(proving.clone());
-                let price = calibration.price(environment.cpu_second);
-                price.show(rules.policy.currency).to_string()
-            })
-            .ok_or_else(|| Failure::new(Exit::Internal, "a model without an environment"))?;
-        let waiting = self.jobs.len() as u64 + 1;
-        let seconds = proving
-            .p99_micros
-            .saturating_mul(waiting)
-            .div_ceil(1_000_000);
-        Ok(Quote {
-            price,
-            seconds,
-            within: seconds.saturating_mul(2).saturating_add(SLACK),
-        })
     }
 }
 
@@ -483,16 +409,20 @@ mod tests {
             state: JobState::Queued,
         };
         let upgrade = job(JobKind::Upgrade, receipt.as_bytes());
-        store.put_job(&[1; 16], &upgrade, None).expect("accepted");
+        store
+            .put_job(&[1; 16], &upgrade, &With::default())
+            .expect("accepted");
         // An answer's request may have 32 bytes too, and wants no opening.
         let infer = job(JobKind::Infer, &[7; 32]);
-        store.put_job(&[2; 16], &infer, None).expect("accepted");
+        store
+            .put_job(&[2; 16], &infer, &With::default())
+            .expect("accepted");
         let jobs = Jobs::load(&store).expect("read");
         assert_eq!(
             wanted(&jobs, &store).expect("read"),
             HashSet::from([receipt])
         );
-        jobs.done(&upgrade);
+        jobs.done(&[1; 16]);
         assert_eq!(wanted(&jobs, &store).expect("read"), HashSet::new());
     }
 }

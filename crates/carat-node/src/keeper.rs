@@ -18,7 +18,7 @@ use crate::home::log_failure;
 use crate::issue::leaf_of;
 use crate::problem::Problem;
 use crate::queue::Queue;
-use crate::store::{Entry, MAX_GROUP, Store};
+use crate::store::{Entry, JobId, JobRecord, MAX_GROUP, NoticeRecord, Store, StoreFault};
 
 /// Bytes of openings and evidence after which a group is closed.
 const MAX_GROUP_BYTES: usize = 32 << 20;
@@ -48,8 +48,9 @@ pub struct Kept<A> {
     pub answer: A,
 }
 
-/// What is called for each receipt that became durable, with the time since its request was accepted.
-pub type OnKept = Box<dyn Fn(Duration) + Send>;
+/// What is called for each receipt that became durable, with the time since its request was accepted and the job that its plan
+/// promised.
+pub type OnKept = Box<dyn Fn(Duration, Option<&(JobId, JobRecord)>) + Send>;
 
 struct Group<A> {
     number: u64,
@@ -60,6 +61,9 @@ struct Group<A> {
 pub struct Keeper<A> {
     drafts: Arc<Queue<Draft<A>>>,
     fault: Arc<OnceLock<Failure>>,
+    /// Whoever appends to the log and notes the places holds this, so that places are noted in the order of the log: a start
+    /// looks for what is not noted behind the last one that is.
+    appending: Arc<Mutex<()>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -74,6 +78,7 @@ impl<A: Send + 'static> Keeper<A> {
         let drafts = Arc::new(Queue::new(capacity));
         let groups = Arc::new(Queue::new(MAX_GROUPS));
         let fault = Arc::new(OnceLock::new());
+        let appending = Arc::new(Mutex::new(()));
         let mut threads = Vec::new();
         {
             let (drafts, groups, fault) = (drafts.clone(), groups.clone(), fault.clone());
@@ -88,9 +93,10 @@ impl<A: Send + 'static> Keeper<A> {
             })?);
         }
         {
-            let fault = fault.clone();
+            let (fault, appending) = (fault.clone(), appending.clone());
             threads.push(named("carat-log", move || {
                 while let Some(taken) = groups.take(MAX_GROUPS) {
+                    let _alone = appending.lock().unwrap_or_else(PoisonError::into_inner);
                     write_log(&store, &log, &fault, &kept, taken);
                 }
             })?);
@@ -98,6 +104,7 @@ impl<A: Send + 'static> Keeper<A> {
         Ok(Self {
             drafts,
             fault,
+            appending,
             threads: Mutex::new(threads),
         })
     }
@@ -109,6 +116,42 @@ impl<A: Send + 'static> Keeper<A> {
                 .reply
                 .send(Err(Problem::stopping("the server is going down")));
         }
+    }
+
+    /// Makes a promise that was missed durable and appends it to the log, unless its job has one already. `true`: it was new.
+    pub fn keep_miss(
+        &self,
+        store: &Store,
+        log: &Log,
+        miss: &NoticeRecord,
+    ) -> Result<bool, Failure> {
+        let _alone = self
+            .appending
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(fault) = self.fault.get() {
+            return Err(Failure::new(fault.exit, &fault.message));
+        }
+        if store.notice_of(&miss.job, "miss")?.is_some() {
+            return Ok(false);
+        }
+        let leaf = miss
+            .leaf()
+            .ok_or_else(|| Failure::new(Exit::Internal, "a notice for the log without a blind"))?;
+        let written = store
+            .put_miss(miss)
+            .map_err(Failure::from)
+            .and_then(|group| {
+                let range = log.append_batch(&[&leaf]).map_err(log_failure)?;
+                let places = std::iter::once(miss.signed.id()).zip(range);
+                store.put_places(places, &[group])?;
+                Ok(true)
+            });
+        if let Err(failure) = &written {
+            // What the disk holds is found out at the next start, as for receipts.
+            let _ = self.fault.set(Failure::new(failure.exit, &failure.message));
+        }
+        written
     }
 
     /// Why nothing is written any more.
@@ -247,7 +290,7 @@ fn write_log<A>(
     match written {
         Ok(range) => {
             for (draft, index) in drafts.zip(range) {
-                kept(draft.accepted.elapsed());
+                kept(draft.accepted.elapsed(), draft.entry.promised.as_ref());
                 // Whoever asked may have gone; the receipt is kept all the same.
                 let _ = draft.reply.send(Ok(Kept {
                     index,
@@ -271,6 +314,14 @@ pub struct Recovered {
     pub logged: u64,
     /// Entries of the log that are of no receipt here.
     pub foreign: u64,
+}
+
+/// The leaf of a receipt, or of a promise that was missed.
+fn stored_leaf(store: &Store, id: &Digest) -> Result<Option<Vec<u8>>, StoreFault> {
+    if let Some(record) = store.receipt(id)? {
+        return Ok(Some(leaf_of(&record.signed, &record.blind)));
+    }
+    Ok(store.notice(id)?.and_then(|notice| notice.leaf()))
 }
 
 /// Brings store and log together after a crash: every stored receipt has one entry in the log, and its place is noted.
@@ -297,10 +348,9 @@ pub fn recover(store: &Store, log: &Log, accept_foreign: bool) -> Result<Recover
             )));
         }
         Some((index, id)) => {
-            let record = store
-                .receipt(&id)?
+            let leaf = stored_leaf(store, &id)?
                 .ok_or_else(|| damaged(format!("receipt {id} is noted and not there")))?;
-            if log.leaf(index).map_err(log_failure)? != leaf_of(&record.signed, &record.blind) {
+            if log.leaf(index).map_err(log_failure)? != leaf {
                 return Err(damaged(format!("entry {index} is another receipt's")));
             }
             index + 1
@@ -313,10 +363,8 @@ pub fn recover(store: &Store, log: &Log, accept_foreign: bool) -> Result<Recover
         if store.place(id)?.is_some() {
             continue;
         }
-        let record = store
-            .receipt(id)?
+        let leaf = stored_leaf(store, id)?
             .ok_or_else(|| damaged(format!("receipt {id} is pending and not there")))?;
-        let leaf = leaf_of(&record.signed, &record.blind);
         leaves.insert(leaf.clone(), *id);
         order.push(leaf);
     }

@@ -11,6 +11,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::spending::Totals;
+
 /// Labels of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Request {
@@ -24,6 +26,12 @@ struct Rung {
     rung: &'static str,
 }
 
+/// A day or a month (UTC).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Period {
+    period: &'static str,
+}
+
 /// The counters.
 #[derive(Debug)]
 pub struct Metrics {
@@ -34,6 +42,9 @@ pub struct Metrics {
     refusals: Counter,
     overloads: Counter,
     missed: Counter,
+    refused_upgrades: Counter,
+    proofs: Counter,
+    unattested: Counter,
     bad_policies: Counter,
     duration: Histogram,
     queue: Gauge<u64, AtomicU64>,
@@ -46,10 +57,12 @@ pub struct Metrics {
     erased: Counter,
     spans_exported: Counter,
     spans_dropped: Counter,
+    spent: Family<Period, Gauge<f64, AtomicU64>>,
+    left: Family<Period, Gauge<f64, AtomicU64>>,
 }
 
 /// What is measured when somebody asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Levels {
     /// Requests that wait for a thread.
     pub queue: u64,
@@ -63,6 +76,8 @@ pub struct Levels {
     pub published: u64,
     /// When the TLS certificate expires, in Unix seconds; 0: there is none.
     pub certificate_not_after: u64,
+    /// What was spent, and what is left of the budgets of all tenants together.
+    pub spending: Totals,
 }
 
 impl Default for Metrics {
@@ -78,6 +93,9 @@ impl Default for Metrics {
             refusals: Counter::default(),
             overloads: Counter::default(),
             missed: Counter::default(),
+            refused_upgrades: Counter::default(),
+            proofs: Counter::default(),
+            unattested: Counter::default(),
             bad_policies: Counter::default(),
             duration: Histogram::new(buckets),
             queue: Gauge::default(),
@@ -90,6 +108,8 @@ impl Default for Metrics {
             erased: Counter::default(),
             spans_exported: Counter::default(),
             spans_dropped: Counter::default(),
+            spent: Family::default(),
+            left: Family::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -117,6 +137,21 @@ impl Default for Metrics {
             "upgrade_deadlines_missed",
             "Upgrades that were not there when they were promised",
             metrics.missed.clone(),
+        );
+        registry.register(
+            "upgrades_refused",
+            "Upgrades that were refused with a signed notice",
+            metrics.refused_upgrades.clone(),
+        );
+        registry.register(
+            "proofs",
+            "Proofs made; one over several receipts is one",
+            metrics.proofs.clone(),
+        );
+        registry.register(
+            "attestations_failed",
+            "Times that the node's own attestation could not be renewed",
+            metrics.unattested.clone(),
         );
         registry.register(
             "policy_refreshes_refused",
@@ -172,6 +207,16 @@ impl Default for Metrics {
             "Spans that the collector did not take, or not in time",
             metrics.spans_dropped.clone(),
         );
+        registry.register(
+            "spent",
+            "Price of the verification that was bought, in the policy's currency, by day and month (UTC)",
+            metrics.spent.clone(),
+        );
+        registry.register(
+            "budget_left",
+            "What is left of the budgets of all tenants together; not there where there is none",
+            metrics.left.clone(),
+        );
         Self {
             registry,
             ..metrics
@@ -205,6 +250,21 @@ impl Metrics {
     /// The policy refused a request.
     pub fn refusal(&self) {
         self.refusals.inc();
+    }
+
+    /// An upgrade was refused with a signed notice.
+    pub fn refused_upgrade(&self) {
+        self.refused_upgrades.inc();
+    }
+
+    /// The node's own attestation could not be renewed.
+    pub fn unattested(&self) {
+        self.unattested.inc();
+    }
+
+    /// A proof was made.
+    pub fn proof(&self) {
+        self.proofs.inc();
     }
 
     /// An upgrade was late.
@@ -241,6 +301,14 @@ impl Metrics {
         self.entries.set(levels.entries);
         self.published.set(levels.published);
         self.certificate.set(levels.certificate_not_after);
+        let Totals { day, month } = levels.spending;
+        for (period, (spent, left)) in [("day", day), ("month", month)] {
+            let period = Period { period };
+            self.spent.get_or_create(&period).set(spent);
+            if let Some(left) = left {
+                self.left.get_or_create(&period).set(left);
+            }
+        }
         let mut text = String::new();
         // Writing to a String does not fail.
         let _ = encode(&mut text, &self.registry);

@@ -17,34 +17,37 @@ use std::time::Instant;
 use carat_log::store::Log;
 use carat_nn::edge;
 use carat_policy::policy_file::Mode;
-use carat_program::Tensor;
-use carat_receipt::{Digest, Evidence};
+use carat_policy::{Environment, Price, Rung};
+use carat_receipt::Digest;
 use carat_verify::Trust;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::access::{self, ApiKey, Gate, KEYS_FILE};
 use crate::answer::Answer;
+use crate::attesting::Attesting;
 use crate::call::Call;
 use crate::config::{Access, Config};
 use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::home::{self, Home, Place, log_failure};
 use crate::issue::{self, Issuer, Order};
-use crate::jobs::Jobs;
-use crate::keeper::{self, Draft, Keeper, Kept, Recovered, named};
+use crate::jobs::{self, Jobs};
+use crate::keeper::{self, Keeper, Kept, Recovered, named};
 use crate::metrics::{Levels, Metrics};
 use crate::model;
 use crate::period::Period;
 use crate::planned::{self, Planned};
 use crate::planning;
 use crate::problem::Problem;
-use crate::prover::{self, Subject};
+use crate::proofs::{Leaving, Made, Provers};
 use crate::queue::{Queue, Refused};
 use crate::rules::{InForce, Rules};
-use crate::served::{self, PROFILE, Served};
+use crate::served::{self, Served};
+use crate::spending::{Reserved, Spending};
 use crate::store::seal::Keys;
 use crate::store::{
-    Entry, JobId, JobRecord, JobState, ReceiptRecord, Remembered, Store, StoreOptions, Target,
+    Entry, JobId, JobKind, JobRecord, JobState, ReceiptRecord, Remembered, Store, StoreOptions,
+    Target,
 };
 use crate::tell::Silent;
 use crate::tls::Certificates;
@@ -111,7 +114,11 @@ pub struct Node {
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Jobs that wait.
-    pub jobs: Jobs,
+    pub jobs: Arc<Jobs>,
+    /// What was spent, against what may be.
+    pub spending: Spending,
+    /// Attestation evidence for the key that signs.
+    pub attesting: Attesting,
     /// Where spans go, where they go anywhere.
     pub tracer: Option<Arc<Tracer>>,
     pub(crate) home: Home,
@@ -122,8 +129,11 @@ pub struct Node {
     works: Queue<Work>,
     keeper: Keeper<Answer>,
     claims: Arc<Claims>,
-    /// One proof at a time: each takes all processors.
-    pub(crate) proving: Mutex<()>,
+    /// Held by whoever counts the store.
+    pub(crate) counting: Arc<Semaphore>,
+    /// Answers that lack nothing but their proof.
+    unproven: Queue<Leaving>,
+    provers: Provers,
     draining: AtomicBool,
     ending: AtomicBool,
     disk_full: AtomicBool,
@@ -151,6 +161,7 @@ pub struct Running {
     /// The node.
     pub node: Arc<Node>,
     workers: Vec<JoinHandle<()>>,
+    provers: Vec<JoinHandle<()>>,
     others: Vec<JoinHandle<()>>,
 }
 
@@ -210,6 +221,8 @@ impl Parts {
         let models = served::load(&config, &home, &place)?;
         let kept = config.retention.openings.map(Period::seconds);
         let rules = InForce::load(&home, config.policy.as_deref(), kept, &models)?;
+        config.budgets().check(rules.now().policy.currency)?;
+        config.attestation.policy()?;
         Ok(Self {
             config,
             home,
@@ -282,26 +295,41 @@ impl Prepared {
             name: home.issuer_name(&key)?,
             key,
         };
+        let now = home::clock()?;
+        let attesting = Attesting::start(config.attestation.clone(), issuer.key.public(), now)?;
         let log = Arc::new(home.log()?);
         let recovered = keeper::recover(&store, &log, start.accept_foreign)?;
         for served in &models {
             store.put_program(&served.model.digest, &served.model.program().encode())?;
         }
-        let jobs = Jobs::load(&store)?;
+        let jobs = Arc::new(Jobs::load(&store)?);
+        let currency = rules.now().policy.currency;
+        let spending = Spending::load(config.budgets(), currency, &store, home::clock()?)?;
         let limits = &config.limits;
         let metrics = Arc::new(Metrics::default());
         let tracer = collector
             .map(|endpoint| Tracer::start(endpoint, &config.traces, metrics.clone()))
             .transpose()?;
         let counted = metrics.clone();
-        let kept = Box::new(move |taken| counted.receipt(taken));
+        let promised = jobs.clone();
+        let kept: keeper::OnKept = Box::new(move |taken, job| {
+            counted.receipt(taken);
+            // It is in the store now, so it may be worked on.
+            if let Some((id, job)) = job {
+                promised.add(*id, job);
+            }
+        });
         let keeper = Keeper::start(store.clone(), log.clone(), limits.queue, kept)?;
         let node = Node {
             gate: Gate::new(keys, limits.requests_per_second, limits.burst),
             works: Queue::new(limits.queue),
             metrics,
             claims: Arc::default(),
-            proving: Mutex::new(()),
+            counting: Arc::new(Semaphore::new(1)),
+            attesting,
+            unproven: Queue::new(limits.queue),
+            provers: Provers::new(config.provers),
+            spending,
             draining: AtomicBool::new(false),
             ending: AtomicBool::new(false),
             disk_full: AtomicBool::new(false),
@@ -336,17 +364,29 @@ impl Prepared {
             let node = node.clone();
             workers.push(named(&format!("carat-work-{i}"), move || node.work())?);
         }
+        let mut provers = Vec::new();
+        for i in 0..node.config.provers {
+            let node = node.clone();
+            provers.push(named(&format!("carat-prove-{i}"), move || {
+                node.prove_answers()
+            })?);
+        }
+        let worker = node.clone();
+        workers.push(named("carat-jobs", move || worker.run_jobs())?);
         let ticker = node.clone();
         let checkpoints = node.clone();
-        let jobs = node.clone();
-        let others = vec![
-            named("carat-jobs", move || jobs.run_jobs())?,
+        let mut others = vec![
             named("carat-tick", move || ticker.tick())?,
             named("carat-checkpoint", move || checkpoints.publish())?,
         ];
+        if node.attesting.has_source() {
+            let node = node.clone();
+            others.push(named("carat-attest", move || node.attest())?);
+        }
         Ok(Running {
             node,
             workers,
+            provers,
             others,
         })
     }
@@ -364,6 +404,9 @@ impl Running {
                 .map_err(|_| Failure::new(Exit::Internal, "a thread of the server panicked"))
         };
         self.workers.into_iter().try_for_each(join)?;
+        // Workers and jobs wait for provers, so provers end after them.
+        self.node.unproven.close();
+        self.provers.into_iter().try_for_each(join)?;
         self.node.ending.store(true, Ordering::Release);
         self.others.into_iter().try_for_each(join)?;
         self.node.keeper.finish()?;
@@ -432,6 +475,7 @@ impl Node {
             entries: stats.entries,
             published: stats.published,
             certificate_not_after: self.tls.as_ref().map_or(0, |tls| tls.not_after()),
+            spending: self.spending.totals(home::clock().unwrap_or_default()),
         }
     }
 
@@ -522,15 +566,12 @@ impl Node {
                 } = work;
                 waiting.end();
                 match trace::within(trace, || self.answer(call, key, claim, None)) {
-                    Ok((entry, leaf, answer)) => {
-                        self.keeper.keep(Draft {
-                            entry,
-                            leaf,
-                            answer,
-                            accepted,
-                            reply,
-                        });
-                    }
+                    Ok(made) => self.send_on(Leaving {
+                        made,
+                        accepted,
+                        reply,
+                        trace,
+                    }),
                     Err(problem) => {
                         let _ = reply.send(Err(problem));
                     }
@@ -539,26 +580,21 @@ impl Node {
         }
     }
 
-    /// Hands an answer of a job to the disk, and waits until it is there.
-    pub(crate) fn keep(
-        &self,
-        entry: Entry,
-        leaf: Vec<u8>,
-        answer: Answer,
-    ) -> Result<Kept<Answer>, Problem> {
+    /// Answers a job, and waits until its receipt is durable.
+    pub(crate) fn answer_job(&self, call: Call, job: (JobId, JobRecord)) -> Result<(), Problem> {
+        let made = self.answer(call, None, None, Some(job))?;
         let (reply, answered) = oneshot::channel();
-        self.keeper.keep(Draft {
-            entry,
-            leaf,
-            answer,
+        self.send_on(Leaving {
+            made,
             accepted: Instant::now(),
             reply,
+            trace: trace::current(),
         });
         let mut kept = answered
             .blocking_recv()
             .unwrap_or_else(|_| Err(Problem::stopping("the server is going down")))?;
         kept.answer.keeping.end();
-        Ok(kept)
+        Ok(())
     }
 
     /// A span below the one that is worked under now.
@@ -569,14 +605,14 @@ impl Node {
         }
     }
 
-    /// Decides, runs, signs and proves. A panic ends this request and nothing else.
+    /// Decides, runs and signs. A panic ends this request and nothing else.
     pub(crate) fn answer(
         &self,
         call: Call,
         key: Option<(Digest, Digest)>,
         claim: Option<Claim>,
         job: Option<(JobId, JobRecord)>,
-    ) -> Result<(Entry, Vec<u8>, Answer), Problem> {
+    ) -> Result<Made, Problem> {
         let name = call.model.name.clone();
         let made = AssertUnwindSafe(|| self.make(call, key, claim, job));
         catch_unwind(made).unwrap_or_else(|_| {
@@ -595,14 +631,20 @@ impl Node {
         key: Option<(Digest, Digest)>,
         claim: Option<Claim>,
         job: Option<(JobId, JobRecord)>,
-    ) -> Result<(Entry, Vec<u8>, Answer), Problem> {
+    ) -> Result<Made, Problem> {
         let served = call.model.clone();
         let program = served.model.program();
         let inputs = edge::encode_values(program, &call.inputs)
             .map_err(|error| Problem::new(422, "bad-input", error))?;
         // What is bought is decided before the answer is known.
-        let planned = self.planned(&call)?;
+        let (planned, reserved) = self.planned(&call)?.unzip();
         let kept = self.kept_for(call.retain, planned.as_ref())?;
+        let deferred = planned
+            .as_ref()
+            .is_some_and(|planned| planned.buys(Rung::DeferredZk));
+        if deferred {
+            self.room_for_job(&call.tenant)?;
+        }
         let started = Instant::now();
         let mut span = self.span(format!("inference {}", served.name));
         if span.context().is_some() {
@@ -638,12 +680,35 @@ impl Node {
         let signed = issue::sign(&order, &self.issuer, now)?;
         span.end();
         let id = signed.signed.receipt_id();
-        let evidence = match &planned {
-            Some(planned) if planned.proves() => {
-                self.prove(&served, &[(id, inputs, outputs.clone())])?
+        let attests = self.attesting.on_all()
+            || planned
+                .as_ref()
+                .is_some_and(|planned| planned.buys(Rung::TeeAudit));
+        let attested = if attests {
+            let evidence = self.attesting.evidence(id);
+            if evidence.is_none() {
+                let detail = "this node's attestation ran out and could not be renewed; nothing was signed away, try again";
+                return Err(Problem::stopping(detail));
             }
-            _ => Vec::new(),
+            self.metrics.evidence("attestation");
+            evidence
+        } else {
+            None
         };
+        let plan = signed.signed.statement().optional.plan.as_ref();
+        let due = plan.and_then(|plan| plan.proof_deadline);
+        let promised = match due {
+            Some(deadline) if deferred => Some(self.new_job(&jobs::Asked {
+                tenant: &call.tenant,
+                kind: JobKind::Upgrade,
+                priority: jobs::PRIORITY,
+                deadline,
+                request: id.as_bytes().to_vec(),
+                key: None,
+            })?),
+            _ => None,
+        };
+        let proves = planned.as_ref().is_some_and(Planned::proves);
         if let Some(planned) = &planned {
             self.remember(planned, Some(&id), now)?;
         }
@@ -665,65 +730,54 @@ impl Node {
                 signed: signed.signed.clone(),
             },
             opening: signed.opening.encode(),
-            evidence,
+            evidence: attested.into_iter().collect(),
             key: remembered,
             job: job.map(|(job_id, job)| (job_id, job.ended(JobState::Done(id)))),
             ends: call
                 .retain
                 .map(|retain| now.saturating_add(retain.seconds())),
+            promised,
+            charge: reserved.and_then(|reserved| reserved.on(*id.as_bytes())),
         };
         let answer = Answer {
             id,
             outputs: edge::decode(program, &outputs),
             model: served,
             signed: signed.signed,
-            keeping: self.span("keep"),
+            keeping: Span::none(),
             _claim: claim,
         };
-        Ok((entry, signed.leaf, answer))
+        Ok(Made {
+            entry,
+            leaf: signed.leaf,
+            answer,
+            prove: proves.then_some((id, inputs, outputs)),
+        })
     }
 
-    /// Makes one proof of Statements about one model.
-    pub(crate) fn prove(
-        &self,
-        served: &Served,
-        statements: &[(Digest, Vec<Tensor>, Vec<Tensor>)],
-    ) -> Result<Vec<Evidence>, Problem> {
-        let subjects: Vec<Subject> = statements
-            .iter()
-            .map(|(statement, inputs, outputs)| Subject {
-                statement: *statement,
-                inputs: inputs.clone(),
-                outputs: outputs.clone(),
-            })
-            .collect();
-        let mut span = self.span("prove");
-        span.set("carat.proof.receipts", subjects.len() as u64);
-        let _one = self.proving.lock().unwrap_or_else(PoisonError::into_inner);
-        let proved = prover::proof_with(
-            &served.model,
-            served.key()?,
-            PROFILE,
-            &served.executable,
-            &subjects,
-            self.config.limits.proof_bytes,
-            &Silent,
-        )?;
-        span.set("carat.proof.bits", proved.ledger.bits as u64);
-        span.end();
-        for _ in &proved.evidence {
-            self.metrics.evidence("proof");
-        }
-        Ok(proved.evidence)
+    pub(crate) fn issuer(&self) -> &Issuer {
+        &self.issuer
+    }
+
+    pub(crate) fn keeper(&self) -> &Keeper<Answer> {
+        &self.keeper
+    }
+
+    pub(crate) fn unproven(&self) -> &Queue<Leaving> {
+        &self.unproven
+    }
+
+    pub(crate) fn provers(&self) -> &Provers {
+        &self.provers
     }
 
     /// As [`Node::decide`], traced.
-    fn planned(&self, call: &Call) -> Result<Option<Planned>, Problem> {
+    fn planned(&self, call: &Call) -> Result<Option<(Planned, Reserved)>, Problem> {
         let mut span = self.span("plan");
         let decided = self.decide(call);
         match &decided {
             Ok(planned) => {
-                let plan = planned.as_ref().and_then(Planned::plan);
+                let plan = planned.as_ref().and_then(|(planned, _)| planned.plan());
                 span.set("carat.rung", plan.map_or("none", |plan| plan.rung.as_str()));
             }
             Err(problem) => span.fail(problem.kind),
@@ -731,8 +785,8 @@ impl Node {
         decided
     }
 
-    /// What the policy in force says about a request.
-    fn decide(&self, call: &Call) -> Result<Option<Planned>, Problem> {
+    /// What the policy in force says about a request, and the money that is set aside for it.
+    fn decide(&self, call: &Call) -> Result<Option<(Planned, Reserved)>, Problem> {
         let rules = self.rules.now();
         if !rules.own && !call.states {
             return Ok(None);
@@ -741,23 +795,54 @@ impl Node {
         let environment = rules.environment(&digest).ok_or_else(|| {
             Failure::new(Exit::Internal, "no environment for a model that is served")
         })?;
+        let mut with_enclave;
+        let environment = if environment.enclave.is_some() {
+            with_enclave = environment.clone();
+            self.attesting.supply(&mut with_enclave);
+            &with_enclave
+        } else {
+            environment
+        };
         let mut facts = call.facts.clone();
+        self.config
+            .state_facts(&mut facts, &call.tenant, &call.model);
         planned::complete(&mut facts, &call.model.model, call.at_stake, &rules.policy)?;
-        let planned = planned::weigh(&rules.policy, &facts, environment);
+        let mut planned = planned::weigh(&rules.policy, &facts, environment);
+        let price = planned.plan().map_or(Price::ZERO, |plan| plan.price);
+        let now = now()?;
+        let (reserved, over) = match self.spending.reserve(&call.tenant, price, false, now) {
+            Ok(reserved) => (reserved, None),
+            Err(over) => {
+                // The cheapest sufficient plan is dearer than what is left, so this refuses, and says what is covered.
+                let environment = Environment {
+                    spendable: Some(over.left),
+                    ..environment.clone()
+                };
+                planned = planned::weigh(&rules.policy, &facts, &environment);
+                (Reserved::nothing(), Some(over))
+            }
+        };
         match planned.refused() {
             Some(why) if planned.mode() == Mode::Enforce => {
                 self.metrics.refusal();
                 // A refusal is a decision too, and backtests want it.
-                self.remember(&planned, None, now()?)?;
+                self.remember(&planned, None, now)?;
                 let mut problem = Problem::from(Failure::new(why.exit, &why.message));
-                problem.extra = Some(Box::new(planned.json()));
+                let mut decision = planned.json();
+                if let Some(over) = over {
+                    problem.kind = "budget";
+                    problem.detail = format!("{}\n  {}", over.text(), problem.detail);
+                    problem.retry_after = Some(over.resets_at.saturating_sub(now));
+                    decision["budget"] = over.json();
+                }
+                problem.extra = Some(Box::new(decision));
                 Err(problem)
             }
             Some(why) => {
                 tracing::warn!(mode = ?planned.mode(), "served although the policy would refuse it: {}", why.message);
-                Ok(Some(planned))
+                Ok(Some((planned, reserved)))
             }
-            None => Ok(Some(planned)),
+            None => Ok(Some((planned, reserved))),
         }
     }
 

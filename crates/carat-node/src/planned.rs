@@ -102,7 +102,12 @@ impl Planned {
 
     /// Whether the plan is a proof together with the answer.
     pub fn proves(&self) -> bool {
-        self.plan().is_some_and(|plan| plan.rung == Rung::Zk)
+        self.buys(Rung::Zk)
+    }
+
+    /// Whether that rung is bought.
+    pub fn buys(&self, rung: Rung) -> bool {
+        self.plan().is_some_and(|plan| plan.rung == rung)
     }
 
     /// Puts plan, digests and the salted commitment to the facts into a Statement; gives what opens the commitment.
@@ -152,7 +157,11 @@ impl Planned {
     pub fn json(&self) -> serde_json::Value {
         match &self.decided {
             Some(decided) => planning::json(&self.decision, decided),
-            None => serde_json::Value::Null,
+            // The policy does not say what is at stake: there is nothing to plan for, and the reason says what to do.
+            None => serde_json::json!({
+                "refusal": { "reason": self.refused.as_ref().map(|why| &why.message) },
+                "policy_digest": self.decision.policy_digest(),
+            }),
         }
     }
 

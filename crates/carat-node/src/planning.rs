@@ -21,7 +21,8 @@ use crate::store::seal::{Keys, Kind};
 const MAX_FACTS: u64 = carat_policy::facts::MAX_FACTS_BYTES as u64;
 const MAX_POLICY: u64 = carat_policy::policy_file::MAX_POLICY_BYTES as u64;
 const MAX_RECORDS: u64 = 1 << 30;
-const RECORDS: &str = "decisions.jsonl";
+/// Name of the record of past decisions in a data directory.
+pub const RECORDS: &str = "decisions.jsonl";
 /// Before a decision that is sealed.
 const SEALED: &str = "sealed:";
 /// Held while a line is added, and while the file is replaced.

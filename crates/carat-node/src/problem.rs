@@ -18,6 +18,8 @@ pub struct Problem {
     pub retry_after: Option<u64>,
     /// More for programs: the decision behind a refusal.
     pub extra: Option<Box<Value>>,
+    /// The signed refusal of an upgrade, in base64.
+    pub refusal: Option<Box<str>>,
 }
 
 impl Problem {
@@ -29,6 +31,7 @@ impl Problem {
             detail: detail.to_string(),
             retry_after: None,
             extra: None,
+            refusal: None,
         }
     }
 
@@ -46,6 +49,13 @@ impl Problem {
     #[must_use]
     pub fn after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
+        self
+    }
+
+    /// With a signed notice that says it, in base64.
+    #[must_use]
+    pub fn with_notice(mut self, notice: String) -> Self {
+        self.refusal = Some(notice.into());
         self
     }
 
@@ -74,6 +84,9 @@ impl Problem {
         });
         if let Some(extra) = &self.extra {
             json["decision"] = Value::clone(extra);
+        }
+        if let Some(refusal) = &self.refusal {
+            json["refusal"] = json!(refusal);
         }
         json
     }

@@ -95,6 +95,35 @@ impl<T> Queue<T> {
         Some(taken)
     }
 
+    /// Waits for an item and takes it with up to `most` in all that are like it; the others keep their order. `None`: the queue
+    /// is closed and empty.
+    pub fn take_like(&self, most: usize, like: impl Fn(&T, &T) -> bool) -> Option<Vec<T>> {
+        let mut state = self.lock();
+        let first = loop {
+            if let Some(first) = state.items.pop_front() {
+                break first;
+            }
+            if state.closed {
+                return None;
+            }
+            state = self
+                .filled
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        };
+        let mut taken = vec![first];
+        let mut at = 0;
+        while taken.len() < most && at < state.items.len() {
+            if like(&taken[0], &state.items[at]) {
+                taken.extend(state.items.remove(at));
+            } else {
+                at += 1;
+            }
+        }
+        self.room.notify_all();
+        Some(taken)
+    }
+
     /// Takes no more items. What is in the queue can still be taken out.
     pub fn close(&self) {
         self.lock().closed = true;
@@ -130,6 +159,20 @@ mod tests {
         assert_eq!(queue.push(5), Err(5));
         assert_eq!(queue.take(9), Some(vec![2, 3]));
         assert_eq!(queue.take(9), None);
+    }
+
+    #[test]
+    fn items_that_are_alike_leave_together() {
+        let queue = Queue::new(9);
+        for item in [10, 21, 11, 20, 12, 13] {
+            assert_eq!(queue.try_push(item), Ok(()));
+        }
+        let like = |a: &i32, b: &i32| a / 10 == b / 10;
+        assert_eq!(queue.take_like(3, like), Some(vec![10, 11, 12]));
+        assert_eq!(queue.take_like(3, like), Some(vec![21, 20]));
+        queue.close();
+        assert_eq!(queue.take_like(3, like), Some(vec![13]));
+        assert_eq!(queue.take_like(3, like), None);
     }
 
     #[test]

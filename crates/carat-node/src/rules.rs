@@ -79,12 +79,18 @@ impl InForce {
     ///
     /// # Errors
     /// Why the files on disk are not in force.
-    pub fn refresh(&self, models: &[Arc<Served>]) -> Result<bool, Failure> {
+    /// `fits` may refuse a policy that can be read.
+    pub fn refresh(
+        &self,
+        models: &[Arc<Served>],
+        fits: impl FnOnce(&Policy) -> Result<(), Failure>,
+    ) -> Result<bool, Failure> {
         let texts = read(&self.home, &self.path, self.named)?;
         if texts == self.now().texts {
             return Ok(false);
         }
         let rules = make(&self.home, &self.path, texts, self.kept, models)?;
+        fits(&rules.policy)?;
         announce(&rules, "policy replaced");
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
         Ok(true)
@@ -134,7 +140,7 @@ fn make(
     for served in models {
         let digest = served.model.digest;
         let environment = supply::environment(None, Some(home), Some(&digest), policy.currency)?;
-        let environment = supply::only_real(environment, served.proving.as_ref());
+        let environment = supply::of_a_server(environment, served.proving.as_ref());
         let window = environment
             .audits
             .as_ref()

@@ -261,6 +261,22 @@ pub fn only_real(mut environment: Environment, proving: Option<&Record>) -> Envi
     environment
 }
 
+/// As [`only_real`], for a server, which keeps what it takes to prove later: it carries out promised proofs too. Its enclave
+/// counts while its own attestation verifies, which is asked for each request.
+pub fn of_a_server(environment: Environment, proving: Option<&Record>) -> Environment {
+    let deferred = environment
+        .prover
+        .as_ref()
+        .and_then(|prover| prover.deferred_secs);
+    let enclave = environment.enclave.clone();
+    let mut real = only_real(environment, proving);
+    if let Some(prover) = &mut real.prover {
+        prover.deferred_secs = deferred;
+    }
+    real.enclave = enclave;
+    real
+}
+
 /// Reads the text of an environment file.
 pub fn read_text(path: &Path) -> Result<String, Failure> {
     files::read_text(path, "an environment file", MAX_FILE)

@@ -7,10 +7,12 @@ use carat_log::store::{Log, Options};
 use carat_node::exit::Exit;
 use carat_node::issue::leaf_of;
 use carat_node::keeper::{Recovered, recover};
-use carat_node::store::{Entry, ReceiptRecord, Store, StoreOptions};
+use carat_node::store::{Entry, NoticeRecord, ReceiptRecord, Store, StoreOptions};
+use carat_receipt::notice::is_miss;
 use carat_receipt::statement::{Clock, Optional};
 use carat_receipt::{
-    Digest, Engine, Execution, Label, Parameters, Salt, SignedStatement, SigningKey, Statement,
+    Digest, Engine, Execution, Label, Notice, Parameters, Said, Salt, SignedNotice,
+    SignedStatement, SigningKey, Statement,
 };
 
 fn open(dir: &Path) -> (Store, Log) {
@@ -57,6 +59,8 @@ fn entry(i: u8) -> Entry {
         key: None,
         job: None,
         ends: None,
+        promised: None,
+        charge: None,
     }
 }
 
@@ -186,4 +190,65 @@ fn a_log_that_is_shorter_or_another_is_noticed() {
         "{}",
         refused.message
     );
+}
+
+/// A promise that was missed is an entry of the log like a receipt: a crash between store and log loses and doubles none.
+#[test]
+fn a_crash_while_a_miss_is_logged_loses_and_doubles_nothing() {
+    let key = SigningKey::from_secret(&[9; 32]);
+    let notice = |receipt: Digest| NoticeRecord {
+        job: [3; 16],
+        blind: Some(Salt::from_bytes([8; 32])),
+        signed: SignedNotice::sign(
+            Notice {
+                issuer: Label::new("issuer").expect("a name"),
+                issuer_key: key.public(),
+                said_at: 2000,
+                receipt,
+                nonce: None,
+                said: Said::Miss {
+                    by: 1500,
+                    promise: None,
+                },
+            },
+            &key,
+        )
+        .expect("signs"),
+    };
+    // Whether the miss reached the log, and whether its place was noted.
+    for (reached, noted) in [(false, false), (true, false), (true, true)] {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let entries: Vec<Entry> = (0..2).map(entry).collect();
+        let miss = notice(entries[0].id);
+        {
+            let (store, log) = open(dir.path());
+            let group = store.put_group(&entries[..1]).expect("written");
+            let index = log.append(&leaf(&entries[0])).expect("appended");
+            let places = [(entries[0].id, index)].into_iter();
+            store.put_places(places, &[group]).expect("placed");
+            let group = store.put_miss(&miss).expect("written");
+            if reached {
+                let index = log.append(&miss.leaf().expect("a leaf")).expect("appended");
+                if noted {
+                    let places = [(miss.signed.id(), index)].into_iter();
+                    store.put_places(places, &[group]).expect("placed");
+                }
+            }
+            store.put_group(&entries[1..]).expect("written");
+        }
+        let (store, log) = open(dir.path());
+        let recovered = recover(&store, &log, false).expect("recovers");
+        assert_eq!(recovered.foreign, 0);
+        assert_eq!(log.len(), 3, "{reached} {noted}");
+        let place = store.place(&miss.signed.id()).expect("read");
+        let leaf_there = log.leaf(place.expect("a place")).expect("leaf");
+        assert!(is_miss(&leaf_there));
+        assert_eq!(Some(leaf_there), miss.leaf());
+        let found = store.notice_of(&[3; 16], "miss").expect("read");
+        assert_eq!(found.as_ref(), Some(&miss));
+        let again = recover(&store, &log, false).expect("recovers");
+        assert_eq!(again, Recovered::default());
+        let tally = store.tally(3000).expect("counts");
+        assert_eq!((tally.missed, tally.in_log), (1, 2));
+    }
 }

@@ -40,6 +40,9 @@ pub struct Environment {
     pub prover: Option<Prover>,
     /// The enclave.
     pub enclave: Option<Enclave>,
+    /// What may still be spent on this answer, where somebody limits it beyond the policy's own budgets: what a tenant's
+    /// budget has left. It only ever refuses a plan, so it is stated where it does and nowhere else.
+    pub spendable: Option<Price>,
 }
 
 /// What was measured here for one Program, method and backend.
@@ -156,6 +159,7 @@ impl Environment {
             replicas: None,
             prover: None,
             enclave: None,
+            spendable: None,
         }
     }
 
@@ -250,6 +254,9 @@ impl Environment {
             m.put_some(4, enclave.attest.as_ref(), |w, c| c.write(w));
             m.finish(w);
         });
+        map.put_some(11, self.spendable, |w, price| {
+            w.uint(price.0);
+        });
         let mut w = Writer::new();
         map.finish(&mut w);
         w.into_bytes()
@@ -267,11 +274,12 @@ impl Environment {
             });
         }
         let r = &mut Reader::new(bytes);
-        let mut map = r.int_map(WHAT, 11)?;
+        let mut map = r.int_map(WHAT, 12)?;
         let (mut kind, mut currency, mut cpu_second, mut as_of, mut kappa) =
             (None, None, None, None, None);
         let (mut execute, mut audits, mut bond, mut replicas, mut prover, mut enclave) =
             (None, None, None, None, None, None);
+        let mut spendable = None;
         while let Some(key) = map.next_key(r)? {
             match key {
                 0 => kind = Some(r.text(WHAT, 1, 64)?),
@@ -290,6 +298,7 @@ impl Environment {
                 8 => replicas = Some(read_replicas(r)?),
                 9 => prover = Some(read_prover(r)?),
                 10 => enclave = Some(read_enclave(r)?),
+                11 => spendable = Some(Price(r.uint(WHAT)?)),
                 other => return Err(map.unknown(other)),
             }
         }
@@ -308,6 +317,7 @@ impl Environment {
             replicas,
             prover,
             enclave,
+            spendable,
         })
     }
 }

@@ -55,25 +55,28 @@ pub fn plan(consequence: &Consequence, environment: &Environment) -> Result<Plan
     let value = consequence.value;
     let mut offers: Vec<(usize, Offer)> = Vec::new();
     let mut unaffordable: Vec<(Rung, Price)> = Vec::new();
+    let limit = limit(consequence, environment);
     for (at, line) in usable.iter().enumerate() {
         match line.offer(value) {
-            Ok(offer) => match consequence.budget {
-                Some(budget) if offer.price > budget => {
-                    note(
-                        &mut dropped,
-                        line.rung,
-                        Obstacle::Budget { price: offer.price },
-                    );
-                    unaffordable.push((line.rung, offer.price));
-                }
-                _ => offers.push((at, offer)),
-            },
+            Ok(offer) if offer.price > limit => {
+                let price = offer.price;
+                note(&mut dropped, line.rung, Obstacle::Budget { price });
+                unaffordable.push((line.rung, price));
+            }
+            Ok(offer) => offers.push((at, offer)),
             Err(obstacle) => note(&mut dropped, line.rung, obstacle),
         }
     }
     // The first of equals: `Rung::ALL` is the order in which lines are made.
     let Some((best_at, best)) = offers.iter().min_by_key(|(at, offer)| (offer.price, *at)) else {
-        return Err(refuse(consequence, &usable, &slow, unaffordable, dropped));
+        return Err(refuse(
+            consequence,
+            limit,
+            &usable,
+            &slow,
+            unaffordable,
+            dropped,
+        ));
     };
     let line = &usable[*best_at];
     // A rung that was kept out in one way may have been bought in another.
@@ -101,7 +104,7 @@ pub fn plan(consequence: &Consequence, environment: &Environment) -> Result<Plan
         under: line.under.clone(),
         binding: binding(line, best, &dropped),
         runner_up,
-        switch_points: switch::points(consequence, &usable, *best_at, best, &slow),
+        switch_points: switch::points(consequence, limit, &usable, *best_at, best, &slow),
         dropped,
     })
 }
@@ -131,8 +134,16 @@ fn binding(line: &Line<'_>, offer: &Offer, dropped: &[(Rung, Obstacle)]) -> Bind
     }
 }
 
+/// The smaller of the policy's budget for the answer and what may still be spent.
+fn limit(consequence: &Consequence, environment: &Environment) -> Price {
+    let most = Price(u64::MAX);
+    let budget = consequence.budget.unwrap_or(most);
+    budget.min(environment.spendable.unwrap_or(most))
+}
+
 fn refuse(
     consequence: &Consequence,
+    limit: Price,
     usable: &[Line<'_>],
     slow: &[(Line<'_>, Obstacle)],
     unaffordable: Vec<(Rung, Price)>,
@@ -148,7 +159,6 @@ fn refuse(
         .chain(too_slow)
         .min_by_key(|(_, price)| *price)
         .map(|(rung, price)| Alternative { rung, price });
-    let limit = consequence.budget.unwrap_or(Price(u64::MAX));
     let covered = usable
         .iter()
         .map(|line| (line.covers(limit), line.rung))

@@ -86,6 +86,40 @@ fn forbid(pattern: &str) -> Demand<AtomPattern> {
     }
 }
 
+/// What a tenant may still spend refuses a plan that costs more, says what would be enough and what is covered, and never
+/// changes the plan that is taken.
+#[test]
+fn what_may_be_spent_refuses_and_never_downgrades() {
+    let loan = consequence(units(400), Timing::BeforeSettle);
+    let free = plan(&loan, &environment()).unwrap();
+    let limited = |left: Price| {
+        let environment = Environment {
+            spendable: Some(left),
+            ..environment()
+        };
+        plan(&loan, &environment)
+    };
+    let same = limited(free.price).unwrap();
+    assert_eq!(
+        (same.rung, same.tau, same.price),
+        (free.rung, free.tau, free.price)
+    );
+    let refused = limited(Price(free.price.0 - 1)).unwrap_err();
+    let sufficient = refused.sufficient.unwrap();
+    assert_eq!((sufficient.rung, sufficient.price), (free.rung, free.price));
+    let (covered, rung) = refused.covered.unwrap();
+    assert_eq!(rung, Rung::SignatureAudit);
+    assert!(covered > units(300) && covered < units(400), "{covered:?}");
+    // What is said to be covered is bought for what is left.
+    let smaller = consequence(covered, Timing::BeforeSettle);
+    let environment = Environment {
+        spendable: Some(Price(free.price.0 - 1)),
+        ..environment()
+    };
+    assert!(plan(&smaller, &environment).is_ok());
+    assert!(limited(Price::ZERO).is_err());
+}
+
 #[test]
 fn decision_regions() {
     let environment = environment();
@@ -330,7 +364,16 @@ fn environments_round_trip_and_every_cut_is_refused() {
         simulated: true,
         attest: Some(calibration(3)),
     });
-    for environment in [environment(), full, Environment::bare(usd(), Price(1), 0)] {
+    let limited = Environment {
+        spendable: Some(Price(7)),
+        ..environment()
+    };
+    for environment in [
+        environment(),
+        full,
+        limited,
+        Environment::bare(usd(), Price(1), 0),
+    ] {
         let bytes = environment.encode();
         assert_eq!(Environment::decode(&bytes).unwrap(), environment);
         for cut in 0..bytes.len() {

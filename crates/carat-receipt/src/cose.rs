@@ -2,11 +2,11 @@
 
 use alloc::vec::Vec;
 
-use crate::Digest;
 use crate::cbor::{DecodeError, MapWriter, Reader, Writer};
 use crate::claims::subject;
 use crate::key::{KeyId, Signature, SignatureError, SigningKey};
 use crate::statement::{Statement, StatementError};
+use crate::{Digest, Label, PublicKey};
 
 /// COSE algorithm number of Ed25519 (RFC 9864).
 pub const ALG_ED25519: i64 = -19;
@@ -21,7 +21,7 @@ pub const MAX_TRANSPARENCY_RECEIPTS: usize = 8;
 /// Largest COSE Receipt in bytes.
 pub const MAX_TRANSPARENCY_RECEIPT_BYTES: usize = 16 * 1024;
 
-const TAG_SIGN1: u64 = 18;
+pub(crate) const TAG_SIGN1: u64 = 18;
 const HEADER_ALG: i64 = 1;
 const HEADER_CONTENT_TYPE: i64 = 3;
 const HEADER_KID: i64 = 4;
@@ -162,6 +162,15 @@ impl SignedStatement {
 }
 
 fn protected_header(statement: &Statement) -> Vec<u8> {
+    header(
+        &statement.issuer_key,
+        &statement.issuer,
+        &subject(&statement.program),
+    )
+}
+
+/// The protected header of what an issuer signs: it follows from the payload.
+pub(crate) fn header(key: &PublicKey, issuer: &Label, subject: &str) -> Vec<u8> {
     let mut map = MapWriter::new();
     map.put(HEADER_ALG, |w| {
         w.int(ALG_ED25519);
@@ -170,15 +179,15 @@ fn protected_header(statement: &Statement) -> Vec<u8> {
         w.text(CONTENT_TYPE);
     });
     map.put(HEADER_KID, |w| {
-        w.bytes(statement.issuer_key.id().as_bytes());
+        w.bytes(key.id().as_bytes());
     });
     map.put(HEADER_CWT_CLAIMS, |w| {
         let mut claims = MapWriter::new();
         claims.put(crate::claims::ISS, |w| {
-            w.text(statement.issuer.as_str());
+            w.text(issuer.as_str());
         });
         claims.put(crate::claims::SUB, |w| {
-            w.text(&subject(&statement.program));
+            w.text(subject);
         });
         claims.finish(w);
     });

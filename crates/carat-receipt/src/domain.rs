@@ -7,6 +7,8 @@
 pub const COMMIT: &str = "carat/commit/v1";
 /// Blinded log leaf: hides which receipt a leaf of a public log belongs to.
 pub const LOG_LEAF: &str = "carat/log-leaf/v1";
+/// Blinded log leaf of a notice: a promise that was missed.
+pub const LOG_NOTICE: &str = "carat/log-notice/v1";
 /// Message that a cosigner signs in `Signature` evidence.
 pub const EVIDENCE_SIGNATURE: &str = "carat/evidence/signature/v1";
 /// Message that a replayer signs in `Replay` evidence.

@@ -25,7 +25,7 @@ pub const LOG_PROOF: &str = "text/vnd.c2sp.tlog-proof";
 const WHAT: &str = "receipt file";
 const SECTION_EVIDENCE: u64 = 1;
 const SECTION_PROGRAM: u64 = 2;
-const SECTION_LOG: u64 = 3;
+pub(crate) const SECTION_LOG: u64 = 3;
 
 /// A receipt with all that travels with it. Adding to the file never changes the Statement or its identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,14 +133,8 @@ impl ReceiptFile {
             w.array(2).uint(SECTION_PROGRAM).bytes(program);
         }
         if let Some(log) = &self.log {
-            w.array(2)
-                .uint(SECTION_LOG)
-                .array(2)
-                .bytes(log.blind.as_bytes())
-                .array(log.items.len());
-            for item in &log.items {
-                w.array(2).text(item.media_type.as_str()).bytes(&item.bytes);
-            }
+            w.array(2).uint(SECTION_LOG);
+            write_log(&mut w, log);
         }
         w.into_bytes()
     }
@@ -202,7 +196,16 @@ impl ReceiptFile {
     }
 }
 
-fn read_log(r: &mut Reader<'_>) -> Result<LogPart, DecodeError> {
+pub(crate) fn write_log(w: &mut Writer, log: &LogPart) {
+    w.array(2)
+        .bytes(log.blind.as_bytes())
+        .array(log.items.len());
+    for item in &log.items {
+        w.array(2).text(item.media_type.as_str()).bytes(&item.bytes);
+    }
+}
+
+pub(crate) fn read_log(r: &mut Reader<'_>) -> Result<LogPart, DecodeError> {
     const WHAT: &str = "log part";
     r.array(WHAT, 2, 2)?;
     let blind = Salt::from_bytes(r.array_of(WHAT)?);

@@ -27,6 +27,7 @@ pub mod file;
 pub mod key;
 pub mod label;
 mod leaf;
+pub mod notice;
 pub mod statement;
 
 pub use amount::{Amount, AmountError, Currency};
@@ -39,6 +40,7 @@ pub use file::{LogItem, LogPart, ReceiptFile};
 pub use key::{KeyError, KeyId, PublicKey, Signature, SignatureError, SigningKey};
 pub use label::{Label, LabelError};
 pub use leaf::leaf;
+pub use notice::{Notice, NoticeFile, Said, SignedNotice};
 pub use statement::{
     Engine, Execution, Nonce, Parameter, Parameters, Plan, Statement, StatementError,
 };

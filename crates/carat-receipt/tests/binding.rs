@@ -43,6 +43,7 @@ fn vectors_are_current() {
     );
     documented("leaf", &leaf(&salt, &id, None));
     documented("leaf with tau", &leaf(&salt, &id, Some(1 << 60)));
+    documented("miss", &carat_receipt::notice::leaf_of(&salt, &id));
     documented(
         "cosigner",
         Digest::of(domain::EVIDENCE_SIGNATURE, &[id.as_bytes(), b"body"]).as_bytes(),

@@ -4,7 +4,9 @@
 mod common;
 
 use carat_receipt::evidence::{Attestation, Body, Cosignature, Proof, Replay, SignedBody as _};
-use carat_receipt::{Digest, Evidence, Opened, Opening, Salt, SigningKey, Statement};
+use carat_receipt::{
+    Digest, Evidence, Notice, Opened, Opening, Said, Salt, SignedNotice, SigningKey, Statement,
+};
 use cddl_cat::validate_cbor_bytes;
 use ciborium::Value;
 use common::{full, label, minimal, signed};
@@ -45,6 +47,42 @@ fn receipts_conform() {
             .into_bytes()
             .unwrap();
         conforms("protected-header", &protected).unwrap();
+    }
+}
+
+#[test]
+fn notices_conform() {
+    let key = SigningKey::from_secret(&[8; 32]);
+    let by = 70;
+    for said in [
+        Said::Promise {
+            rung: label("zk"),
+            by,
+        },
+        Said::Refusal {
+            reason: label("erased"),
+            detail: label("the opening was erased"),
+        },
+        Said::Miss {
+            by,
+            promise: Some(Digest::sha256(b"promise")),
+        },
+        Said::Miss { by, promise: None },
+    ] {
+        let notice = Notice {
+            issuer: label("Issuer"),
+            issuer_key: key.public(),
+            said_at: 71,
+            receipt: Digest::sha256(b"id"),
+            nonce: None,
+            said,
+        };
+        let signed = SignedNotice::sign(notice, &key).unwrap();
+        conforms("notice-claims", signed.payload()).unwrap();
+        conforms("notice-protected-header", signed.protected()).unwrap();
+        // The schema can fail: a receipt's claims are no notice's.
+        conforms("notice-claims", &minimal().to_claims()).unwrap_err();
+        conforms("claims", signed.payload()).unwrap_err();
     }
 }
 

@@ -8,12 +8,14 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use carat_log::VerifierKey;
+use carat_node::client::Client;
 use carat_program::decode_tensors;
 use carat_receipt::evidence::Replay;
 use carat_receipt::{Digest, Evidence, Label, Role, SigningKey};
 use clap::Subcommand;
 use serde_json::json;
 
+use super::upgrade::api_key;
 use super::{Context, Outcome, StoreKeys};
 use crate::exit::{Exit, Failure};
 use crate::home::{self, Home};
@@ -41,7 +43,7 @@ enum Command {
     /// your own choice, so this is a self-audit: it tells you something, and is worth 0 to third parties. Exit status 19
     /// if an answer was wrong or nobody answered.
     #[command(
-        after_help = "Examples:\n  carat audit sample --beacon $(openssl rand -hex 32)\n  carat audit sample --log /srv/log --key \"log.example/receipts+f2d0b1a9+AZ...\" --receipts /srv/receipts --model models/digits --beacon 5f6a..."
+        after_help = "Examples:\n  carat audit sample --beacon $(openssl rand -hex 32)\n  carat audit sample --log /srv/log --key \"log.example/receipts+f2d0b1a9+AZ...\" --receipts /srv/receipts --model models/digits --beacon 5f6a...\n  carat audit sample --data-dir /var/lib/carat/node --url http://127.0.0.1:8321 --api-key-file admin.txt --model models/digits --beacon 5f6a..."
     )]
     Sample {
         #[command(flatten)]
@@ -57,6 +59,16 @@ enum Command {
         model: Vec<PathBuf>,
         #[command(flatten)]
         keys: StoreKeys,
+        /// The server that runs on this data directory: http://HOST:PORT. Its store is its own while it runs, so receipts and
+        /// openings come from it, with an API key that has the scope admin.
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
+        /// A file with the API key [default: the variable CARAT_API_KEY].
+        #[arg(long, value_name = "FILE", requires = "url")]
+        api_key_file: Option<PathBuf>,
+        /// Authorities that may have issued the server's certificate, in PEM [default: those that this system trusts].
+        #[arg(long, value_name = "FILE", requires = "url")]
+        ca: Option<PathBuf>,
     },
 }
 
@@ -185,11 +197,22 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         beacon,
         receipts,
         model,
+        url,
+        api_key_file,
+        ca,
         keys,
     } = args.command;
     let home = context.home()?;
     let mut audit = place.read(&home)?;
-    let mut shelf = Shelf::open(context, &home, &receipts, &model, keys.options()?)?;
+    let server = match url {
+        Some(url) => Some(Client::new(
+            &url,
+            api_key(api_key_file.as_deref())?,
+            ca.as_deref(),
+        )?),
+        None => None,
+    };
+    let mut shelf = Shelf::open(context, &home, &receipts, &model, server, keys.options()?)?;
     let (key, _) = home.key_or_new()?;
     let name = home.issuer_name(&key)?;
     place.make_records_dir(&home, &audit)?;

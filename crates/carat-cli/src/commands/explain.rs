@@ -147,6 +147,8 @@ pub(super) fn run(args: Args, _: &Context) -> Outcome {
     for line in planning::text(&decided) {
         let _ = writeln!(out, "{line}");
     }
+    // What callers and the operator stated, on one line.
+    let _ = writeln!(out, "Facts: {}", render::plain(&decision.facts));
     render::list(&mut out, "Because", &decided.judged.because);
     Ok((
         Answer { text: out, json },

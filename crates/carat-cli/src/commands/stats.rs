@@ -2,43 +2,46 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
-use carat_node::planning::{self, Past};
-use carat_node::store::{Store, Tally};
+use carat_node::census::{self, Census, Decisions};
+use carat_node::client::Client;
+use carat_node::store::Tally;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::audit::{self, Finding};
+use super::upgrade::api_key;
 use super::{Context, Outcome, StoreKeys};
 use crate::exit::{Exit, Failure};
-use crate::home::{self, Home};
+use crate::home::Home;
 use crate::output::Answer;
 use crate::render::Table;
 
-/// Count what a data directory holds: inferences, replays, attestations, proofs, upgrades, audits, refusals.
+/// Count what a data directory holds: inferences, replays, attestations, proofs, upgrades, audits, refusals, spending.
 ///
 /// They are different things and are not added up. Inferences, evidence and jobs are those of a server's store; log entries,
-/// decisions and audits are there without a server too. The store belongs to one process: stop the server first, or ask it
-/// for its metrics while it runs.
+/// decisions and audits are there without a server too. The store belongs to one process: while the server runs, ask it with
+/// --url and an API key that has the scope admin. Audits are counted where their records are, so not over --url.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  carat stats\n  carat stats --data-dir /var/lib/carat --json")]
+#[command(
+    after_help = "Examples:\n  carat stats\n  carat stats --data-dir /var/lib/carat --json\n  carat stats --url http://127.0.0.1:8321 --api-key-file admin.txt"
+)]
 pub(super) struct Args {
     /// Count what the command line left, also where a server has its folder `node` in the data directory.
     #[arg(long)]
     local: bool,
+    /// Ask the server that runs there: http://HOST:PORT or https://HOST:PORT.
+    #[arg(long, alias = "server", value_name = "URL", conflicts_with = "local")]
+    url: Option<String>,
+    /// A file with the API key [default: the variable CARAT_API_KEY].
+    #[arg(long, value_name = "FILE", requires = "url")]
+    api_key_file: Option<PathBuf>,
+    /// Authorities that may have issued the server's certificate, in PEM [default: those that this system trusts].
+    #[arg(long, value_name = "FILE", requires = "url")]
+    ca: Option<PathBuf>,
     #[command(flatten)]
     keys: StoreKeys,
-}
-
-/// Decisions that were kept.
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
-struct Decisions {
-    /// Requests that nothing covered and that were not served.
-    refusals: u64,
-    /// Requests that nothing covered and that were served all the same (modes warn and shadow).
-    served_uncovered: u64,
-    /// Plans, by rung.
-    planned: BTreeMap<String, u64>,
 }
 
 /// Audits that were drawn here, by what they found.
@@ -52,6 +55,9 @@ struct Audits {
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Outcome {
+    if let Some(url) = &args.url {
+        return ask(url, &args);
+    }
     let mut home = context.home()?;
     let node = carat_node::node::home_of(&home);
     if !args.local && node.path("store").is_dir() {
@@ -64,56 +70,34 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         );
         return Err(Failure::new(Exit::Io, message));
     }
-    let tally = tally(&home, &args.keys)?;
-    let log = log(&home)?;
-    let decisions = decisions(&home)?;
+    let census = census::take(&home, args.keys.options()?)?;
     let audits = audits(&home)?;
-    let mut text = text(tally.as_ref(), log, &decisions, &audits);
+    let mut text = text(&census, Some(&audits));
     text.insert_str(0, &format!("{}\n\n", home.root().display()));
-    let json = json!({
-        "data_dir": home.root(),
-        "store": tally,
-        "log_entries": log,
-        "decisions": decisions,
-        "audits": audits,
-    });
+    let mut json = serde_json::to_value(&census).map_err(Failure::of(Exit::Internal))?;
+    json["data_dir"] = json!(home.root());
+    json["audits"] = json!(audits);
     Ok((Answer { text, json }, Exit::Good))
 }
 
-/// `None`: there never was a server here.
-fn tally(home: &Home, keys: &StoreKeys) -> Result<Option<Tally>, Failure> {
-    let path = home.path("store");
-    if !path.is_dir() {
-        return Ok(None);
-    }
-    let store = Store::open(&path, keys.options()?)?;
-    Ok(Some(store.tally(home::clock()?)?))
-}
-
-fn log(home: &Home) -> Result<Option<u64>, Failure> {
-    if !home.has_log() {
-        return Ok(None);
-    }
-    Ok(Some(home.log()?.len()))
-}
-
-fn decisions(home: &Home) -> Result<Decisions, Failure> {
-    if !planning::kept(home) {
-        return Ok(Decisions::default());
-    }
-    Ok(count(&planning::past(home.root())?))
-}
-
-fn count(past: &[Past]) -> Decisions {
-    let mut found = Decisions::default();
-    for past in past {
-        match (&past.rung, past.served) {
-            (Some(rung), _) => *found.planned.entry(rung.clone()).or_default() += 1,
-            (None, true) => found.served_uncovered += 1,
-            (None, false) => found.refusals += 1,
-        }
-    }
-    found
+/// Asks a server that runs.
+fn ask(url: &str, args: &Args) -> Outcome {
+    let client = Client::new(
+        url,
+        api_key(args.api_key_file.as_deref())?,
+        args.ca.as_deref(),
+    )?;
+    let mut json = client.get("/v1/admin/stats")?.good()?.json()?;
+    let census: Census = serde_json::from_value(json.clone()).map_err(|error| {
+        Failure::new(
+            Exit::Io,
+            format!("the server's answer is of another version: {error}"),
+        )
+    })?;
+    let mut text = text(&census, None);
+    text.insert_str(0, &format!("{url}\n\n"));
+    json["url"] = json!(url);
+    Ok((Answer { text, json }, Exit::Good))
 }
 
 fn audits(home: &Home) -> Result<Audits, Failure> {
@@ -147,8 +131,7 @@ fn listed(counts: &BTreeMap<String, u64>) -> String {
     }
 }
 
-fn text(tally: Option<&Tally>, log: Option<u64>, decisions: &Decisions, audits: &Audits) -> String {
-    let mut rows = Table::new(2);
+fn store_rows(rows: &mut Table, tally: Option<&Tally>) {
     match tally {
         None => rows.row(["Store", "none: there was no server here"]),
         Some(tally) => {
@@ -172,57 +155,66 @@ fn text(tally: Option<&Tally>, log: Option<u64>, decisions: &Decisions, audits: 
             rows.row(["Attestations", &tally.attestations.to_string()]);
             rows.row(["Cosignatures", &tally.cosignatures.to_string()]);
             rows.row(["Upgrades", &jobs(&tally.upgrades)]);
+            rows.row([
+                "  promises",
+                &format!("{} signed, {} missed", tally.promises, tally.missed),
+            ]);
             rows.row(["Jobs for answers", &jobs(&tally.jobs)]);
         }
     }
+}
+
+/// What was spent, and what is left where a budget is known.
+fn spending_rows(rows: &mut Table, spending: &Value) {
+    let line = |of: &Value| {
+        let spent = of["spent"].as_str().unwrap_or("unknown");
+        match (of["allowed"].as_str(), of["left"].as_str()) {
+            (Some(allowed), Some(left)) => format!("{spent} of {allowed}, {left} left"),
+            _ => spent.to_string(),
+        }
+    };
+    rows.row(["Spent today", &line(&spending["day"])]);
+    rows.row(["Spent this month", &line(&spending["month"])]);
+    for (tenant, of) in spending["tenants"].as_object().into_iter().flatten() {
+        let text = format!("{}; this month {}", line(&of["day"]), line(&of["month"]));
+        rows.row([&format!("  {tenant} today"), &text]);
+    }
+}
+
+fn text(census: &Census, audits: Option<&Audits>) -> String {
+    let mut rows = Table::new(2);
+    store_rows(&mut rows, census.store.as_ref());
+    let decisions: &Decisions = &census.decisions;
     rows.row(["Refusals", &decisions.refusals.to_string()]);
     rows.row([
         "  served uncovered",
         &decisions.served_uncovered.to_string(),
     ]);
     rows.row(["  plans", &listed(&decisions.planned)]);
-    rows.row([
-        "Audits (replays)",
-        &format!(
-            "{} drawn in {} draws: {} clean, {} wrong, {} unanswered",
-            audits.drawn, audits.draws, audits.clean, audits.wrong, audits.unanswered
-        ),
-    ]);
+    if let Some(audits) = audits {
+        rows.row([
+            "Audits (replays)",
+            &format!(
+                "{} drawn in {} draws: {} clean, {} wrong, {} unanswered",
+                audits.drawn, audits.draws, audits.clean, audits.wrong, audits.unanswered
+            ),
+        ]);
+    }
     rows.row([
         "Log entries",
-        &log.map_or("none: there is no log".into(), |entries| {
-            entries.to_string()
-        }),
+        &census
+            .log_entries
+            .map_or("none: there is no log".into(), |entries| {
+                entries.to_string()
+            }),
     ]);
+    if let Some(spending) = &census.spending {
+        spending_rows(&mut rows, spending);
+    }
     let mut out = rows.render("");
     let _ = writeln!(
         out,
         "\nThese are different things: none of them adds up with another."
     );
     out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn refusals_are_not_plans() {
-        let past = |rung: Option<&str>, served| Past {
-            time: 1,
-            receipt_id: None,
-            served,
-            decision: String::new(),
-            rung: rung.map(String::from),
-            tau: None,
-        };
-        let found = count(&[
-            past(Some("zk"), true),
-            past(Some("zk"), true),
-            past(None, false),
-            past(None, true),
-        ]);
-        assert_eq!((found.refusals, found.served_uncovered), (1, 1));
-        assert_eq!(found.planned, BTreeMap::from([("zk".to_string(), 2)]));
-    }
 }

@@ -7,7 +7,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use carat_nn::edge::Values;
-use carat_receipt::{Amount, Digest, Label};
+use carat_receipt::{Amount, Digest, Label, Nonce};
 use serde_json::json;
 use tokio::task::block_in_place;
 
@@ -15,10 +15,10 @@ use super::{Shared, body_of, caller, json_response, problem, set, text};
 use crate::access::{Caller, Scope};
 use crate::answer::{Answer, Inline};
 use crate::call::{Asked, Call, Form, Raw, key_name};
-use crate::jobs::PRIORITIES;
+use crate::jobs::{self, PRIORITIES, PRIORITY};
 use crate::node::{Claim, Key, Node, now};
 use crate::problem::Problem;
-use crate::store::{JobId, JobKind, Target};
+use crate::store::{JobId, JobKind, Target, With};
 
 /// `GET /v1/models`.
 pub(super) async fn models(State(node): Shared, headers: HeaderMap) -> Response {
@@ -236,10 +236,17 @@ fn respond(
     Ok(response)
 }
 
+/// The nonce of whoever asks for an upgrade, which the promise or the refusal carries.
+pub(super) fn nonce(headers: &HeaderMap) -> Result<Option<Nonce>, Problem> {
+    text(headers, "carat-nonce")?
+        .map(crate::call::nonce)
+        .transpose()
+}
+
 /// The priority that a caller asks for.
 pub(super) fn priority(headers: &HeaderMap) -> Result<u8, Problem> {
     match text(headers, "carat-priority")? {
-        None => Ok(5),
+        None => Ok(PRIORITY),
         Some(text) => text
             .parse()
             .ok()
@@ -279,17 +286,23 @@ async fn job(
         &raw.body,
     )?;
     let request = raw.encode()?;
-    let priority = priority(headers)?;
+    let asked = jobs::Asked {
+        tenant: &caller.tenant,
+        kind: JobKind::Infer,
+        priority: priority(headers)?,
+        deadline: 0,
+        request,
+        key,
+    };
     // It waits for the disk.
-    let (id, _) =
-        block_in_place(|| node.put_job(&caller.tenant, JobKind::Infer, priority, 0, request, key))?;
+    let (id, _) = block_in_place(|| node.put_job(&asked, |_| Ok(With::default())))?;
     job_accepted(node, caller, &id)
 }
 
 /// 202 with the job's address.
 pub(super) fn job_accepted(node: &Node, caller: &Caller, id: &JobId) -> Result<Response, Problem> {
     let job = node.job(&caller.tenant, id)?;
-    let mut response = json_response(202, &super::receipts::job_json(id, &job));
+    let mut response = json_response(202, &super::receipts::job_json(node, id, &job)?);
     set(
         &mut response,
         "location",

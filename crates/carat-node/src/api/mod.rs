@@ -1,5 +1,6 @@
 //! The HTTP interface. Handlers read requests, ask the [`Node`], and write answers; nothing is decided here.
 
+mod admin;
 mod infer;
 mod log;
 mod openapi;
@@ -49,6 +50,8 @@ pub fn router(node: Arc<Node>) -> Router {
         .route("/v1/receipts/{id}/opening", delete(receipts::erase))
         .route("/v1/receipts/{id}/quote", get(receipts::quote))
         .route("/v1/receipts/{id}/upgrade", post(receipts::upgrade))
+        .route("/v1/admin/stats", get(admin::stats))
+        .route("/v1/admin/entries/{index}", get(admin::entry))
         .route("/log/checkpoint", get(log::checkpoint))
         .route("/log/tile/{*path}", get(log::tile))
         .route("/health/live", get(live))

@@ -31,6 +31,8 @@ const OPERATIONS: &[Operation] = &[
     ("/v1/receipts/{id}/opening", "delete", "erase", 204, OPENING, "Erase the opening; the receipt stays valid."),
     ("/v1/receipts/{id}/quote", "get", "read", 200, JSON, "What an upgrade to a proof costs, and how long it takes."),
     ("/v1/receipts/{id}/upgrade", "post", "upgrade", 202, JSON, "Ask for a proof of the same Statement, as a job."),
+    ("/v1/admin/stats", "get", "admin", 200, JSON, "What the node holds, of all tenants, counted kind by kind."),
+    ("/v1/admin/entries/{index}", "get", "admin", 200, JSON, "The receipt behind an entry of the log and its opening, for audits."),
     ("/log/checkpoint", "get", FREE, 200, "text/plain", "The log's signed checkpoint (C2SP tlog-checkpoint)."),
     ("/log/tile/{path}", "get", FREE, 200, BYTES, "A tile of the log (C2SP tlog-tiles); the path holds slashes."),
     ("/health/live", "get", FREE, 200, JSON, "The process answers."),
@@ -51,7 +53,7 @@ const OPERATIONS: &[Operation] = &[
 const ASKS: &[(&str, &str)] = &[
     (
         "Carat-Nonce",
-        "8 to 64 bytes in hexadecimal; the receipt carries them.",
+        "8 to 64 bytes in hexadecimal; the receipt, or the answer to an upgrade, carries them.",
     ),
     ("Carat-Audience", "For whom the receipt is."),
     (
@@ -115,6 +117,7 @@ fn document() -> Value {
                         "status": { "type": "integer" },
                         "kind": { "type": "string", "description": "Stable." },
                         "detail": { "type": "string", "description": "Says what to do." },
+                        "refusal": { "type": "string", "description": "Of an upgrade: the signed notice that refuses it, in base64 (docs/receipt.md)." },
                         "decision": { "type": "object", "description": "Of a refusal: what would be sufficient, and what is covered." },
                     },
                 },
@@ -161,7 +164,14 @@ fn describe(&(path, method, scope, status, media, summary): &Operation) -> Value
         })
         .collect();
     let infers = path.ends_with("/infer");
-    let headers = [(infers, ASKS), (infers || path.ends_with("/upgrade"), JOBS)];
+    let upgrades = path.ends_with("/upgrade");
+    // An upgrade's nonce is carried by the promise or the refusal.
+    let nonce = &ASKS[..1];
+    let headers = [
+        (infers, ASKS),
+        (upgrades, nonce),
+        (infers || upgrades, JOBS),
+    ];
     for (name, what) in headers
         .iter()
         .filter(|(takes, _)| *takes)

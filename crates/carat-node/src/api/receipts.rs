@@ -7,7 +7,7 @@ use carat_receipt::Digest;
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
-use super::infer::{Found, claimed, job_accepted, key, priority};
+use super::infer::{Found, claimed, job_accepted, key, nonce, priority};
 use super::{OPENING, RECEIPT, Shared, bytes_response, caller, json_response, problem, set};
 use crate::access::Scope;
 use crate::node::{Node, now};
@@ -90,9 +90,12 @@ pub(super) async fn upgrade(
     let answered = async {
         let caller = caller(&node, &headers, Scope::Upgrade)?;
         let id = receipt_id(&id)?;
-        let request = id.as_bytes().to_vec();
-        let key = key(&headers, &caller)?
-            .map(|key| (key, Digest::of("carat/upgrade-request/v1", &[&request])));
+        let nonce = nonce(&headers)?;
+        let asked = nonce.as_ref().map_or(&[][..], |nonce| nonce.as_bytes());
+        let key = key(&headers, &caller)?.map(|key| {
+            let request = Digest::of("carat/upgrade-request/v1", &[id.as_bytes(), asked]);
+            (key, request)
+        });
         let _claim = match claimed(&node, key).await? {
             Found::Known(Target::Job(job)) => return job_accepted(&node, &caller, &job),
             Found::Known(Target::Receipt(_)) => {
@@ -104,14 +107,12 @@ pub(super) async fn upgrade(
             }
             Found::New(claim) => claim,
         };
-        let quote = node.quote(&caller.tenant, &id)?;
-        let deadline = now()?.saturating_add(quote.within);
         let priority = priority(&headers)?;
-        let tenant = &caller.tenant;
+        node.ready()?;
+        // Another tenant's receipt does not exist, and nothing is signed about what does not.
+        node.record(&caller.tenant, &id)?;
         // It waits for the disk.
-        let (job, _) = block_in_place(|| {
-            node.put_job(tenant, JobKind::Upgrade, priority, deadline, request, key)
-        })?;
+        let job = block_in_place(|| node.accept_upgrade(&caller.tenant, id, priority, nonce, key))?;
         job_accepted(&node, &caller, &job)
     };
     answered.await.unwrap_or_else(problem)
@@ -139,14 +140,14 @@ fn job_response(
     id: &JobId,
     job: &JobRecord,
 ) -> Result<Response, Problem> {
-    let mut json = job_json(id, job);
+    let mut json = job_json(node, id, job)?;
     let JobState::Done(receipt) = &job.state else {
         return Ok(json_response(200, &json));
     };
     let mut good_for = None;
     match job.kind {
         JobKind::Upgrade => {
-            let pending = node.is_pending(receipt)?;
+            let pending = node.pending_of(tenant, receipt)?;
             good_for = Some(node.good_for(tenant, receipt, now()?)?.header(pending));
         }
         JobKind::Infer => match node.answered(tenant, receipt) {
@@ -169,13 +170,13 @@ fn job_response(
 }
 
 /// A job, for callers.
-pub(super) fn job_json(id: &JobId, job: &JobRecord) -> Value {
+pub(super) fn job_json(node: &Node, id: &JobId, job: &JobRecord) -> Result<Value, Problem> {
     let (state, receipt, failure) = match &job.state {
         JobState::Queued => ("queued", None, None),
         JobState::Done(receipt) => ("done", Some(receipt), None),
         JobState::Failed(why) => ("failed", None, serde_json::from_str::<Value>(why).ok()),
     };
-    json!({
+    let mut json = json!({
         "job_id": hex::encode(id),
         "kind": match job.kind { JobKind::Infer => "infer", JobKind::Upgrade => "upgrade" },
         "state": state,
@@ -184,5 +185,9 @@ pub(super) fn job_json(id: &JobId, job: &JobRecord) -> Value {
         "priority": job.priority,
         "receipt_id": receipt,
         "problem": failure,
-    })
+    });
+    if job.kind == JobKind::Upgrade {
+        json["notices"] = node.notices_of(id)?;
+    }
+    Ok(json)
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::Node;
+use super::{Node, now};
 use crate::access::{self, KEYS_FILE};
 use crate::config::Access;
 use crate::exit::{Exit, Failure};
@@ -53,14 +53,14 @@ impl Node {
             // One file that cannot be used keeps no other from its place.
             let looked = [
                 self.refresh_keys(),
-                self.rules.refresh(&self.models).map(drop),
+                self.refresh_policy(),
                 self.refresh_certificate(),
             ];
             for (result, refused) in looked.into_iter().zip(&mut refused) {
                 self.note_refused(result, refused);
             }
             if let Err(failure) = self.sweep() {
-                tracing::error!(error = failure.message, "old idempotency keys stay");
+                tracing::error!(error = failure.message, "old records stay");
             }
             if let Err(failure) = self.sweep_openings() {
                 tracing::error!(error = failure.message, "openings stay whose time is over");
@@ -70,6 +70,27 @@ impl Node {
                 if let Err(failure) = self.sweep_decisions() {
                     tracing::error!(error = failure.message, "old decisions stay");
                 }
+            }
+            let missed = now().and_then(|now| self.look_for_misses(now));
+            if let Err(problem) = missed {
+                tracing::error!(error = problem.detail, "missed promises are not logged");
+            }
+        }
+    }
+
+    /// Renews the attestation until the end: in a thread of its own, because a source may take its time.
+    pub(super) fn attest(&self) {
+        let mut next = Instant::now();
+        while !self.ending.load(Ordering::Acquire) {
+            std::thread::sleep(Duration::from_millis(50));
+            if Instant::now() < next {
+                continue;
+            }
+            next = Instant::now() + TICK;
+            // Said when it is tried, which is not every second.
+            if let Err(failure) = home::clock().and_then(|now| self.attesting.look(now)) {
+                self.metrics.unattested();
+                tracing::error!(error = failure.message, "no attestation could be had");
             }
         }
     }
@@ -98,6 +119,20 @@ impl Node {
         Ok(())
     }
 
+    fn refresh_policy(&self) -> Result<(), Failure> {
+        // Budgets are stated once; a policy in another currency would leave them without meaning.
+        let limits = self.spending.limits();
+        let replaced = self
+            .rules
+            .refresh(&self.models, |policy| limits.check(policy.currency))?;
+        if replaced {
+            let currency = self.rules.now().policy.currency;
+            self.spending
+                .counted_in(currency, &self.store, home::clock()?)?;
+        }
+        Ok(())
+    }
+
     fn refresh_certificate(&self) -> Result<(), Failure> {
         if let Some(tls) = &self.tls
             && tls.refresh(home::clock()?)?
@@ -111,6 +146,7 @@ impl Node {
         let oldest =
             home::clock()?.saturating_sub(self.config.idempotency_hours.saturating_mul(3600));
         self.store.forget_keys(oldest, FORGET)?;
+        self.spending.forget(&self.store, home::clock()?, FORGET)?;
         Ok(())
     }
 

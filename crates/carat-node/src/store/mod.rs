@@ -4,8 +4,10 @@
 //! is written after; [`Store::pending`] says which groups were between the two when the process ended. `docs/operations.md`
 //! has the order of all writes and what a crash leaves behind each.
 
+mod charges;
 mod erase;
 mod fault;
+mod notices;
 mod records;
 mod rewrite;
 pub mod seal;
@@ -20,8 +22,10 @@ use carat_receipt::{Digest, Evidence, LogPart, Opening, ReceiptFile};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
 use zeroize::Zeroizing;
 
+pub use charges::Charge;
 pub use erase::{Erased, Reason};
 pub use fault::StoreFault;
+pub use notices::NoticeRecord;
 pub use records::{JobId, JobKind, JobRecord, JobState, ReceiptRecord, Remembered, Target};
 use seal::{Keys, Kind};
 pub use tally::{Jobs, Tally};
@@ -70,6 +74,21 @@ pub struct Entry {
     pub job: Option<(JobId, JobRecord)>,
     /// Unix seconds after which the opening is erased, where the caller asked for that.
     pub ends: Option<u64>,
+    /// The job that brings evidence which its plan promised for later.
+    pub promised: Option<(JobId, JobRecord)>,
+    /// What its plan costs.
+    pub charge: Option<Charge>,
+}
+
+/// What is written together with a job that is accepted.
+#[derive(Debug, Default)]
+pub struct With {
+    /// The idempotency key of the request, hashed.
+    pub key: Option<(Digest, Remembered)>,
+    /// The promise that was made.
+    pub promise: Option<NoticeRecord>,
+    /// What it costs.
+    pub charge: Option<Charge>,
 }
 
 /// The database. All methods take `&self` and may be called from many threads.
@@ -92,6 +111,9 @@ pub struct Store {
     jobs: Keyspace,
     queue: Keyspace,
     pending: Keyspace,
+    notices: Keyspace,
+    job_notices: Keyspace,
+    charges: Keyspace,
     sequence: AtomicU64,
 }
 
@@ -151,6 +173,9 @@ impl Store {
             jobs: db.keyspace("jobs", large).map_err(of)?,
             queue: small("queue")?,
             pending: small("pending")?,
+            notices: small("notices")?,
+            job_notices: small("job-notices")?,
+            charges: small("charges")?,
             sequence: AtomicU64::new(0),
             path: path.to_path_buf(),
             seal: options.keys.clone(),
@@ -279,6 +304,14 @@ impl Store {
                     self.shut(Kind::Job, id, &job.encode())?,
                 );
                 batch.remove(&self.queue, queued(job));
+            }
+            if let Some((id, job)) = &entry.promised {
+                let record = self.shut(Kind::Job, id, &job.encode())?;
+                batch.insert(&self.jobs, id.as_slice(), record);
+                batch.insert(&self.queue, queued(job), id.as_slice());
+            }
+            if let Some(charge) = &entry.charge {
+                self.add_charge(&mut batch, charge);
             }
         }
         batch.insert(&self.pending, group.to_be_bytes(), ids);
@@ -471,12 +504,7 @@ impl Store {
     }
 
     /// Accepts a job: when this returns it is durable.
-    pub fn put_job(
-        &self,
-        id: &JobId,
-        job: &JobRecord,
-        key: Option<(Digest, Remembered)>,
-    ) -> Result<(), StoreFault> {
+    pub fn put_job(&self, id: &JobId, job: &JobRecord, with: &With) -> Result<(), StoreFault> {
         let mut batch = self.db.batch().durability(Some(PersistMode::SyncData));
         batch.insert(
             &self.jobs,
@@ -484,8 +512,14 @@ impl Store {
             self.shut(Kind::Job, id, &job.encode())?,
         );
         batch.insert(&self.queue, queued(job), id.as_slice());
-        if let Some((key, remembered)) = key {
-            self.put_key(&mut batch, &key, &remembered)?;
+        if let Some((key, remembered)) = &with.key {
+            self.put_key(&mut batch, key, remembered)?;
+        }
+        if let Some(promise) = &with.promise {
+            self.add_notice(&mut batch, promise);
+        }
+        if let Some(charge) = &with.charge {
+            self.add_charge(&mut batch, charge);
         }
         batch.commit().map_err(self.of())
     }

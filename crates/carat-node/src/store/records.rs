@@ -87,13 +87,13 @@ pub struct JobRecord {
     pub state: JobState,
 }
 
-fn start(version: u64, len: usize) -> Writer {
+pub(super) fn start(version: u64, len: usize) -> Writer {
     let mut w = Writer::new();
     w.array(len + 1).uint(version);
     w
 }
 
-fn open(r: &mut Reader<'_>, what: &'static str, len: usize) -> Result<(), DecodeError> {
+pub(super) fn open(r: &mut Reader<'_>, what: &'static str, len: usize) -> Result<(), DecodeError> {
     r.array(what, len + 1, len + 1)?;
     match r.uint(what)? {
         1 => Ok(()),
@@ -182,6 +182,12 @@ impl JobRecord {
             state,
             ..self
         }
+    }
+
+    /// The receipt that an upgrade is for; `None` for another job.
+    pub fn upgraded(&self) -> Option<Digest> {
+        let bytes = <[u8; 32]>::try_from(self.request.as_slice()).ok()?;
+        (self.kind == JobKind::Upgrade).then(|| Digest::from_bytes(bytes))
     }
 
     /// The bytes.

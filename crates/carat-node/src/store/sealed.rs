@@ -42,8 +42,9 @@ impl Store {
         ]
     }
 
-    /// The other tables, but for `meta`, which is a store's own: programs, and names and numbers.
-    pub(super) fn unsealed(&self) -> [&Keyspace; 9] {
+    /// The other tables, but for `meta`, which is a store's own: programs, signed
+    /// notices, what was spent, and names and numbers.
+    pub(super) fn unsealed(&self) -> [&Keyspace; 12] {
         [
             &self.programs,
             &self.places,
@@ -54,6 +55,9 @@ impl Store {
             &self.opening_ages,
             &self.opening_ends,
             &self.erased,
+            &self.notices,
+            &self.job_notices,
+            &self.charges,
         ]
     }
 

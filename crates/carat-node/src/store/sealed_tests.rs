@@ -79,7 +79,7 @@ fn secrets(entry: &Entry) -> Vec<Vec<u8>> {
 fn fill(store: &Store, entries: &[Entry]) {
     store.put_group(entries).expect("written");
     store
-        .put_job(&[7; 16], &job(store), None)
+        .put_job(&[7; 16], &job(store), &With::default())
         .expect("accepted");
     store.sync().expect("synced");
 }
@@ -339,7 +339,7 @@ fn a_store_of_schema_1_learns_ages_and_forgets_requests_that_ended() {
         };
         store.jobs.insert([1; 16], ended.encode()).expect("written");
         store
-            .put_job(&[2; 16], &job(&store), None)
+            .put_job(&[2; 16], &job(&store), &With::default())
             .expect("accepted");
         store
             .meta

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use carat_receipt::evidence::{Body, Evidence};
 use carat_receipt::{Digest, SignedStatement};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::records::{JobKind, JobRecord, JobState, ReceiptRecord};
 use super::seal::Kind;
 use super::{Store, StoreFault};
 
 /// Jobs of one kind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Jobs {
     /// Waiting, or being worked on.
     pub waiting: u64,
@@ -24,7 +24,7 @@ pub struct Jobs {
 }
 
 /// What is in a store.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Answers with a receipt: each ran a model once.
     pub inferences: u64,
@@ -52,8 +52,12 @@ pub struct Tally {
     pub other_evidence: u64,
     /// Jobs that asked for an answer.
     pub jobs: Jobs,
-    /// Jobs that asked for a proof of an older receipt.
+    /// Jobs that ask for a proof of an older receipt.
     pub upgrades: Jobs,
+    /// Promises that were signed: upgrades that were accepted with a time.
+    pub promises: u64,
+    /// Promises that were missed; each is an entry of the log.
+    pub missed: u64,
 }
 
 impl Store {
@@ -72,7 +76,9 @@ impl Store {
             count(&mut tally.by_model, record.model);
             count(&mut tally.by_tenant, record.tenant);
         }
-        tally.in_log = self.keys_of(&self.places)?;
+        let logged;
+        (tally.promises, tally.missed, logged) = self.count_notices()?;
+        tally.in_log = self.keys_of(&self.places)?.saturating_sub(logged);
         tally.openings = self.keys_of(&self.openings)?;
         let (mut proofs, mut proven) = (BTreeSet::new(), BTreeSet::new());
         for entry in self.evidence.iter() {

@@ -58,6 +58,8 @@ pub(super) fn entry(i: u8) -> Entry {
         key: None,
         job: None,
         ends: None,
+        promised: None,
+        charge: None,
     }
 }
 
@@ -162,7 +164,9 @@ fn jobs_wait_by_urgency_then_age_also_after_a_restart() {
         let store = open(dir.path());
         for (id, priority) in [(1, 5), (2, 1), (3, 5), (4, 9)] {
             let job = job(&store, priority);
-            store.put_job(&[id; 16], &job, None).expect("accepted");
+            store
+                .put_job(&[id; 16], &job, &With::default())
+                .expect("accepted");
         }
     }
     let store = open(dir.path());
@@ -178,7 +182,9 @@ fn jobs_wait_by_urgency_then_age_also_after_a_restart() {
     };
     store.end_job(&[1; 16], &done, None).expect("ended");
     let late = job(&store, 5);
-    store.put_job(&[5; 16], &late, None).expect("accepted");
+    store
+        .put_job(&[5; 16], &late, &With::default())
+        .expect("accepted");
     assert_eq!(order(&store), [2, 3, 5, 4]);
     assert_eq!(store.job(&[1; 16]).expect("read"), Some(done));
 }

@@ -12,6 +12,7 @@ const HALVINGS: u32 = 20;
 
 pub(super) fn points(
     consequence: &Consequence,
+    budget: Price,
     usable: &[Line<'_>],
     best_at: usize,
     best: &Offer,
@@ -23,7 +24,6 @@ pub(super) fn points(
         return points;
     }
     let value = consequence.value;
-    let budget = consequence.budget.unwrap_or(Price(u64::MAX));
     points.extend(above(line, usable, value, budget));
     // Below: what is cheaper for smaller values.
     let below = usable

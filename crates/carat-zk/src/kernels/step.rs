@@ -22,6 +22,9 @@ struct Quarters<'a> {
     high: [&'a [P]; 2],
 }
 
+/// A stretch of all vectors, and both halves of a stretch of what they are summed with.
+type Task<'a, const K: usize> = ([Quarters<'a>; K], Option<(&'a mut [P], &'a [P])>);
+
 fn quarters(v: &mut [P]) -> impl Iterator<Item = Quarters<'_>> {
     let (low, high) = v.split_at_mut(v.len() / 2);
     let (a, b) = low.split_at_mut(low.len() / 2);
@@ -50,7 +53,7 @@ pub(super) fn fold_and_sum<const K: usize>(
     }
     let zero = || (P::ZERO, P::ZERO);
     let add = |(a, b): (P, P), (c, d)| (a + c, b + d);
-    let run = |(mut parts, rest): ([Quarters<'_>; K], Option<(&mut [P], &[P])>)| {
+    let run = |(mut parts, rest): Task<'_, K>| {
         for part in &mut parts {
             for (low, high) in part.low.iter_mut().zip(part.high) {
                 super::fold_slice(low, high, r);

@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use carat_log::leaf_hash;
+use carat_node::call::from_base64;
+use carat_node::client::Client;
 use carat_node::store::{Store, StoreOptions};
 use carat_receipt::commit::MAX_OPENING_BYTES;
 use carat_receipt::file::MAX_FILE_BYTES;
@@ -89,6 +91,8 @@ pub(crate) struct Shelf<'a> {
     models: HashMap<Digest, Model>,
     /// A server's store, where the data directory is a server's.
     store: Option<Store>,
+    /// The server, where it runs and its store is its own.
+    server: Option<Client>,
 }
 
 impl<'a> Shelf<'a> {
@@ -98,6 +102,7 @@ impl<'a> Shelf<'a> {
         home: &Home,
         folders: &[PathBuf],
         models: &[PathBuf],
+        server: Option<Client>,
         options: StoreOptions,
     ) -> Result<Self, Failure> {
         let mut found = HashMap::new();
@@ -116,12 +121,12 @@ impl<'a> Shelf<'a> {
         let mut paths = models.to_vec();
         paths.reverse();
         let store = home.path("store");
-        let store = store
-            .is_dir()
+        let store = (store.is_dir() && server.is_none())
             .then(|| Store::open(&store, options))
             .transpose()?;
         Ok(Self {
             store,
+            server,
             context,
             dir: Some(home.path(SERVED)).filter(|dir| dir.is_dir()),
             found,
@@ -139,6 +144,15 @@ impl<'a> Shelf<'a> {
                 Ok(served)
             } else {
                 Err("the server's store has another receipt in its place".into())
+            };
+        }
+        if let Some(server) = &self.server
+            && let Some(served) = asked(server, index)?
+        {
+            return if leaf_of(&served.file).as_deref() == Some(leaf) {
+                Ok(served)
+            } else {
+                Err("the server gave another receipt in its place".into())
             };
         }
         let name = name_of(leaf);
@@ -219,6 +233,28 @@ fn stored(store: &Store, index: u64) -> Result<Option<Served>, String> {
         Ok(Some(Served { file, opening }))
     };
     look().map_err(|failure| failure.message)
+}
+
+/// The receipt of an entry, from a server that runs. `None`: it has none there, or nothing that opens it.
+fn asked(server: &Client, index: u64) -> Result<Option<Served>, String> {
+    let words = |failure: Failure| failure.message;
+    let reply = server
+        .get(&format!("/v1/admin/entries/{index}"))
+        .map_err(words)?;
+    if reply.status == 404 {
+        return Ok(None);
+    }
+    let json = reply.good().and_then(|reply| reply.json()).map_err(words)?;
+    let bytes = |name: &str| json[name].as_str().and_then(from_base64);
+    let Some(receipt) = bytes("receipt") else {
+        return Err("the server's answer holds no receipt".into());
+    };
+    let Some(opening) = bytes("opening").map(zeroize::Zeroizing::new) else {
+        return Ok(None);
+    };
+    let file = ReceiptFile::decode(&receipt).map_err(|error| format!("its receipt: {error}"))?;
+    let opening = Opening::decode(&opening).map_err(|error| format!("its opening: {error}"))?;
+    Ok(Some(Served { file, opening }))
 }
 
 /// Files of a folder with that extension, in order.
