@@ -69,7 +69,10 @@ impl StoreFault {
         move |error| Self::damaged(path, error)
     }
 
-    fn io(path: &Path, source: io::Error) -> Self {
+    pub(super) fn io(path: &Path, source: io::Error) -> Self {
+        if source.kind() == io::ErrorKind::InvalidData {
+            return Self::damaged(path, source);
+        }
         let path = path.to_path_buf();
         match source.kind() {
             io::ErrorKind::StorageFull
