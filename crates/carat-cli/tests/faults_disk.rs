@@ -9,9 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::Sandbox;
-use common::faults::{
-    EIO, ENOSPC, Fault, Faults, SmallDisk, ask_with, receipt_of, request, until,
-};
+use common::faults::{EIO, ENOSPC, Fault, Faults, SmallDisk, ask_with, receipt_of, request, until};
 use common::server::Server;
 use serde_json::Value;
 
@@ -88,7 +86,7 @@ fn a_full_file_system_ends_the_node_and_loses_nothing() {
     let start = || {
         let mut command = sandbox.command(&["serve", "--config", "serve.toml"]);
         command.env("CARAT_HOME", disk.path());
-        Server::spawn(&sandbox, command)
+        Server::spawn(&sandbox.path("server.log"), command)
     };
     let model = "[[model]]\nname = \"tumor\"\npath = \"tumor.carat-model\"\n";
     let text = format!("listen = \"127.0.0.1:0\"\n{OPEN}\n[limits]\nfree_bytes = 0\n{model}");
@@ -169,8 +167,9 @@ fn a_slow_disk_sheds_load_and_loses_nothing() {
         }
     });
     let answers = answers.into_inner().expect("lock");
-    let (given, refused): (Vec<_>, Vec<_>) =
-        answers.into_iter().partition(|(_, answer)| answer.status == 200);
+    let (given, refused): (Vec<_>, Vec<_>) = answers
+        .into_iter()
+        .partition(|(_, answer)| answer.status == 200);
     assert!(!given.is_empty() && !refused.is_empty(), "{}", given.len());
     for (_, answer) in &refused {
         let seconds: u64 = answer.header("retry-after").parse().expect("seconds");
@@ -181,7 +180,10 @@ fn a_slow_disk_sheds_load_and_loses_nothing() {
     faults.set(Fault::SyncDelay, 0);
     let id = |answer: &common::server::Answer| answer.header("carat-receipt-id").to_string();
     let asked = Asked {
-        given: given.iter().map(|(key, it)| (key.clone(), id(it))).collect(),
+        given: given
+            .iter()
+            .map(|(key, it)| (key.clone(), id(it)))
+            .collect(),
         refused: refused.into_iter().map(|(key, _)| key).collect(),
     };
     check(&sandbox, server, asked, &body, "home/node");
@@ -215,7 +217,9 @@ fn a_disk_that_hangs_is_said_and_what_was_accepted_is_kept() {
 
     // It never comes back: the process ends by itself, so that somebody looks and starts it again.
     faults.set(Fault::SyncDelay, 3_600_000);
-    ask_with(&server, "late", &body).expect("an answer").expect(504);
+    ask_with(&server, "late", &body)
+        .expect("an answer")
+        .expect(504);
     assert_eq!(server.ended(), Some(IO));
     faults.set(Fault::SyncDelay, 0);
     let server = faults.again(&sandbox);

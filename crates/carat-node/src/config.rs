@@ -300,7 +300,10 @@ impl Config {
             ("limits.table_bytes", table_bytes, 64 << 10),
         ] {
             if !(least..=4 << 30).contains(&value) {
-                return refuse(format!("{name} is {value}; it is {least} to {}", 4u64 << 30));
+                return refuse(format!(
+                    "{name} is {value}; it is {least} to {}",
+                    4u64 << 30
+                ));
             }
         }
         if body_bytes > carat_receipt::commit::MAX_VALUE_BYTES {

@@ -92,7 +92,9 @@ impl Write {
 pub(crate) fn dead(thread: &str) -> Failure {
     Failure::new(
         Exit::Internal,
-        format!("a fault of carat: the thread {thread} panicked; start the server again, which loses nothing that was answered"),
+        format!(
+            "a fault of carat: the thread {thread} panicked; start the server again, which loses nothing that was answered"
+        ),
     )
 }
 
@@ -418,4 +420,65 @@ pub fn recover(store: &Store, log: &Log, accept_foreign: bool) -> Result<Recover
     store.put_places(places.into_iter(), &groups)?;
     store.sync()?;
     Ok(recovered)
+}
+
+#[cfg(test)]
+mod tests {
+    use carat_log::NoteSigner;
+    use carat_log::store::Options;
+
+    use super::*;
+    use crate::store::StoreOptions;
+    use crate::store::tests::entry;
+
+    /// A thread that dies is a fault that is said, and nobody waits for it for ever.
+    #[test]
+    fn a_thread_that_dies_takes_nobody_with_it() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let store = Store::open(&dir.path().join("store"), StoreOptions::default());
+        let signer = NoteSigner::new("log.example/keeper", &[1; 32]).expect("good name");
+        let log = Log::create(&dir.path().join("log"), signer, Options::default());
+        let (store, log) = (Arc::new(store.expect("store")), Arc::new(log.expect("log")));
+        let dies: OnKept = Box::new(|_| panic!("as a fault of ours would"));
+        let keeper = Keeper::start(store.clone(), log.clone(), 4, dies).expect("starts");
+        let replies: Vec<_> = (0..20)
+            .map(|i| {
+                let (reply, answer) = oneshot::channel();
+                let entry = entry(i);
+                let leaf = leaf_of(&entry.record.signed, &entry.record.blind);
+                keeper.keep(Draft {
+                    entry,
+                    leaf,
+                    answer: i,
+                    accepted: Instant::now(),
+                    reply,
+                });
+                answer
+            })
+            .collect();
+        for reply in replies {
+            // Refused, or the sender is gone: an answer in either case, and never a receipt.
+            assert!(!matches!(reply.blocking_recv(), Ok(Ok(_))));
+        }
+        let fault = keeper.fault().expect("a fault");
+        assert_eq!(fault.exit, Exit::Internal);
+        assert!(fault.message.contains("carat-log"), "{}", fault.message);
+        assert!(keeper.finish().is_err());
+        // What reached the disk before is completed by the next start.
+        drop(keeper);
+        recover(&store, &log, false).expect("recovers");
+        assert!(store.pending().expect("read").is_empty());
+    }
+
+    #[test]
+    fn a_write_that_goes_on_is_seen() {
+        let write = Write::default();
+        assert_eq!(write.elapsed(), Duration::ZERO);
+        let during = write.during(|| {
+            std::thread::sleep(Duration::from_millis(2));
+            write.elapsed()
+        });
+        assert!(during > Duration::ZERO);
+        assert_eq!(write.elapsed(), Duration::ZERO);
+    }
 }

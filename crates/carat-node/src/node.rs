@@ -121,6 +121,9 @@ pub struct Node {
     disk_full: AtomicBool,
     /// A write hangs for so long that its thread is given up.
     hung: AtomicBool,
+    /// The next proof panics.
+    #[cfg(test)]
+    panics: AtomicBool,
     fault: OnceLock<Failure>,
 }
 
@@ -252,6 +255,8 @@ impl Prepared {
             ending: AtomicBool::new(false),
             disk_full: AtomicBool::new(false),
             hung: AtomicBool::new(false),
+            #[cfg(test)]
+            panics: AtomicBool::new(false),
             fault: OnceLock::new(),
             keeper,
             config,
@@ -665,6 +670,11 @@ impl Node {
             })
             .collect();
         let _one = self.proving.lock().unwrap_or_else(PoisonError::into_inner);
+        #[cfg(test)]
+        assert!(
+            !self.panics.swap(false, Ordering::AcqRel),
+            "as a fault of ours would"
+        );
         let proved = prover::proof_with(
             &served.model,
             served.key()?,
@@ -720,3 +730,6 @@ impl Node {
 pub(crate) fn now() -> Result<u64, Problem> {
     home::clock().map_err(Problem::from)
 }
+
+#[cfg(test)]
+mod tests;

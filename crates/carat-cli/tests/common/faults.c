@@ -6,9 +6,12 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -21,6 +24,7 @@ struct faults {
     int64_t write_errno;   /* of writes to files; 0: they work */
     int64_t syncs;         /* counted here, so that a test knows that it is not talking to itself */
     int64_t clocks;
+    int64_t die_in_job;    /* the thread that works on jobs dies with the process when it syncs */
 };
 
 static struct faults none;
@@ -51,6 +55,8 @@ int clock_gettime(clockid_t id, struct timespec *at) {
 
 static int before_sync(void) {
     __atomic_add_fetch(&faults->syncs, 1, __ATOMIC_RELAXED);
+    char name[16] = "";
+    if (faults->die_in_job && !prctl(PR_GET_NAME, name) && !strcmp(name, "carat-jobs")) kill(getpid(), SIGKILL);
     /* In steps, so that a test can end the wait. */
     int64_t start = faults->sync_ms;
     for (int64_t waited = 0; waited < start && faults->sync_ms; waited += 10) usleep(10 * 1000);

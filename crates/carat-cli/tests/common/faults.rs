@@ -29,6 +29,8 @@ pub(crate) enum Fault {
     SyncError = 2,
     /// The error of writes to files.
     WriteError = 3,
+    /// Whether the process dies at the sync that ends a job.
+    DieInJob = 6,
 }
 
 /// The faults of one sandbox.
@@ -74,7 +76,8 @@ impl Faults {
     pub(crate) fn again(&self, sandbox: &Sandbox) -> Server {
         let mut command = sandbox.command(&["serve", "--config", "serve.toml"]);
         command.envs(self.variables());
-        Server::spawn(sandbox, command).unwrap_or_else(|ended| panic!("{ended:?}"))
+        Server::spawn(&sandbox.path("server.log"), command)
+            .unwrap_or_else(|ended| panic!("{ended:?}"))
     }
 }
 
@@ -107,9 +110,8 @@ impl SmallDisk {
     pub(crate) fn mount(sandbox: &Sandbox, size: &str) -> Option<Self> {
         let at = sandbox.path("small");
         fs::create_dir_all(&at).expect("make");
-        let script = format!(
-            "mount -t tmpfs -o size={size} tmpfs \"$0\" && echo mounted && exec sleep 600"
-        );
+        let script =
+            format!("mount -t tmpfs -o size={size} tmpfs \"$0\" && echo mounted && exec sleep 600");
         let mut holder = Command::new("unshare")
             .args(["--user", "--map-root-user", "--mount", "sh", "-c", &script])
             .arg(&at)

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -62,17 +63,17 @@ impl Server {
     /// Starts one with the configuration that is there.
     pub(crate) fn again(sandbox: &Sandbox) -> Self {
         let command = sandbox.command(&["serve", "--config", "serve.toml"]);
-        Self::spawn(sandbox, command).unwrap_or_else(|ended| panic!("{ended:?}"))
+        let log = sandbox.path("server.log");
+        Self::spawn(&log, command).unwrap_or_else(|ended| panic!("{ended:?}"))
     }
 
-    /// Starts a command that serves. The error: how it ended instead.
-    pub(crate) fn spawn(sandbox: &Sandbox, mut command: Command) -> Result<Self, Ended> {
-        let path = sandbox.path("server.log");
-        let before = std::fs::metadata(&path).map_or(0, |log| log.len());
+    /// Starts a command that serves, with a file for its log. The error: how it ended instead.
+    pub(crate) fn spawn(path: &Path, mut command: Command) -> Result<Self, Ended> {
+        let before = std::fs::metadata(path).map_or(0, |log| log.len());
         let log = std::fs::File::options()
             .create(true)
             .append(true)
-            .open(&path)
+            .open(path)
             .expect("a file for its log");
         let mut child = command
             .stdout(Stdio::piped())
@@ -88,7 +89,7 @@ impl Server {
             Some(address) => Ok(Self { child, address }),
             None => {
                 let code = child.wait().expect("reaped").code();
-                let log = std::fs::read(&path).unwrap_or_default();
+                let log = std::fs::read(path).unwrap_or_default();
                 let log = String::from_utf8_lossy(&log[before as usize..]).into_owned();
                 Err(Ended { code, log })
             }
