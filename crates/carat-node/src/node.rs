@@ -229,6 +229,13 @@ impl Prepared {
                 table_bytes: config.limits.table_bytes,
             },
         )?);
+        if home.key()?.is_none() && store.last_place()?.is_some() {
+            let message = format!(
+                "{} is gone, but the store has receipts that it signed; restore the key from a copy",
+                home.path("key").display()
+            );
+            return Err(Failure::new(Exit::Store, message));
+        }
         let (key, _) = home.key_or_new()?;
         let issuer = Issuer {
             name: home.issuer_name(&key)?,

@@ -24,7 +24,7 @@ struct faults {
     int64_t write_errno;   /* of writes to files; 0: they work */
     int64_t syncs;         /* counted here, so that a test knows that it is not talking to itself */
     int64_t clocks;
-    int64_t die_in_job;    /* the thread that works on jobs dies with the process when it syncs */
+    int64_t die_in_job;    /* n: the process dies at the n-th write to a file by the thread that works on jobs */
 };
 
 static struct faults none;
@@ -55,8 +55,6 @@ int clock_gettime(clockid_t id, struct timespec *at) {
 
 static int before_sync(void) {
     __atomic_add_fetch(&faults->syncs, 1, __ATOMIC_RELAXED);
-    char name[16] = "";
-    if (faults->die_in_job && !prctl(PR_GET_NAME, name) && !strcmp(name, "carat-jobs")) kill(getpid(), SIGKILL);
     /* In steps, so that a test can end the wait. */
     int64_t start = faults->sync_ms;
     for (int64_t waited = 0; waited < start && faults->sync_ms; waited += 10) usleep(10 * 1000);
@@ -76,7 +74,12 @@ int fdatasync(int file) {
 
 static int fails(int file) {
     struct stat about;
-    if (!faults->write_errno || file <= 2 || fstat(file, &about) || !S_ISREG(about.st_mode)) return 0;
+    char name[16] = "";
+    if (!faults->write_errno && !faults->die_in_job) return 0;
+    if (file <= 2 || fstat(file, &about) || !S_ISREG(about.st_mode)) return 0;
+    if (faults->die_in_job && !prctl(PR_GET_NAME, name) && !strcmp(name, "carat-jobs") && !--faults->die_in_job)
+        kill(getpid(), SIGKILL);
+    if (!faults->write_errno) return 0;
     errno = (int)faults->write_errno;
     return 1;
 }

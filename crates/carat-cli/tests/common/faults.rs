@@ -29,7 +29,7 @@ pub(crate) enum Fault {
     SyncError = 2,
     /// The error of writes to files.
     WriteError = 3,
-    /// Whether the process dies at the sync that ends a job.
+    /// Writes to files by the thread that works on jobs, until one takes the process with it.
     DieInJob = 6,
 }
 

@@ -2,11 +2,13 @@
 //!
 //! The engine reads its journals up to the first record that makes no sense and cuts them there. That is right for a write that
 //! a crash tore; but damage in the middle of a journal looks the same to it, and what was acknowledged after the damage would
-//! be gone: receipts are missed by the log, jobs, erasures and evidence by nobody. Two things tell damage from a torn write:
+//! be gone: receipts are missed by the log, jobs, erasures and evidence by nobody. And where it does not find the file that says
+//! what a keyspace holds, it makes an empty one. So we look:
 //!
 //! - Only the last journal can have a torn end. Another that loses bytes is damaged ([`Journals`]).
 //! - Each synced batch is numbered, in the store and, after its sync, in a file beside it. A store that opens with a smaller
 //!   number than the file says has lost batches that were synced ([`Mark`]).
+//! - A keyspace that has tables has the file that lists them, and none is missing between others ([`keyspaces`]).
 
 use std::fs::File;
 use std::io;
@@ -14,6 +16,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use carat_receipt::Digest;
+use xxhash_rust::xxh3::xxh3_128;
 
 /// Name of the file in the store's directory.
 const MARK: &str = "mark";
@@ -36,12 +39,8 @@ impl Journals {
     /// Looks at the journals of a store that is about to be opened.
     pub(super) fn look(dir: &Path) -> io::Result<Self> {
         let mut journals = Vec::new();
-        let entries = match std::fs::read_dir(dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self(journals)),
-            entries => entries?,
-        };
-        for entry in entries {
-            let path = entry?.path();
+        for name in names(dir)? {
+            let path = dir.join(name);
             if path.extension().is_some_and(|extension| extension == "jnl") {
                 let file = File::open(&path)?;
                 let end = written(&file)?;
@@ -90,6 +89,63 @@ fn written(file: &File) -> io::Result<u64> {
         end = start;
     }
     Ok(0)
+}
+
+/// What is wrong with the keyspaces of a store that is about to be opened.
+pub(super) fn keyspaces(dir: &Path) -> io::Result<Option<String>> {
+    let dir = dir.join("keyspaces");
+    let mut numbers = Vec::new();
+    for name in names(&dir)? {
+        let Ok(number) = name.parse::<u64>() else {
+            continue;
+        };
+        numbers.push(number);
+        let keyspace = dir.join(&name);
+        let holds = !names(&keyspace.join("tables"))?.is_empty()
+            || !names(&keyspace.join("blobs"))?.is_empty();
+        match std::fs::read(keyspace.join("current")) {
+            Ok(current) if lists(&keyspace, &current)? => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !holds => {}
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {
+                let keyspace = keyspace.display();
+                return Ok(Some(format!(
+                    "the list of tables of {keyspace} is damaged or gone"
+                )));
+            }
+        }
+    }
+    numbers.sort_unstable();
+    let missing = (0..).zip(&numbers).find(|(want, found)| want != *found);
+    Ok(missing.map(|(want, _)| format!("{} is gone", dir.join(want.to_string()).display())))
+}
+
+/// Whether the file `current` of a keyspace names a list of tables that is what it was when it was written: the engine writes its
+/// number, its XXH3 and how that was computed, and reads the number.
+fn lists(keyspace: &Path, current: &[u8]) -> io::Result<bool> {
+    let Some((number, rest)) = current.split_first_chunk::<8>() else {
+        return Ok(false);
+    };
+    let Some((check, [0])) = rest.split_first_chunk::<16>() else {
+        return Ok(false);
+    };
+    let list = keyspace.join(format!("v{}", u64::from_le_bytes(*number)));
+    match std::fs::read(list) {
+        Ok(bytes) => Ok(xxh3_128(&bytes) == u128::from_le_bytes(*check)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Names in a directory; none where it does not exist.
+fn names(dir: &Path) -> io::Result<Vec<String>> {
+    let entries = match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    entries
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect()
 }
 
 /// The number of the last batch that was synced, beside the store.

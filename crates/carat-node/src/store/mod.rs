@@ -116,6 +116,9 @@ impl Store {
     pub fn open(path: &Path, options: StoreOptions) -> Result<Self, StoreFault> {
         let of = |error| StoreFault::of(path, error);
         let io = |error| StoreFault::io(path, error);
+        if let Some(what) = guard::keyspaces(path).map_err(io)? {
+            return Err(StoreFault::damaged(path, what));
+        }
         let journals = Journals::look(path).map_err(io)?;
         let db = Database::builder(path)
             .cache_size(options.cache_bytes)
