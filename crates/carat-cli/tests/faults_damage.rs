@@ -313,6 +313,8 @@ fn damage_is_refused_or_said_and_no_receipt_is_silently_lost() {
     let cases: Vec<(&String, &String, &str)> = kinds
         .iter()
         .flat_map(|(kind, (_, name))| DAMAGES.map(|how| (kind, name, how)))
+        // Text has no start that is read in another way than the rest.
+        .filter(|(_, name, how)| *how != DAMAGES[1] || name.contains("/store/"))
         .collect();
     let next = AtomicUsize::new(0);
     let outcomes = Mutex::new(BTreeMap::new());
