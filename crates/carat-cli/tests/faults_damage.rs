@@ -149,7 +149,7 @@ impl Past {
             }
             !own
         };
-        let some = |i: usize| all || i < 12 || i >= RECEIPTS - 50;
+        let some = |i: usize| all || !(12..RECEIPTS - 50).contains(&i);
         let some = self.given.iter().enumerate().filter(|(i, _)| some(*i));
         for (_, (key, id)) in some {
             given(
