@@ -122,8 +122,8 @@ impl Store {
         let journals = Journals::look(path).map_err(io)?;
         let db = Database::builder(path)
             .cache_size(options.cache_bytes)
-            // One of two only writes tables out: what they keep in memory does not grow while the other merges them.
-            .worker_threads(2)
+            // With more, the first hands merges on to the others and spins while they are busy (fjall 3.1: `worker_tick`).
+            .worker_threads(1)
             .open()
             .map_err(of)?;
         let mark = Mark::open(path).map_err(io)?;
