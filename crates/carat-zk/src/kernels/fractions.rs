@@ -202,6 +202,7 @@ impl Leaves {
             )
         });
         let (r, next) = rounds.round(sink, claim, horizontal(zero), horizontal(lead));
+        rounds.rest.sum_halves();
         let step = P::from(r);
         let base = |i: usize| -> Vec<P> {
             let (low, high) = (n[i], n[i + 1]);

@@ -3,8 +3,10 @@
 //! The first variable is the most significant index bit, so binding it combines the two halves of a vector, and every
 //! loop runs over contiguous packed elements.
 
+pub(crate) mod compact;
 pub(crate) mod fractions;
-pub(crate) mod rows;
+mod step;
+pub(crate) mod terms;
 
 use crate::{
     field::{E, F},
@@ -233,10 +235,7 @@ fn product_round(f: &Vector, g: &Vector) -> (E, E) {
     fn round<A: Algebra<E> + Copy + Send + Sync>(f: &[A], g: &[A]) -> (A, A) {
         let half = f.len() / 2;
         let ((f0, f1), (g0, g1)) = (f.split_at(half), g.split_at(half));
-        sum_pairs(half, |i| {
-            let (a, b) = (f1[i] + f1[i] - f0[i], g1[i] + g1[i] - g0[i]);
-            (f0[i] * g0[i], a * b)
-        })
+        sum_pairs(half, |i| product_term([f0[i], g0[i]], [f1[i], g1[i]]))
     }
     match (f, g) {
         (Vector::Packed(f), Vector::Packed(g)) => {
@@ -248,6 +247,26 @@ fn product_round(f: &Vector, g: &Vector) -> (E, E) {
     }
 }
 
+/// Values of [`product_round`] at zero and two, for values at zero and one of f and g.
+fn product_term<A: Algebra<E> + Copy>([f0, g0]: [A; 2], [f1, g1]: [A; 2]) -> (A, A) {
+    (f0 * g0, (f1 + f1 - f0) * (g1 + g1 - g0))
+}
+
+/// Binds the first variable of both, and gives what [`product_round`] then gives.
+fn next_product_round(f: &mut Vector, g: &mut Vector, r: E) -> (E, E) {
+    if let (Vector::Packed(a), Vector::Packed(b)) = (&mut *f, &mut *g)
+        && let Some((zero, two)) =
+            step::fold_and_sum([a, b], None, r, |_, low, high| product_term(low, high))
+    {
+        f.settle();
+        g.settle();
+        return (horizontal(zero), horizontal(two));
+    }
+    f.fold(r);
+    g.fold(r);
+    product_round(f, g)
+}
+
 /// Proves `sum f g`. Returns the point and both factors there.
 pub(crate) fn product(
     sink: &mut Sink,
@@ -256,12 +275,11 @@ pub(crate) fn product(
     mut g: Vector,
 ) -> (Vec<E>, E, E) {
     let mut point = Vec::new();
+    let (mut zero, mut two) = product_round(&f, &g);
     while f.len() > 1 {
-        let (zero, two) = product_round(&f, &g);
         let (r, next) = send_round(sink, &[zero, claim - zero, two]);
         claim = next;
-        f.fold(r);
-        g.fold(r);
+        (zero, two) = next_product_round(&mut f, &mut g, r);
         point.push(r);
     }
     (point, f.single(), g.single())
@@ -274,18 +292,18 @@ pub(crate) fn products(
     mut pairs: Vec<(Vector, Vector)>,
     rounds: usize,
 ) -> (Vec<E>, E) {
+    let none = || (E::ZERO, E::ZERO);
+    let sum = |(a, b): (E, E), (c, d)| (a + c, b + d);
     let mut point = Vec::with_capacity(rounds);
+    let terms = pairs.par_iter().map(|(f, g)| product_round(f, g));
+    let (mut zero, mut two) = terms.reduce(none, sum);
     for _ in 0..rounds {
-        let (zero, two) = pairs
-            .par_iter()
-            .map(|(f, g)| product_round(f, g))
-            .reduce(|| (E::ZERO, E::ZERO), |(a, b), (c, d)| (a + c, b + d));
         let (r, next) = send_round(sink, &[zero, claim - zero, two]);
         claim = next;
-        pairs.par_iter_mut().for_each(|(f, g)| {
-            f.fold(r);
-            g.fold(r);
-        });
+        let terms = pairs
+            .par_iter_mut()
+            .map(|(f, g)| next_product_round(f, g, r));
+        (zero, two) = terms.reduce(none, sum);
         point.push(r);
     }
     (point, claim)
@@ -342,7 +360,8 @@ impl<'a> EqRounds<'a> {
         }
     }
 
-    /// From t(0) and the leading coefficient of t, the values of `eq * t` at 0, 1, 2, 3; sends, draws and advances.
+    /// From t(0) and the leading coefficient of t, the values of `eq * t` at 0, 1, 2, 3; sends and draws. What is summed
+    /// next needs [`EqRounds::rest`] one variable on.
     fn round(&mut self, sink: &mut Sink, claim: E, zero: E, lead: E) -> (E, E) {
         let z = self.z[self.done];
         // claim = bound * ((1 - z) t(0) + z t(1))
@@ -361,10 +380,6 @@ impl<'a> EqRounds<'a> {
         let (r, next) = send_round(sink, &[value(0), value(1), value(2), value(3)]);
         self.bound = eq(r);
         self.done += 1;
-        if self.rest.len() > 1 {
-            // Summing over the next variable leaves eq over those after it.
-            self.rest.sum_halves();
-        }
         (r, next)
     }
 }
@@ -386,16 +401,52 @@ fn rest_of_eq_products(
     mut factors: Vec<[Vector; 2]>,
 ) -> (Vec<E>, Vec<[E; 2]>) {
     let mut point = Vec::new();
+    let (mut zero, mut lead) = eq_round(&rounds.rest, &factors);
     while factors[0][0].len() > 1 {
-        let (zero, lead) = eq_round(&rounds.rest, &factors);
         let (r, next) = rounds.round(sink, claim, zero, lead);
         claim = next;
-        // Folding and the next round in one pass would read less, and was measured to be slower.
-        factors.iter_mut().flatten().for_each(|v| v.fold(r));
+        (zero, lead) = next_eq_round(&mut rounds.rest, &mut factors, r);
         point.push(r);
     }
     let ends = factors.iter().map(|[a, b]| [a.single(), b.single()]);
     (point, ends.collect())
+}
+
+/// Zero and leading coefficient of `eq (a b + c d)`, for values at zero and one of the factors.
+fn eq_term<A: Algebra<E> + Copy, const K: usize>(eq: A, low: [A; K], high: [A; K]) -> (A, A) {
+    let (mut zero, mut lead) = (A::ZERO, A::ZERO);
+    for k in (0..K).step_by(2) {
+        zero += low[k] * low[k + 1];
+        lead += (high[k] - low[k]) * (high[k + 1] - low[k + 1]);
+    }
+    (zero * eq, lead * eq)
+}
+
+/// Binds the first variable of all factors, moves eq on, and gives what [`eq_round`] then gives.
+fn next_eq_round(eq: &mut Vector, factors: &mut [[Vector; 2]], r: E) -> (E, E) {
+    let sums = match (&mut *eq, &mut *factors) {
+        (Vector::Packed(eq), [[Vector::Packed(a), Vector::Packed(b)]]) => {
+            step::fold_and_sum([a, b], Some(eq), r, eq_term)
+        }
+        (
+            Vector::Packed(eq),
+            [
+                [Vector::Packed(a), Vector::Packed(b)],
+                [Vector::Packed(c), Vector::Packed(d)],
+            ],
+        ) => step::fold_and_sum([a, b, c, d], Some(eq), r, eq_term),
+        _ => None,
+    };
+    if let Some((zero, lead)) = sums {
+        eq.settle();
+        factors.iter_mut().flatten().for_each(Vector::settle);
+        return (horizontal(zero), horizontal(lead));
+    }
+    if eq.len() > 1 {
+        eq.sum_halves();
+    }
+    factors.iter_mut().flatten().for_each(|v| v.fold(r));
+    eq_round(eq, factors)
 }
 
 /// The sums over the first half of `eq (a b + c d)`: its value at zero of the first variable, and the coefficient of its
@@ -475,6 +526,19 @@ pub(crate) fn triple(
     (point, f[0], g[0])
 }
 
+/// `a += b`
+pub(crate) fn add(a: &mut Vector, b: &Vector) {
+    match (a, b) {
+        (Vector::Packed(a), Vector::Packed(b)) => {
+            a.par_chunks_mut(GRAIN)
+                .zip(b.par_chunks(GRAIN))
+                .for_each(|(a, b)| a.iter_mut().zip(b).for_each(|(a, &b)| *a += b));
+        }
+        (Vector::Plain(a), Vector::Plain(b)) => a.iter_mut().zip(b).for_each(|(a, &b)| *a += b),
+        _ => unreachable!("vectors of one length are stored alike"),
+    }
+}
+
 /// `a += m * b`
 pub(crate) fn add_scaled(a: &mut Vector, b: &Vector, m: E) {
     match (a, b) {
@@ -497,7 +561,7 @@ pub(crate) fn evaluate_base(values: &[F], point: &[E]) -> E {
     let columns = point.len().div_ceil(2);
     let (row, column) = point.split_at(point.len() - columns);
     let weights = crate::layout::eq_table(column);
-    rows::dot_rows(values, &weights)
+    compact::dot_rows(compact::Values::Plain(values), &weights)
         .iter()
         .zip(crate::layout::eq_table(row))
         .map(|(&v, w)| v * w)

@@ -30,7 +30,7 @@ pub use schedule::{MAX_VARIABLES, Profile, Schedule, Use};
 pub use security::{Security, Term};
 
 #[cfg(feature = "prover")]
-use crate::{field::F, transcript::Sink};
+use crate::{field::F, kernels::compact::Values, transcript::Sink};
 #[cfg(feature = "prover")]
 use alloc::vec::Vec;
 
@@ -86,11 +86,18 @@ impl ProverData {
     }
 
     /// The committed values.
-    pub fn evaluations(&self) -> &[F] {
+    #[must_use]
+    pub fn evaluations(&self) -> alloc::borrow::Cow<'_, [F]> {
+        let values = self.values();
+        values.field(0..values.len())
+    }
+
+    /// The committed values, as they are kept.
+    pub(crate) fn values(&self) -> Values<'_> {
         match &self.form {
-            ProverForm::Direct(values) => values,
-            ProverForm::Whir(data) => data.evaluations(),
-            ProverForm::Rows(data) => data.evaluations(),
+            ProverForm::Direct(values) => Values::Plain(values),
+            ProverForm::Whir(data) => Values::Plain(data.evaluations()),
+            ProverForm::Rows(data) => data.values(),
         }
     }
 }
@@ -224,18 +231,29 @@ impl Whir {
     /// [`Error::Values`] if the data or the point are of another size.
     #[cfg(feature = "prover")]
     pub fn open(&self, data: &ProverData, point: &[E], sink: &mut Sink) -> Result<E, Error> {
+        self.open_last(data.clone(), point, sink)
+    }
+
+    /// [`Whir::open`] for data that is not needed any more, which then is not copied.
+    #[cfg(feature = "prover")]
+    pub(crate) fn open_last(
+        &self,
+        data: ProverData,
+        point: &[E],
+        sink: &mut Sink,
+    ) -> Result<E, Error> {
         self.check_point(point)?;
-        if data.evaluations().len() != 1 << self.n {
+        if data.values().len() != 1 << self.n {
             return Err(Error::Values(format!(
                 "an opening of a polynomial in {} variables with the data of another size",
                 self.n
             )));
         }
         self.absorb(data.root, point, &mut sink.transcript);
-        match (&self.form, &data.form) {
-            (Form::Direct, ProverForm::Direct(values)) => Ok(direct::open(values, point, sink)),
+        match (&self.form, data.form) {
+            (Form::Direct, ProverForm::Direct(values)) => Ok(direct::open(&values, point, sink)),
             (Form::Whir(scheme), ProverForm::Whir(data)) => scheme.open(data, point, sink),
-            (Form::Rows(scheme), ProverForm::Rows(data)) => scheme.open(data, point, sink),
+            (Form::Rows(scheme), ProverForm::Rows(data)) => scheme.open(&data, point, sink),
             _ => Err(Error::Values(
                 "an opening with the data of another scheme".into(),
             )),

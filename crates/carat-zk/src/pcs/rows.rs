@@ -34,7 +34,11 @@ use p3_symmetric::MerkleCap;
 
 #[cfg(feature = "prover")]
 use crate::{
-    kernels::{Vector, product, rows::combine_rows},
+    kernels::{
+        Vector,
+        compact::{Compact, Values, combine_rows},
+        product,
+    },
     transcript::Sink,
 };
 #[cfg(feature = "prover")]
@@ -79,7 +83,7 @@ type Tree = <whir::Mmcs as p3_commit::Mmcs<F>>::ProverData<RowMajorMatrix<F>>;
 #[cfg(feature = "prover")]
 #[derive(Clone)]
 pub(super) struct Data {
-    values: alloc::sync::Arc<Vec<F>>,
+    values: alloc::sync::Arc<Compact>,
     tree: alloc::sync::Arc<Tree>,
 }
 
@@ -92,8 +96,8 @@ impl core::fmt::Debug for Data {
 
 #[cfg(feature = "prover")]
 impl Data {
-    pub(super) fn evaluations(&self) -> &[F] {
-        &self.values
+    pub(super) fn values(&self) -> Values<'_> {
+        Values::Compact(&self.values)
     }
 }
 
@@ -170,6 +174,7 @@ impl Scheme {
     /// Bytes that a committer keeps: values, code words and tree.
     #[cfg(feature = "prover")]
     pub(super) fn kept_bytes(&self) -> u64 {
+        // As if no value were a byte.
         let values = (crate::field::F_BYTES as u64) << (self.columns + self.parameters.rows);
         values + (values << self.parameters.rate) + ((2 * DIGEST as u64) << self.levels())
     }
@@ -208,10 +213,12 @@ impl Scheme {
         p3_matrix::dense::RowMajorMatrixView::new(&values, width).transpose_into(
             &mut p3_matrix::dense::RowMajorMatrixViewMut::new(&mut padded[..rows * width], rows),
         );
+        let compact = Compact::new(&values);
+        drop(values);
         let encoded = Radix2DFTSmallBatch::default().dft_batch(RowMajorMatrix::new(padded, rows));
         let (cap, tree) = whir::mmcs().commit_matrix(encoded);
         let data = Data {
-            values: alloc::sync::Arc::new(values),
+            values: alloc::sync::Arc::new(compact),
             tree: alloc::sync::Arc::new(tree),
         };
         (Root(cap.roots()[0]), data)
@@ -220,7 +227,7 @@ impl Scheme {
     #[cfg(feature = "prover")]
     pub(super) fn open(&self, data: &Data, point: &[E], sink: &mut Sink) -> Result<E, Error> {
         let (row, column) = point.split_at(self.parameters.rows);
-        let fold = combine_rows(&data.values, 1 << self.columns, &eq_table(row));
+        let fold = combine_rows(data.values(), 0, 1 << self.columns, &eq_table(row));
         let fold_values = fold.unpack();
         let value = dot_eq(&fold_values, column);
         sink.transcript.elements("pcs value", &[value]);
@@ -256,13 +263,14 @@ impl Scheme {
         let kernel = kernel(column, &conditions, gamma);
         let (at, _, _) = product(sink, claim, fold, kernel);
         let at_slices: Vec<E> = data
-            .evaluations()
+            .values()
+            .field(0..1 << inner.variables())
             .chunks_exact(1 << self.columns)
             .map(|slice| crate::kernels::evaluate_base(slice, &at))
             .collect();
         sink.send("pcs slices", &at_slices);
         let slice = sink.transcript.point(SLICES);
-        let _ = inner.open(&data, &[slice, at].concat(), sink)?;
+        let _ = inner.open_last(data, &[slice, at].concat(), sink)?;
         Ok(value)
     }
 

@@ -184,11 +184,11 @@ impl Scheme {
     }
 
     #[cfg(feature = "prover")]
-    pub(super) fn open(&self, data: &Data, point: &[E], sink: &mut Sink) -> Result<E, Error> {
+    pub(super) fn open(&self, data: Data, point: &[E], sink: &mut Sink) -> Result<E, Error> {
         let proof = self
             .pcs
             .open_at(
-                data.0.clone(),
+                data.0,
                 &self.protocol,
                 &[Point::new(point.to_vec())],
                 sink.transcript.challenger(),

@@ -2,6 +2,7 @@
 
 use crate::{
     field::{DEGREE, E, F},
+    kernels::compact::{Halves, ROWS, SPAN, Sums, TILE, halves},
     layout::{bits, eq_table, split},
 };
 use p3_field::{BasedVectorSpace, PrimeCharacteristicRing, PrimeField32};
@@ -16,6 +17,13 @@ pub(crate) enum Axis<'a> {
     Bind(&'a [E]),
     /// The axis is replaced by one entry per weight vector (shorter vectors are zero beyond).
     Map(Vec<Vec<E>>),
+}
+
+/// Integers, as bytes where all of them are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Ints<'a> {
+    Wide(&'a [i32]),
+    Bytes(&'a [i8]),
 }
 
 /// Coefficients of elements, each of smallest absolute value: all first ones, all second ones, ...
@@ -70,10 +78,8 @@ fn combine_int(x: &[i32], n: usize, inner: usize, weights: &[Vec<E>]) -> Vec<E> 
             .for_each(dot);
         return out;
     }
-    let tiles = inner.div_ceil(TILE);
-    let tile = |index: usize, out: &mut [E]| {
-        let (o, at) = (index / (limbs.len() * tiles), index % tiles * TILE);
-        let w = &limbs[index / tiles % limbs.len()];
+    each_tile(&mut out, n, inner, |row, at, out| {
+        let (o, w) = (row / limbs.len(), &limbs[row % limbs.len()]);
         let width = out.len();
         let count = w[0].len().min(n);
         let mut sums = [[0i64; TILE]; DEGREE];
@@ -95,25 +101,90 @@ fn combine_int(x: &[i32], n: usize, inner: usize, weights: &[Vec<E>]) -> Vec<E> 
                 *t += join(core::array::from_fn(|d| sums[d][k]));
             }
         }
-    };
+    });
+    out
+}
+
+/// [`combine_int`] for bytes.
+fn combine_bytes(x: &[i8], n: usize, inner: usize, weights: &[Vec<E>]) -> Vec<E> {
+    const NOTHING: Halves = [0; 2 * DEGREE];
+    if inner == 1 {
+        return dot_bytes(x, n, weights);
+    }
+    if inner < LEAST {
+        let wide: Vec<i32> = x.iter().map(|&v| v.into()).collect();
+        return combine_int(&wide, n, inner, weights);
+    }
+    let outer = x.len() / (n * inner).max(1);
+    let mut out = E::zero_vec(outer * weights.len() * inner);
+    let factors: Vec<Vec<Halves>> = (weights.iter())
+        .map(|w| w.iter().take(n).map(halves).collect())
+        .collect();
+    each_tile(&mut out, n, inner, |row, at, out| {
+        let (o, factors) = (row / factors.len(), &factors[row % factors.len()]);
+        let mut sums = Sums::new(out.len());
+        for (k, batch) in factors.chunks(ROWS).enumerate() {
+            let last = batch.len() - 1;
+            let row = |i: usize| &x[(o * n + k * ROWS + i.min(last)) * inner + at..][..out.len()];
+            let factor = |i: usize| batch.get(i).unwrap_or(&NOTHING);
+            sums.add(core::array::from_fn(row), core::array::from_fn(factor));
+        }
+        let sums = sums.finish();
+        for (k, t) in out.iter_mut().enumerate() {
+            *t = E::from_basis_coefficients_fn(|d| sums[d][k]);
+        }
+    });
+    out
+}
+
+/// Fewer positions than this are not worth sums of their own.
+const LEAST: usize = 16;
+
+/// `out[o][j] = sum_i weights[j][i] * x[o][i]`
+fn dot_bytes(x: &[i8], n: usize, weights: &[Vec<E>]) -> Vec<E> {
+    let factors: Vec<[Vec<i16>; 2 * DEGREE]> = (weights.iter())
+        .map(|w| {
+            let all: Vec<Halves> = w.iter().take(n).map(halves).collect();
+            core::array::from_fn(|d| all.iter().map(|h| h[d]).collect())
+        })
+        .collect();
+    let mut out = E::zero_vec(x.len() / n.max(1) * weights.len());
+    out.par_iter_mut()
+        .enumerate()
+        .with_min_len(TASK / n.max(1) + 1)
+        .for_each(|(index, out)| {
+            let x = &x[index / factors.len() * n..][..n];
+            let sums = factors[index % factors.len()].each_ref().map(|f| {
+                // So many products fit 32 bits.
+                let parts = x.chunks(SPAN).zip(f.chunks(SPAN));
+                parts.map(|(x, f)| i64::from(dot(x, f))).sum::<i64>()
+            });
+            *out = join(core::array::from_fn(|d| sums[d] + (sums[DEGREE + d] << 16)));
+        });
+    out
+}
+
+fn dot(x: &[i8], f: &[i16]) -> i32 {
+    x.iter().zip(f).fold(0, |sum: i32, (&v, &f)| {
+        // Checked arithmetic would not become vector instructions.
+        sum.wrapping_add(i32::from(v).wrapping_mul(f.into()))
+    })
+}
+
+/// Calls `tile(row, at, part)` for every part `out[row * inner + at ..]` of at most [`TILE`] elements; each costs `n`
+/// products for each element.
+fn each_tile(out: &mut [E], n: usize, inner: usize, tile: impl Fn(usize, usize, &mut [E]) + Sync) {
+    let tiles = inner.div_ceil(TILE);
     let mut parts: Vec<&mut [E]> = out
-        .chunks_mut(inner)
+        .chunks_mut(inner.max(1))
         .flat_map(|row| row.chunks_mut(TILE))
         .collect();
     parts
         .par_iter_mut()
         .enumerate()
         .with_min_len(TASK / (n * inner.min(TILE)).max(1) + 1)
-        .for_each(|(i, part)| tile(i, part));
-    drop(parts);
-    out
+        .for_each(|(i, part)| tile(i / tiles, i % tiles * TILE, part));
 }
-
-/// Positions handled together: their sums stay in the first-level cache.
-const TILE: usize = 256;
-
-/// Rows handled together: their factors stay in registers.
-const ROWS: usize = 4;
 
 /// Products that are worth a task of their own.
 const TASK: usize = 1 << 13;
@@ -162,7 +233,7 @@ fn combine_ext(x: &[E], n: usize, inner: usize, weights: &[Vec<E>]) -> Vec<E> {
 
 /// Applies one [`Axis`] per axis. The result is padded to powers of two along kept and mapped axes, most significant
 /// first.
-pub(crate) fn fold(dims: &[usize], data: &[i32], axes: &[Axis<'_>]) -> Vec<E> {
+pub(crate) fn fold(dims: &[usize], data: Ints<'_>, axes: &[Axis<'_>]) -> Vec<E> {
     let mut dims = dims.to_vec();
     let mut values: Option<Vec<E>> = None;
     // The axis that shrinks the tensor most goes first, while elements are still integers.
@@ -195,18 +266,24 @@ pub(crate) fn fold(dims: &[usize], data: &[i32], axes: &[Axis<'_>]) -> Vec<E> {
             continue;
         }
         values = Some(match &values {
-            None => combine_int(data, dims[a], inner, &weights),
+            None => match data {
+                Ints::Wide(data) => combine_int(data, dims[a], inner, &weights),
+                Ints::Bytes(data) => combine_bytes(data, dims[a], inner, &weights),
+            },
             Some(v) => combine_ext(v, dims[a], inner, &weights),
         });
         dims[a] = weights.len();
     }
-    let values = values.unwrap_or_else(|| {
-        data.par_iter()
-            .with_min_len(TASK)
-            .map(|&v| E::from(F::from_i32(v)))
-            .collect()
+    let values = values.unwrap_or_else(|| match data {
+        Ints::Wide(data) => lift(data, F::from_i32),
+        Ints::Bytes(data) => lift(data, F::from_i8),
     });
     pad(&dims, values)
+}
+
+fn lift<T: Copy + Sync>(data: &[T], residue: impl Fn(T) -> F + Sync + Send) -> Vec<E> {
+    let data = data.par_iter().with_min_len(TASK);
+    data.map(|&v| E::from(residue(v))).collect()
 }
 
 /// Puts elements at their padded positions.
@@ -225,7 +302,7 @@ pub(crate) fn pad(dims: &[usize], values: Vec<E>) -> Vec<E> {
 }
 
 /// [`fold`] with every axis bound: the value of the tensor at a point.
-pub(crate) fn evaluate(dims: &[usize], data: &[i32], point: &[E]) -> E {
+pub(crate) fn evaluate(dims: &[usize], data: Ints<'_>, point: &[E]) -> E {
     let axes: Vec<Axis<'_>> = split(dims, point).into_iter().map(Axis::Bind).collect();
     fold(dims, data, &axes)[0]
 }

@@ -3,11 +3,13 @@
 use super::Prover;
 use crate::{
     claims::ValueClaim,
-    field::{E, F},
+    field::E,
     graph::Id,
     kernels::{
-        Vector, eq_vector, product, product_base, products,
-        rows::{Term, combine_rows, dot_rows, sum_terms},
+        Vector,
+        compact::{Values, combine_rows, dot_rows},
+        eq_vector, product, product_base, products,
+        terms::{Term, sum_terms},
     },
     layout::{eq, eq_table, padded_positions},
     plan::row_vars,
@@ -55,7 +57,7 @@ impl Join {
 
 impl Prover<'_, '_> {
     /// Takes all claims on a commitment, and sends how their combination divides among its polynomials.
-    pub(super) fn join(&mut self, witness: bool, polynomials: &[&[F]]) -> Join {
+    pub(super) fn join(&mut self, witness: bool, polynomials: &[Values<'_>]) -> Join {
         let claims = self.claims.committed(&self.plan.graph, witness);
         let gamma = self.sink.transcript.challenge();
         let powers = powers(gamma, claims.len());
@@ -69,7 +71,7 @@ impl Prover<'_, '_> {
         let mut rest = Vec::new();
         for (i, polynomial) in polynomials.iter().enumerate().skip(1) {
             let terms = join.terms(self, &self.plan.weights[i]);
-            rest.push(terms.iter().map(|t| kernel_sum(t, polynomial)).sum::<E>());
+            rest.push(terms.iter().map(|t| kernel_sum(t, *polynomial)).sum::<E>());
         }
         self.sink.send("parts", &rest);
         join.parts = vec![sum - rest.iter().copied().sum::<E>()];
@@ -78,10 +80,11 @@ impl Prover<'_, '_> {
     }
 
     /// Joins the claims on the witness. Returns the point at which to open it.
-    pub(super) fn open_witness(&mut self, join: &mut Join, polynomial: &[F]) -> Vec<E> {
+    pub(super) fn open_witness(&mut self, join: &mut Join, polynomial: Values<'_>) -> Vec<E> {
         let store = &self.plan.witness;
+        let polynomial = polynomial.field(0..1 << store.vars);
         let kernel = sum_terms(store.vars, join.terms(self, store));
-        let (at, value) = product_base(&mut self.sink, join.parts[0], polynomial, kernel);
+        let (at, value) = product_base(&mut self.sink, join.parts[0], &polynomial, kernel);
         self.sink.send("opened", &[value]);
         at
     }
@@ -92,7 +95,7 @@ impl Prover<'_, '_> {
         &mut self,
         join: &mut Join,
         part: usize,
-        polynomial: &[F],
+        polynomial: Values<'_>,
     ) -> Vec<E> {
         let store = &self.plan.weights[part];
         let columns = row_vars(store.vars);
@@ -118,12 +121,12 @@ impl Prover<'_, '_> {
         }
         let combine = |t: &&Term| {
             let (row, column) = t.point.split_at(t.block.vars - columns);
-            let rows = combine_rows(&polynomial[t.block.range()], width, &eq_table(row));
+            let rows = combine_rows(polynomial, t.block.offset, width, &eq_table(row));
             (rows, eq_vector(column, t.scale))
         };
         let mut pairs: Vec<(Vector, Vector)> = large.par_iter().map(combine).collect();
         for (&row, kernel) in &dense {
-            let values = &polynomial[row * width..(row + 1) * width];
+            let values = polynomial.field(row * width..(row + 1) * width);
             let values = values.iter().map(|&v| v.into()).collect();
             pairs.push((Vector::new(values), Vector::new(kernel.clone())));
         }
@@ -150,12 +153,12 @@ impl Prover<'_, '_> {
 }
 
 /// The sum over a box of its kernel times the polynomial.
-fn kernel_sum(term: &Term, polynomial: &[F]) -> E {
-    let values = &polynomial[term.block.range()];
+fn kernel_sum(term: &Term, polynomial: Values<'_>) -> E {
+    let values = polynomial.field(term.block.range());
     let table = eq_table(&term.point);
     let sum: E = match &term.mask {
         Some(slots) => slots.iter().map(|&i| table[i] * values[i]).sum(),
-        None => table.iter().zip(values).map(|(&e, &v)| e * v).sum(),
+        None => table.iter().zip(&*values).map(|(&e, &v)| e * v).sum(),
     };
     sum * term.scale
 }

@@ -1,6 +1,6 @@
 //! The lookup argument: every looked-up tuple is a row of its table.
 
-use super::{Prover, Values, entry, fold::evaluate, gkr, positions};
+use super::{Prover, Values, entry, gkr, positions};
 use crate::{
     field::{E, F, int},
     graph::Id,
@@ -172,12 +172,13 @@ impl Prover<'_, '_> {
         let points: Vec<Vec<E>> = (0..count)
             .map(|i| plan.leaves.cut(plan.leaves.blocks[i], &point).1.to_vec())
             .collect();
+        let prover = &*self;
         let sent: Vec<Vec<E>> = graph
             .lookups
             .par_iter()
             .zip(&points)
             .map(|(lookup, own)| {
-                let at = |&id: &Id| evaluate(&graph.nodes[id].dims, values.get(id), own);
+                let at = |&id: &Id| prover.evaluate(id, own);
                 lookup.tuple.iter().map(at).collect()
             })
             .collect();

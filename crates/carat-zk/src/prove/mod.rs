@@ -10,11 +10,12 @@ use crate::kernels::{Vector, eq_products, eq_vector, product, product_base, trip
 use crate::{
     Error, Instance, Profile, Proof,
     claims::{Claims, ValueClaim},
-    field::{E, F},
+    field::{E, F, int},
     graph::{Id, Kind, Rows, Table},
     key::ModelKey,
     layout::{
-        self, AxisMap, bits, eq_table, flat_eq, padded_positions, reshape_groups, split, vars,
+        self, AxisMap, bits, eq_table, flat_eq, padded_positions, reshape_groups, split, valid,
+        vars,
     },
     pcs::{ProverData, Root, Use, Whir},
     plan::{Plan, weights_stores},
@@ -23,9 +24,9 @@ use crate::{
     verify::{ContractShape, joint_root, permuted, powers, statement, summed},
 };
 use carat_program::{Program, Weights};
-use fold::{Axis, evaluate, fold, pad};
+use fold::{Axis, Ints, evaluate, fold, pad};
 use lookups::padded;
-use p3_field::PrimeCharacteristicRing;
+use p3_field::{Field, PrimeCharacteristicRing};
 use rayon::prelude::*;
 pub(crate) use values::Values;
 
@@ -36,6 +37,8 @@ pub use values::Run;
 pub struct ProvingKey {
     key: ModelKey,
     data: Vec<ProverData>,
+    /// The constants whose elements are all bytes, as bytes: a quarter of what steps have to read.
+    bytes: Vec<Option<Vec<i8>>>,
 }
 
 impl ProvingKey {
@@ -64,6 +67,7 @@ impl ProvingKey {
                 root: joint_root(&roots),
             },
             data,
+            bytes: weights.data.iter().map(|v| bytes(v)).collect(),
         })
     }
 
@@ -79,6 +83,11 @@ impl ProvingKey {
         self.key = key;
         self
     }
+}
+
+/// The elements as bytes, if all of them are.
+fn bytes(values: &[i32]) -> Option<Vec<i8>> {
+    values.iter().map(|&v| i8::try_from(v).ok()).collect()
 }
 
 /// A part of the prover's work, in order.
@@ -190,6 +199,8 @@ fn memory(plan: &Plan) -> Result<u64, Error> {
     for store in &plan.weights {
         // No profile changes what is kept.
         constants += Whir::new(Profile::Proven100, store.vars, Use::Weights)?.kept_bytes();
+        // As bytes, a second time.
+        constants += size(store.vars);
     }
     Ok(values + 110 * size(plan.witness.vars) + 110 * size(plan.leaves.vars) + constants)
 }
@@ -297,7 +308,7 @@ pub(crate) fn prove_with(
     options: &Options<'_>,
 ) -> Result<Proof, Error> {
     let witness = Whir::new(key.key.profile, plan.witness.vars, Use::Witness)?;
-    let columns: Vec<(&[usize], &[i32])> = (plan.graph.columns.iter())
+    let columns: Vec<(&[usize], &[i32])> = (plan.graph.columns.par_iter())
         .zip(&plan.graph.column_nodes)
         .map(|(c, &id)| (&c.dims[..], values.get(id)))
         .collect();
@@ -307,6 +318,7 @@ pub(crate) fn prove_with(
     let polynomial = crate::tests::hooks::committed(polynomial);
     let (root, data) = witness.commit(polynomial)?;
     let mut p = Prover {
+        key,
         sink: Sink::new(statement(&key.key, instances)),
         claims: Claims::new(plan.graph.nodes.len()),
         plan,
@@ -324,15 +336,15 @@ pub(crate) fn prove_with(
     options.begin(Phase::Steps)?;
     p.walk(options)?;
     options.begin(Phase::OpenWitness)?;
-    let mut join = p.join(true, &[data.evaluations()]);
-    let point = p.open_witness(&mut join, data.evaluations());
-    let _ = witness.open(&data, &point, &mut p.sink)?;
+    let mut join = p.join(true, &[data.values()]);
+    let point = p.open_witness(&mut join, data.values());
+    let _ = witness.open_last(data, &point, &mut p.sink)?;
     if plan.weights.iter().any(|s| !s.pieces.is_empty()) {
         options.begin(Phase::OpenWeights)?;
-        let polynomials: Vec<&[F]> = key.data.iter().map(ProverData::evaluations).collect();
+        let polynomials: Vec<_> = key.data.iter().map(ProverData::values).collect();
         let mut join = p.join(false, &polynomials);
         for (i, (store, data)) in plan.weights.iter().zip(&key.data).enumerate() {
-            let point = p.open_weights(&mut join, i, data.evaluations());
+            let point = p.open_weights(&mut join, i, data.values());
             let whir = Whir::new(key.key.profile, store.vars, Use::Weights)?;
             let _ = whir.open(data, &point, &mut p.sink)?;
         }
@@ -344,6 +356,7 @@ pub(crate) fn prove_with(
 }
 
 struct Prover<'a, 'd> {
+    key: &'a ProvingKey,
     sink: Sink,
     claims: Claims,
     plan: &'a Plan,
@@ -356,7 +369,15 @@ impl Prover<'_, '_> {
     }
 
     fn evaluate(&self, id: Id, point: &[E]) -> E {
-        evaluate(self.dims(id), self.values.get(id), point)
+        evaluate(self.dims(id), self.ints(id), point)
+    }
+
+    /// The elements of a value, in the smallest form there is.
+    fn ints(&self, id: Id) -> Ints<'_> {
+        match self.values.constant(id).map(|c| &self.key.bytes[c]) {
+            Some(Some(bytes)) => Ints::Bytes(bytes),
+            _ => Ints::Wide(self.values.get(id)),
+        }
     }
 
     fn edges(&mut self) {
@@ -375,7 +396,7 @@ impl Prover<'_, '_> {
             let size: usize = own.iter().product();
             let sent: Vec<E> = data
                 .chunks(size)
-                .map(|d| evaluate(own, d, &point))
+                .map(|d| evaluate(own, Ints::Wide(d), &point))
                 .collect();
             self.sink.send("edge", &sent);
             let lead = if leading {
@@ -412,11 +433,20 @@ impl Prover<'_, '_> {
         let sum = claims.iter().zip(&powers).map(|(c, &g)| c.value * g).sum();
         let positions = positions(self.dims(id));
         let size = 1 << vars(self.dims(id));
-        let values = padded(self.values.get(id), positions.as_deref(), size);
-        let mut kernel = eq_vector(&claims[0].point, E::ONE);
-        for (c, &g) in claims.iter().zip(&powers).skip(1) {
-            crate::kernels::add_scaled(&mut kernel, &eq_vector(&c.point, E::ONE), g);
-        }
+        let elements = self.values.get(id);
+        let kernel = || {
+            let mut kernels: Vec<Vector> = claims
+                .par_iter()
+                .zip(&powers)
+                .map(|(c, &g)| eq_vector(&c.point, g))
+                .collect();
+            let mut sum = kernels.swap_remove(0);
+            kernels
+                .iter()
+                .for_each(|k| crate::kernels::add(&mut sum, k));
+            sum
+        };
+        let (values, kernel) = rayon::join(|| padded(elements, positions.as_deref(), size), kernel);
         let (point, value) = product_base(&mut self.sink, sum, &values, kernel);
         self.sink.send("merged", &[value]);
         ValueClaim { point, value }
@@ -428,11 +458,17 @@ impl Prover<'_, '_> {
         let (point, value) = (&claim.point, claim.value);
         match &node.kind {
             Kind::Column(_) | Kind::Constant(_) => unreachable!("committed values are opened"),
-            Kind::Linear { terms, .. } => {
-                let values = self.values;
-                let at =
-                    |&(_, x): &(i64, Id)| evaluate(&plan.graph.nodes[x].dims, values.get(x), point);
-                let sent: Vec<E> = terms.par_iter().map(at).collect();
+            Kind::Linear { terms, bias } => {
+                // The last one follows from the claim, unless its factor is zero.
+                let last = terms.last().map(|&(c, _)| int(c).try_inverse());
+                let known = terms.len() - usize::from(matches!(last, Some(Some(_))));
+                let at = |&(_, x): &(i64, Id)| self.evaluate(x, point);
+                let mut sent: Vec<E> = terms[..known].par_iter().map(at).collect();
+                if let Some(Some(inverse)) = last {
+                    let known = terms.iter().zip(&sent).map(|(&(c, _), &v)| v * int(c));
+                    let bias = valid(&node.dims, point) * int(*bias);
+                    sent.push((value - bias - known.sum::<E>()) * inverse);
+                }
                 self.sink.send("terms", &sent);
                 for (&(_, x), &v) in terms.iter().zip(&sent) {
                     self.claims.push(x, point.clone(), v);
@@ -453,7 +489,7 @@ impl Prover<'_, '_> {
             Kind::Mul(a, b) => {
                 let whole = |id: Id| {
                     let keep = vec![Axis::Keep; self.dims(id).len()];
-                    Vector::new(fold(self.dims(id), self.values.get(id), &keep))
+                    Vector::new(fold(self.dims(id), self.ints(id), &keep))
                 };
                 let factors = vec![[whole(*a), whole(*b)]];
                 let (at, ends) = eq_products(&mut self.sink, value, point, factors);
@@ -481,7 +517,7 @@ impl Prover<'_, '_> {
                             _ => Axis::Keep,
                         })
                         .collect();
-                    let folded = fold(self.dims(id), self.values.get(id), &axes);
+                    let folded = fold(self.dims(id), self.ints(id), &axes);
                     let kept: Vec<(u8, usize)> = labels
                         .iter()
                         .zip(self.dims(id))
@@ -490,7 +526,7 @@ impl Prover<'_, '_> {
                         .collect();
                     reorder(folded, &kept, &shape.shared)
                 };
-                let (va, vb) = (operand(*a, a_labels), operand(*b, b_labels));
+                let (va, vb) = rayon::join(|| operand(*a, a_labels), || operand(*b, b_labels));
                 let (at, ea, eb) = if shape.batched() {
                     let batch: Vec<&[E]> = shape.shared[..shape.batch]
                         .iter()
@@ -533,7 +569,7 @@ impl Prover<'_, '_> {
                 }
             })
             .collect();
-        let values = fold(&from, self.values.get(x), &axes);
+        let values = fold(&from, self.ints(x), &axes);
         let mut kernel = vec![E::ONE];
         for a in (0..from.len()).filter(|&a| moved(a)) {
             let mut k = maps[a].kernel(
@@ -597,7 +633,7 @@ impl Prover<'_, '_> {
                 axes.extend(g.from.clone().map(|_| Axis::Keep));
             }
         }
-        let values = fold(&from, self.values.get(x), &axes);
+        let values = fold(&from, self.ints(x), &axes);
         let (at, sent, _) = product(
             &mut self.sink,
             value,
@@ -625,9 +661,8 @@ impl Prover<'_, '_> {
             .chain(wd[2..].iter().copied())
             .collect();
         // The kernel with its output channels bound, and the window sums of the input for each tap.
-        let mut axes = vec![Axis::Keep, Axis::Bind(out[3])];
-        axes.extend(wd[2..].iter().map(|_| Axis::Keep));
-        let weights = fold(&wd, self.values.get(w), &axes);
+        let mut weight_axes = vec![Axis::Keep, Axis::Bind(out[3])];
+        weight_axes.extend(wd[2..].iter().map(|_| Axis::Keep));
         let mut axes = vec![
             Axis::Bind(out[0]),
             Axis::Bind(out[1]),
@@ -646,7 +681,11 @@ impl Prover<'_, '_> {
                 .collect();
             axes.push(Axis::Map(taps));
         }
-        let windows = fold(&xd, self.values.get(x), &axes);
+        let (kernels, image) = (self.ints(w), self.ints(x));
+        let (weights, windows) = rayon::join(
+            || fold(&wd, kernels, &weight_axes),
+            || fold(&xd, image, &axes),
+        );
         let (at, ew, ex) = if wd[0] > 1 {
             let rest = vars(&inner[1..]);
             let eq = eq_table(out[2])
@@ -674,7 +713,7 @@ impl Prover<'_, '_> {
             Axis::Bind(parts[1]),
         ];
         axes.extend(maps.iter().map(|_| Axis::Keep));
-        let image = fold(&xd, self.values.get(x), &axes);
+        let image = fold(&xd, self.ints(x), &axes);
         let mut kernel = vec![E::ONE];
         for (a, map) in maps.iter().enumerate() {
             let mut k = map.kernel(

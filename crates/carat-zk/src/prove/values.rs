@@ -66,6 +66,12 @@ impl<'a> Values<'a> {
         self
     }
 
+    /// The constant whose elements a value has, in their order.
+    pub(crate) fn constant(&self, id: Id) -> Option<usize> {
+        let value = self.graph.nodes[id].value?;
+        self.program.constant_index(value)
+    }
+
     /// The elements of a value in row-major order.
     pub(crate) fn get(&self, id: Id) -> &[i32] {
         self.computed[id].get_or_init(|| self.compute(id))

@@ -24,7 +24,7 @@ fn dishonest(n: usize, change: impl Fn(&mut Vec<F>)) -> Result<(), Error> {
     let data = ProverData {
         root,
         form: ProverForm::Rows(Data {
-            values: alloc::sync::Arc::new(changed),
+            values: alloc::sync::Arc::new(Compact::new(&changed)),
             tree,
         }),
     };
@@ -71,10 +71,11 @@ fn the_code_word_of_a_fold_is_the_fold_of_the_code_words() {
         .map(|i| E::from_basis_coefficients_fn(|d| F::from_u64(i * 7 + d as u64)))
         .collect();
     let width = 1 << scheme.columns;
-    let fold = combine_rows(&data.values, width, &weights).unpack();
+    let fold = combine_rows(data.values(), 0, width, &weights).unpack();
+    let committed = data.values().field(0..1 << n);
     for (i, u) in fold.iter().enumerate() {
         let sum: E = (0..weights.len())
-            .map(|r| weights[r] * data.values[r * width + i])
+            .map(|r| weights[r] * committed[r * width + i])
             .sum();
         assert_eq!(*u, sum);
     }
@@ -161,9 +162,12 @@ impl Liar<'_> {
             let pair = (Vector::new(self.fold.clone()), weight.clone());
             let rounds = self.scheme.columns;
             let (at, left) = crate::kernels::products(&mut sink, claim, vec![pair], rounds);
-            let honest: Vec<E> = (data.evaluations().chunks_exact(1 << rounds))
-                .map(|s| crate::kernels::evaluate_base(s, &at))
-                .collect();
+            let honest: Vec<E> = (data
+                .values()
+                .field(0..data.values().len())
+                .chunks_exact(1 << rounds))
+            .map(|s| crate::kernels::evaluate_base(s, &at))
+            .collect();
             let wanted = left * dot_eq(&weight.unpack(), &at).inverse();
             sink.send("pcs slices", &(self.slices)(&honest, wanted));
             slice = sink.transcript.point(SLICES);
@@ -232,7 +236,7 @@ impl Small {
         let point = self.point();
         let (row, column) = point.split_at(self.scheme.parameters.rows);
         let width = 1 << self.scheme.columns;
-        let fold = combine_rows(&self.data.values, width, &eq_table(row)).unpack();
+        let fold = combine_rows(self.data.values(), 0, width, &eq_table(row)).unpack();
         let value = dot_eq(&fold, column);
         (fold, value)
     }
