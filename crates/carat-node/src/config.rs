@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::exit::{Exit, Failure};
 use crate::files;
+use crate::store::StoreOptions;
 
 /// Longest times, in days.
 const MAX_DAYS: u64 = 36_500;
@@ -111,6 +112,14 @@ pub struct Limits {
     pub free_bytes: u64,
     /// Connections at a time.
     pub connections: usize,
+    /// Seconds that one write may take before nothing more is accepted; after ten times as long the process ends.
+    pub stall_seconds: u64,
+    /// Memory for parts of the store that were read, in bytes.
+    pub cache_bytes: u64,
+    /// What each table of the store keeps in memory before it is written out, in bytes; fixed when the store is made.
+    pub table_bytes: u64,
+    /// How often a job is started that does not end because the process does.
+    pub job_starts: u32,
 }
 
 impl Default for Limits {
@@ -128,6 +137,10 @@ impl Default for Limits {
             proof_batch: 16,
             free_bytes: 256 << 20,
             connections: 1024,
+            stall_seconds: 30,
+            cache_bytes: StoreOptions::default().cache_bytes,
+            table_bytes: StoreOptions::default().table_bytes,
+            job_starts: 5,
         }
     }
 }
@@ -242,6 +255,10 @@ impl Config {
             burst,
             proof_batch,
             connections,
+            stall_seconds,
+            cache_bytes,
+            table_bytes,
+            job_starts,
             ..
         } = self.limits;
         for (name, value) in [
@@ -252,6 +269,8 @@ impl Config {
             ("limits.burst", burst),
             ("limits.proof_batch", proof_batch as u64),
             ("limits.connections", connections as u64),
+            ("limits.stall_seconds", stall_seconds),
+            ("limits.job_starts", job_starts.into()),
             ("run_threads", self.run_threads as u64),
             ("checkpoint_ms", self.checkpoint_ms),
             ("idempotency_hours", self.idempotency_hours),
@@ -264,6 +283,7 @@ impl Config {
             ("upgrade_days", self.upgrade_days, MAX_DAYS),
             ("idempotency_hours", self.idempotency_hours, 24 * MAX_DAYS),
             ("drain_seconds", self.drain_seconds, 86_400),
+            ("limits.stall_seconds", stall_seconds, 86_400),
         ] {
             if value > most {
                 return refuse(format!("{name} is {value}; it is at most {most}"));
@@ -274,6 +294,17 @@ impl Config {
                 "limits.proof_batch: one proof covers at most {} receipts",
                 carat_receipt::evidence::MAX_PROOF_STATEMENTS
             ));
+        }
+        for (name, value, least) in [
+            ("limits.cache_bytes", cache_bytes, 1 << 20),
+            ("limits.table_bytes", table_bytes, 64 << 10),
+        ] {
+            if !(least..=4 << 30).contains(&value) {
+                return refuse(format!(
+                    "{name} is {value}; it is {least} to {}",
+                    4u64 << 30
+                ));
+            }
         }
         if body_bytes > carat_receipt::commit::MAX_VALUE_BYTES {
             return refuse(format!(
@@ -386,6 +417,7 @@ mod tests {
             ("checkpoint_ms = 60000\n", "checkpoint_ms"),
             ("upgrade_days = 40000\n", "upgrade_days"),
             ("[limits]\nqueue = 0\n", "limits.queue"),
+            ("[limits]\ncache_bytes = 5\n", "limits.cache_bytes"),
         ];
         for (text, part) in cases {
             let text = if text.is_empty() {

@@ -124,6 +124,11 @@ impl Quote {
     }
 }
 
+/// Whether a job can be done later, though not now.
+fn is_later(problem: &Problem) -> bool {
+    [503, 507].contains(&problem.status)
+}
+
 impl Node {
     /// Accepts a job: it is durable when this returns. `key` is what the request's idempotency key will stand for.
     pub(crate) fn put_job(
@@ -225,9 +230,9 @@ impl Node {
     }
 
     fn run_infer(&self, id: &JobId, job: JobRecord) -> Result<(), Problem> {
-        let answered = Raw::decode(&job.request)
-            .map_err(Failure::of(Exit::Store))
-            .map_err(Problem::from)
+        let answered = self
+            .started(id)
+            .and_then(|()| Ok(Raw::decode(&job.request).map_err(Failure::of(Exit::Store))?))
             .and_then(|raw| {
                 let model = self.model(&raw.model)?.clone();
                 Call::read(&job.tenant, model, raw.form, raw.asked, &raw.body)
@@ -243,9 +248,22 @@ impl Node {
         }
     }
 
+    /// Counts a start of a job. One whose starts all ended with the process is given up, so that it does not end it for ever.
+    fn started(&self, id: &JobId) -> Result<(), Problem> {
+        let most = self.config.limits.job_starts;
+        if self.store.start_job(id)? > most {
+            let detail = format!(
+                "the server ended {most} times (limits.job_starts) while it worked on this job, and does not start it again; \
+                 please report it with the request, if you can"
+            );
+            return Err(Problem::new(500, "internal", detail));
+        }
+        Ok(())
+    }
+
     /// Ends a job that cannot be done. One that only cannot be done now is an error.
     fn fail(&self, id: &JobId, job: JobRecord, problem: &Problem) -> Result<(), Problem> {
-        if [503, 507].contains(&problem.status) {
+        if is_later(problem) {
             return Err(problem.clone());
         }
         let state = JobState::Failed(problem.json().to_string());
@@ -314,6 +332,8 @@ impl Node {
             match subject {
                 // Another job was for the same receipt.
                 Err(problem) if problem.kind == PROVEN => self.end(&id, job, receipt, None)?,
+                // One that cannot be done now is looked at when it is the most urgent, and does not hold up those before it.
+                Err(problem) if !chosen.is_empty() && is_later(&problem) => {}
                 Err(problem) => self.fail(&id, job, &problem)?,
                 Ok((served, subject)) => {
                     let first = model.get_or_insert_with(|| served.clone());
@@ -328,12 +348,27 @@ impl Node {
                     if other || (!statements.is_empty() && fits.is_err()) {
                         continue;
                     }
-                    statements.push(subject);
-                    chosen.push((id, job, receipt));
+                    // One that was started before may be what ended the process: alone it does no harm to others.
+                    let again = self.store.starts(&id)? > 0;
+                    if again && !chosen.is_empty() {
+                        continue;
+                    }
+                    match self.started(&id) {
+                        Err(problem) => self.fail(&id, job, &problem)?,
+                        Ok(()) => {
+                            statements.push(subject);
+                            chosen.push((id, job, receipt));
+                        }
+                    }
+                    if again {
+                        break;
+                    }
                 }
             }
         }
-        let Some(served) = model else { return Ok(()) };
+        let Some(served) = model.filter(|_| !chosen.is_empty()) else {
+            return Ok(());
+        };
         let proved = catch_unwind(AssertUnwindSafe(|| self.prove(&served, &statements)));
         let proved = proved.unwrap_or_else(|_| {
             tracing::error!(model = served.name, "a fault of carat: a proof panicked");

@@ -5,6 +5,7 @@
 //! disk holds is found out by [`recover`], which completes what was between the two.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -60,7 +61,41 @@ struct Group<A> {
 pub struct Keeper<A> {
     drafts: Arc<Queue<Draft<A>>>,
     fault: Arc<OnceLock<Failure>>,
+    /// Of the store and of the log.
+    writes: [Arc<Write>; 2],
     threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// Since when a thread is writing.
+#[derive(Debug, Default)]
+struct Write(Mutex<Option<Instant>>);
+
+impl Write {
+    fn set(&self, since: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    fn during<T>(&self, write: impl FnOnce() -> T) -> T {
+        self.set(Some(Instant::now()));
+        let done = write();
+        self.set(None);
+        done
+    }
+
+    fn elapsed(&self) -> Duration {
+        let since = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+}
+
+/// Why the node goes down when one of its threads died.
+pub(crate) fn dead(thread: &str) -> Failure {
+    Failure::new(
+        Exit::Internal,
+        format!(
+            "a fault of carat: the thread {thread} panicked; start the server again, which loses nothing that was answered"
+        ),
+    )
 }
 
 impl<A: Send + 'static> Keeper<A> {
@@ -74,30 +109,54 @@ impl<A: Send + 'static> Keeper<A> {
         let drafts = Arc::new(Queue::new(capacity));
         let groups = Arc::new(Queue::new(MAX_GROUPS));
         let fault = Arc::new(OnceLock::new());
+        let writes: [Arc<Write>; 2] = Default::default();
         let mut threads = Vec::new();
         {
             let (drafts, groups, fault) = (drafts.clone(), groups.clone(), fault.clone());
-            let store = store.clone();
+            let (store, write) = (store.clone(), writes[0].clone());
             threads.push(named("carat-store", move || {
-                while let Some(taken) = drafts.take(MAX_GROUP) {
-                    for part in parts(taken) {
-                        write_store(&store, &groups, &fault, part);
+                let work = || {
+                    while let Some(taken) = drafts.take(MAX_GROUP) {
+                        for part in parts(taken) {
+                            write.during(|| write_store(&store, &groups, &fault, part));
+                        }
                     }
+                };
+                // Whoever waits for this thread is told.
+                if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                    let failure = fault.get_or_init(|| dead("carat-store"));
+                    drafts.close();
+                    while let Some(taken) = drafts.take(MAX_GROUP) {
+                        refuse(taken, failure);
+                    }
+                    write.set(None);
                 }
                 groups.close();
             })?);
         }
         {
-            let fault = fault.clone();
+            let (fault, write) = (fault.clone(), writes[1].clone());
             threads.push(named("carat-log", move || {
-                while let Some(taken) = groups.take(MAX_GROUPS) {
-                    write_log(&store, &log, &fault, &kept, taken);
+                let work = || {
+                    while let Some(taken) = groups.take(MAX_GROUPS) {
+                        write.during(|| write_log(&store, &log, &fault, &kept, taken));
+                    }
+                };
+                if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                    let failure = fault.get_or_init(|| dead("carat-log"));
+                    groups.close();
+                    while let Some(taken) = groups.take(MAX_GROUPS) {
+                        let drafts = taken.into_iter().flat_map(|group| group.drafts);
+                        refuse(drafts.collect(), failure);
+                    }
+                    write.set(None);
                 }
             })?);
         }
         Ok(Self {
             drafts,
             fault,
+            writes,
             threads: Mutex::new(threads),
         })
     }
@@ -114,6 +173,12 @@ impl<A: Send + 'static> Keeper<A> {
     /// Why nothing is written any more.
     pub fn fault(&self) -> Option<&Failure> {
         self.fault.get()
+    }
+
+    /// For how long the write that takes longest has been going on.
+    pub fn stalled(&self) -> Duration {
+        let times = self.writes.iter().map(|write| write.elapsed());
+        times.max().unwrap_or_default()
     }
 
     /// Receipts on their way.
@@ -355,4 +420,65 @@ pub fn recover(store: &Store, log: &Log, accept_foreign: bool) -> Result<Recover
     store.put_places(places.into_iter(), &groups)?;
     store.sync()?;
     Ok(recovered)
+}
+
+#[cfg(test)]
+mod tests {
+    use carat_log::NoteSigner;
+    use carat_log::store::Options;
+
+    use super::*;
+    use crate::store::StoreOptions;
+    use crate::store::tests::entry;
+
+    /// A thread that dies is a fault that is said, and nobody waits for it for ever.
+    #[test]
+    fn a_thread_that_dies_takes_nobody_with_it() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let store = Store::open(&dir.path().join("store"), StoreOptions::default());
+        let signer = NoteSigner::new("log.example/keeper", &[1; 32]).expect("good name");
+        let log = Log::create(&dir.path().join("log"), signer, Options::default());
+        let (store, log) = (Arc::new(store.expect("store")), Arc::new(log.expect("log")));
+        let dies: OnKept = Box::new(|_| panic!("as a fault of ours would"));
+        let keeper = Keeper::start(store.clone(), log.clone(), 4, dies).expect("starts");
+        let replies: Vec<_> = (0..20)
+            .map(|i| {
+                let (reply, answer) = oneshot::channel();
+                let entry = entry(i);
+                let leaf = leaf_of(&entry.record.signed, &entry.record.blind);
+                keeper.keep(Draft {
+                    entry,
+                    leaf,
+                    answer: i,
+                    accepted: Instant::now(),
+                    reply,
+                });
+                answer
+            })
+            .collect();
+        for reply in replies {
+            // Refused, or the sender is gone: an answer in either case, and never a receipt.
+            assert!(!matches!(reply.blocking_recv(), Ok(Ok(_))));
+        }
+        let fault = keeper.fault().expect("a fault");
+        assert_eq!(fault.exit, Exit::Internal);
+        assert!(fault.message.contains("carat-log"), "{}", fault.message);
+        assert!(keeper.finish().is_err());
+        // What reached the disk before is completed by the next start.
+        drop(keeper);
+        recover(&store, &log, false).expect("recovers");
+        assert!(store.pending().expect("read").is_empty());
+    }
+
+    #[test]
+    fn a_write_that_goes_on_is_seen() {
+        let write = Write::default();
+        assert_eq!(write.elapsed(), Duration::ZERO);
+        let during = write.during(|| {
+            std::thread::sleep(Duration::from_millis(2));
+            write.elapsed()
+        });
+        assert!(during > Duration::ZERO);
+        assert_eq!(write.elapsed(), Duration::ZERO);
+    }
 }

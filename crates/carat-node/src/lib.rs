@@ -17,6 +17,7 @@ pub mod answer;
 pub mod api;
 pub mod call;
 pub mod client;
+pub mod clock;
 pub mod config;
 pub mod exit;
 pub mod files;

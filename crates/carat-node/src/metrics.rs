@@ -35,6 +35,7 @@ pub struct Metrics {
     overloads: Counter,
     missed: Counter,
     bad_policies: Counter,
+    clock_jumps: Counter,
     duration: Histogram,
     queue: Gauge<u64, AtomicU64>,
     keeping: Gauge<u64, AtomicU64>,
@@ -72,6 +73,7 @@ impl Default for Metrics {
             overloads: Counter::default(),
             missed: Counter::default(),
             bad_policies: Counter::default(),
+            clock_jumps: Counter::default(),
             duration: Histogram::new(buckets),
             queue: Gauge::default(),
             keeping: Gauge::default(),
@@ -84,6 +86,11 @@ impl Default for Metrics {
             "requests",
             "Requests by route and status",
             metrics.requests.clone(),
+        );
+        registry.register(
+            "clock_jumps",
+            "Times that the wall clock was set, or the machine slept",
+            metrics.clock_jumps.clone(),
         );
         registry.register("receipts", "Receipts issued", metrics.receipts.clone());
         registry.register(
@@ -177,6 +184,11 @@ impl Metrics {
     /// A changed file could not be used.
     pub fn bad_policy(&self) {
         self.bad_policies.inc();
+    }
+
+    /// The wall clock moved by more than the time that passed.
+    pub fn clock_jump(&self) {
+        self.clock_jumps.inc();
     }
 
     /// Everything, as text.

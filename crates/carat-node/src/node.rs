@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use carat_log::store::Log;
 use carat_nn::edge;
@@ -24,13 +24,14 @@ use tokio::sync::{oneshot, watch};
 use crate::access::{self, ApiKey, Gate, KEYS_FILE};
 use crate::answer::Answer;
 use crate::call::Call;
+use crate::clock::Clock;
 use crate::config::{Access, Config};
 use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::home::{self, Home, Place, log_failure};
 use crate::issue::{self, Issuer, Order};
 use crate::jobs::Jobs;
-use crate::keeper::{self, Draft, Keeper, Kept, Recovered, named};
+use crate::keeper::{self, Draft, Keeper, Kept, Recovered, dead, named};
 use crate::metrics::{Levels, Metrics};
 use crate::model;
 use crate::planned::{self, Planned};
@@ -46,6 +47,8 @@ use crate::store::{
 use crate::tell::Silent;
 
 const DAY: u64 = 86_400;
+/// How many times `limits.stall_seconds` a write may hang before the process ends.
+const GIVE_UP: u32 = 10;
 
 /// Where an answer goes.
 pub type Reply = oneshot::Receiver<Result<Kept<Answer>, Problem>>;
@@ -105,6 +108,8 @@ pub struct Node {
     pub(crate) home: Home,
     pub(crate) store: Arc<Store>,
     pub(crate) log: Arc<Log>,
+    /// What expires is judged by it.
+    pub(crate) clock: Clock,
     issuer: Issuer,
     works: Queue<Work>,
     keeper: Keeper<Answer>,
@@ -114,6 +119,11 @@ pub struct Node {
     draining: AtomicBool,
     ending: AtomicBool,
     disk_full: AtomicBool,
+    /// A write hangs for so long that its thread is given up.
+    hung: AtomicBool,
+    /// The next proof panics.
+    #[cfg(test)]
+    panics: AtomicBool,
     fault: OnceLock<Failure>,
 }
 
@@ -214,8 +224,18 @@ impl Prepared {
         // The lock of the store first: a second server ends here, before it waits for the log.
         let store = Arc::new(Store::open(
             &home.make_dir("store")?,
-            StoreOptions::default(),
+            StoreOptions {
+                cache_bytes: config.limits.cache_bytes,
+                table_bytes: config.limits.table_bytes,
+            },
         )?);
+        if home.key()?.is_none() && store.last_place()?.is_some() {
+            let message = format!(
+                "{} is gone, but the store has receipts that it signed; restore the key from a copy",
+                home.path("key").display()
+            );
+            return Err(Failure::new(Exit::Store, message));
+        }
         let (key, _) = home.key_or_new()?;
         let issuer = Issuer {
             name: home.issuer_name(&key)?,
@@ -241,6 +261,9 @@ impl Prepared {
             draining: AtomicBool::new(false),
             ending: AtomicBool::new(false),
             disk_full: AtomicBool::new(false),
+            hung: AtomicBool::new(false),
+            #[cfg(test)]
+            panics: AtomicBool::new(false),
             fault: OnceLock::new(),
             keeper,
             config,
@@ -251,8 +274,10 @@ impl Prepared {
             home,
             store,
             log,
+            clock: Clock::start()?,
             issuer,
         };
+        node.look_at_dates()?;
         node.look_at_disk();
         Ok(Self { node, recovered })
     }
@@ -266,16 +291,12 @@ impl Prepared {
         };
         let mut workers = Vec::new();
         for i in 0..count {
-            let node = node.clone();
-            workers.push(named(&format!("carat-work-{i}"), move || node.work())?);
+            workers.push(watched(&node, format!("carat-work-{i}"), Node::work)?);
         }
-        let ticker = node.clone();
-        let checkpoints = node.clone();
-        let jobs = node.clone();
         let others = vec![
-            named("carat-jobs", move || jobs.run_jobs())?,
-            named("carat-tick", move || ticker.tick())?,
-            named("carat-checkpoint", move || checkpoints.publish())?,
+            watched(&node, "carat-jobs".into(), Node::run_jobs)?,
+            watched(&node, "carat-tick".into(), Node::tick)?,
+            watched(&node, "carat-checkpoint".into(), Node::publish)?,
         ];
         Ok(Running {
             node,
@@ -285,12 +306,29 @@ impl Prepared {
     }
 }
 
+/// A thread of the node. One that dies takes the node down, so that whoever watches the process starts it again: a server that
+/// takes requests and has nobody who works on them would be worse.
+fn watched(node: &Arc<Node>, name: String, work: fn(&Node)) -> Result<JoinHandle<()>, Failure> {
+    let (node, own) = (node.clone(), name.clone());
+    named(&name, move || {
+        if catch_unwind(AssertUnwindSafe(|| work(&node))).is_err() {
+            node.go_down(dead(&own));
+        }
+    })
+}
+
 impl Running {
     /// Finishes what was accepted, makes a last checkpoint and stops the threads.
     pub fn finish(self) -> Result<(), Failure> {
         self.node.drain();
         self.node.works.close();
         self.node.jobs.close();
+        if self.node.hung.load(Ordering::Acquire) {
+            // Threads that wait for the disk are not waited for: the process ends, and the next start looks at what is there.
+            return self.node.fault().map_or(Ok(()), |fault| {
+                Err(Failure::new(fault.exit, &fault.message))
+            });
+        }
         let join = |thread: JoinHandle<()>| {
             thread
                 .join()
@@ -317,7 +355,41 @@ impl Node {
 
     /// Why nothing is written any more, if that is so.
     pub fn fault(&self) -> Option<&Failure> {
-        self.fault.get().or_else(|| self.keeper.fault())
+        let known = self.fault.get().or_else(|| self.keeper.fault());
+        if known.is_some() || self.keeper.stalled() < self.stall() * GIVE_UP {
+            return known;
+        }
+        self.hung.store(true, Ordering::Release);
+        Some(self.fault.get_or_init(|| {
+            let message = format!(
+                "the disk took no write for {GIVE_UP} times limits.stall_seconds = {}; check it, and start the server again",
+                self.config.limits.stall_seconds
+            );
+            Failure::new(Exit::Io, message)
+        }))
+    }
+
+    /// Takes the node down.
+    fn go_down(&self, failure: Failure) {
+        tracing::error!(error = failure.message, "the node goes down");
+        let _ = self.fault.set(failure);
+    }
+
+    fn stall(&self) -> Duration {
+        Duration::from_secs(self.config.limits.stall_seconds)
+    }
+
+    /// Unix seconds that expiry is judged by; says so where the clock jumped.
+    pub(crate) fn expiry(&self) -> Result<u64, Failure> {
+        let seen = self.clock.look()?;
+        if seen.jumped != 0 {
+            self.metrics.clock_jump();
+            tracing::warn!(
+                seconds = seen.jumped,
+                "the clock jumped: receipts are dated by it; nothing expires by a jump forward within the next hour"
+            );
+        }
+        Ok(seen.expiry)
     }
 
     /// Refuses where nothing new can be accepted.
@@ -327,6 +399,13 @@ impl Node {
         }
         if self.draining.load(Ordering::Acquire) {
             return Err(Problem::stopping("the server is going down"));
+        }
+        if self.keeper.stalled() > self.stall() {
+            let detail = format!(
+                "the disk has not taken a write for limits.stall_seconds = {} s; nothing is accepted until it does",
+                self.config.limits.stall_seconds
+            );
+            return Err(Problem::stopping(detail));
         }
         if self.disk_full.load(Ordering::Acquire) {
             let detail = format!(
@@ -376,7 +455,8 @@ impl Node {
                     Some(other) => other.clone(),
                     None => {
                         let known = self.store.remembered(&key)?;
-                        let oldest = now()?
+                        let oldest = self
+                            .expiry()?
                             .saturating_sub(self.config.idempotency_hours.saturating_mul(3600));
                         match known.filter(|known| known.created >= oldest) {
                             Some(known) if known.request == request => {
@@ -597,6 +677,11 @@ impl Node {
             })
             .collect();
         let _one = self.proving.lock().unwrap_or_else(PoisonError::into_inner);
+        #[cfg(test)]
+        assert!(
+            !self.panics.swap(false, Ordering::AcqRel),
+            "as a fault of ours would"
+        );
         let proved = prover::proof_with(
             &served.model,
             served.key()?,
@@ -652,3 +737,6 @@ impl Node {
 pub(crate) fn now() -> Result<u64, Problem> {
     home::clock().map_err(Problem::from)
 }
+
+#[cfg(test)]
+mod tests;

@@ -122,6 +122,7 @@ pub(super) async fn infer(
                 ));
             }
         };
+        let priority = priority(&headers)?;
         let raw = Raw {
             model: name,
             form,
@@ -134,7 +135,7 @@ pub(super) async fn infer(
                 .is_ok_and(|value| value.split(',').any(|one| one.trim() == "respond-async"))
         });
         if later {
-            return job(&node, &caller, &headers, raw).await;
+            return job(&node, &caller, &headers, priority, raw).await;
         }
         let key = match key(&headers, &caller)? {
             Some(key) => Some((key, raw.digest("infer")?)),
@@ -242,6 +243,7 @@ async fn job(
     node: &Node,
     caller: &Caller,
     headers: &HeaderMap,
+    priority: u8,
     raw: Raw,
 ) -> Result<Response, Problem> {
     let key = match key(headers, caller)? {
@@ -269,7 +271,6 @@ async fn job(
         &raw.body,
     )?;
     let request = raw.encode()?;
-    let priority = priority(headers)?;
     // It waits for the disk.
     let (id, _) =
         block_in_place(|| node.put_job(&caller.tenant, JobKind::Infer, priority, 0, request, key))?;

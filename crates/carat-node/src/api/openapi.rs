@@ -1,9 +1,13 @@
 //! `GET /v1/openapi.json`: the interface as an OpenAPI 3.1 document, from one table. A test compares the table with the routes.
 
+mod schemas;
+
+use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
-use super::{OPENING, PROBLEM, RECEIPT, json_response};
+use self::schemas::Described;
+use super::{OPENING, RECEIPT, Shared, json_response};
 
 const JSON: &str = "application/json";
 const BYTES: &str = "application/octet-stream";
@@ -74,17 +78,22 @@ const JOBS: &[(&str, &str)] = &[
     ("Carat-Priority", "Of a job: 1, the most urgent, to 9."),
 ];
 
-pub(super) async fn openapi() -> Response {
-    json_response(200, &document())
+pub(super) async fn openapi(State(node): Shared) -> Response {
+    let models: Vec<Described> = node
+        .models
+        .iter()
+        .map(|served| Described::of(served))
+        .collect();
+    json_response(200, &document(&models))
 }
 
-/// The document.
-fn document() -> Value {
+/// The document of a server with these models.
+fn document(models: &[Described]) -> Value {
     let mut paths = Map::new();
     for operation in OPERATIONS {
         let (path, method) = (operation.0, operation.1);
         let methods = paths.entry(path).or_insert_with(|| json!({}));
-        methods[method] = describe(operation);
+        methods[method] = describe(operation, models);
     }
     json!({
         "openapi": "3.1.0",
@@ -102,97 +111,95 @@ fn document() -> Value {
                     "description": "An API key (`carat api-key new`). Not asked for where access is open.",
                 },
             },
-            "schemas": {
-                "Problem": {
-                    "type": "object",
-                    "required": ["type", "status", "kind", "detail"],
-                    "properties": {
-                        "type": { "type": "string" },
-                        "status": { "type": "integer" },
-                        "kind": { "type": "string", "description": "Stable." },
-                        "detail": { "type": "string", "description": "Says what to do." },
-                        "decision": { "type": "object", "description": "Of a refusal: what would be sufficient, and what is covered." },
-                    },
-                },
-                "Ask": {
-                    "type": "object",
-                    "required": ["inputs"],
-                    "additionalProperties": false,
-                    "properties": {
-                        "inputs": { "description": "Values of the model's inputs." },
-                        "nonce": { "type": "string" },
-                        "audience": { "type": "string" },
-                        "at_stake": { "type": "string" },
-                        "impact": { "type": "string" },
-                        "facts": { "type": "object" },
-                    },
-                },
-            },
+            "schemas": schemas::components(models),
         },
     })
 }
 
-fn describe(&(path, method, scope, status, media, summary): &Operation) -> Value {
+fn describe(
+    &(path, method, scope, status, media, summary): &Operation,
+    models: &[Described],
+) -> Value {
     let v2 = path.starts_with("/v2");
-    let mut responses = json!({});
-    responses[status.to_string()] = match status {
-        204 => json!({ "description": "Done." }),
-        _ => json!({ "description": summary, "content": content(media) }),
-    };
-    responses["default"] = if v2 {
-        json!({ "description": "An error, as the protocol has it.", "content": content(JSON) })
-    } else {
-        let schema = json!({ "$ref": "#/components/schemas/Problem" });
-        let mut content = json!({});
-        content[PROBLEM] = json!({ "schema": schema });
-        json!({ "description": "A problem document (RFC 9457).", "content": content })
-    };
+    let infers = path.ends_with("/infer");
+    let mut responses = Map::new();
+    schemas::refused(path, method, scope, &mut responses);
+    let mut answers = vec![(status, summary)];
+    if infers && !v2 {
+        answers.push((202, "Accepted as a job."));
+    }
+    for (status, what) in answers {
+        let mut response = json!({ "description": what });
+        if status != 204 {
+            response["content"] = match (media, status) {
+                (JSON, 202) => json!({ JSON: { "schema": schemas::reference("Job") } }),
+                (JSON, _) => json!({ JSON: { "schema": schemas::answered(path, method) } }),
+                _ => content(media),
+            };
+        }
+        if infers && v2 {
+            // Where tensors are wanted as bytes.
+            response["content"][BYTES] = content(BYTES)[BYTES].clone();
+        }
+        if status == 200
+            && let Some(headers) = schemas::headers(path, method)
+        {
+            response["headers"] = headers;
+        }
+        if let Some(links) = schemas::links(path, status) {
+            response["links"] = links;
+        }
+        responses.insert(status.to_string(), response);
+    }
+    let mut operation = json!({
+        "summary": summary,
+        "parameters": parameters(path, models),
+        "responses": responses,
+        "security": if scope == FREE { json!([]) } else { json!([{ "key": [scope] }]) },
+    });
+    if method == "post" && infers {
+        let (name, other) = if v2 {
+            ("InferenceRequest", BYTES)
+        } else {
+            ("Ask", "application/x-npy")
+        };
+        let mut content = content(other);
+        content[JSON] = json!({ "schema": schemas::reference(name) });
+        operation["requestBody"] = json!({ "required": true, "content": content });
+    }
+    operation
+}
+
+fn parameters(path: &str, models: &[Described]) -> Vec<Value> {
+    let infers = path.ends_with("/infer");
+    let of = |place: &str, name: &str, what: &str, schema: Value| json!({ "name": name, "in": place, "required": place == "path", "description": what, "schema": schema });
     let mut parameters: Vec<Value> = path
         .split('{')
         .skip(1)
         .filter_map(|rest| rest.split_once('}'))
-        .map(|(name, _)| {
-            json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } })
-        })
+        .map(|(name, _)| of("path", name, "", schemas::in_path(path, name, models)))
         .collect();
-    let infers = path.ends_with("/infer");
     let headers = [(infers, ASKS), (infers || path.ends_with("/upgrade"), JOBS)];
     for (name, what) in headers
         .iter()
         .filter(|(takes, _)| *takes)
         .flat_map(|(_, headers)| *headers)
     {
-        parameters.push(
-            json!({ "name": name, "in": "header", "description": what, "schema": { "type": "string" } }),
-        );
+        parameters.push(of("header", name, what, schemas::asked(name)));
     }
-    let mut operation = json!({
-        "summary": summary,
-        "parameters": parameters,
-        "responses": responses,
-        "security": if scope == FREE { json!([]) } else { json!([{ "key": [scope] }]) },
-    });
-    if infers && !v2 {
-        operation["parameters"].as_array_mut().into_iter().for_each(|parameters| {
-            parameters.push(json!({ "name": "inline", "in": "query", "description": "`receipt`, `opening`, or both with a comma: put into the answer, in base64.", "schema": { "type": "string" } }));
-            parameters.push(json!({ "name": "Prefer", "in": "header", "description": "`respond-async`: as a job.", "schema": { "type": "string" } }));
-        });
-        operation["responses"]["202"] =
-            json!({ "description": "Accepted as a job.", "content": content(JSON) });
+    if path == "/v1/models/{name}/infer" {
+        let both = json!({ "type": "string", "enum": ["receipt", "opening", "receipt,opening"] });
+        parameters.extend([
+            of("query", "inline", "Put into the answer, in base64.", both),
+            of(
+                "header",
+                "Prefer",
+                "`respond-async`: as a job.",
+                json!({ "type": "string" }),
+            ),
+        ]);
     }
-    if method == "post" && infers {
-        let ask = if v2 {
-            json!({ "type": "object", "required": ["inputs"] })
-        } else {
-            json!({ "$ref": "#/components/schemas/Ask" })
-        };
-        let mut content = json!({});
-        content[JSON] = json!({ "schema": ask });
-        let other = if v2 { BYTES } else { "application/x-npy" };
-        content[other] = json!({ "schema": { "type": "string", "format": "binary" } });
-        operation["requestBody"] = json!({ "required": true, "content": content });
-    }
-    operation
+    parameters
 }
 
 fn content(media: &str) -> Value {
@@ -213,6 +220,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::access::Scope;
 
     /// Calls of `route` in a router's source, with a prefix before the paths of each nested router.
     fn routes(source: &str, prefix: &str) -> BTreeSet<(String, String)> {
@@ -248,9 +256,45 @@ mod tests {
             .collect();
         assert_eq!(described, routed);
         assert_eq!(described.len(), OPERATIONS.len(), "one is listed twice");
-        let document = document();
+        let document = document(&[]);
         for (path, method) in routed {
             assert!(document["paths"][&path][&method].is_object(), "{path}");
+        }
+        for operation in OPERATIONS {
+            let known = |scope: &Scope| scope.as_str() == operation.2;
+            assert!(
+                operation.2 == FREE || Scope::ALL.iter().any(known),
+                "{operation:?}"
+            );
+        }
+    }
+
+    /// Whatever the document refers to is in it.
+    #[test]
+    fn every_reference_leads_somewhere() {
+        fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+            match value {
+                Value::Object(fields) => {
+                    fields
+                        .iter()
+                        .for_each(|(name, value)| match value.as_str() {
+                            Some(text) if name == "$ref" || name == "operationRef" => {
+                                found.push(text)
+                            }
+                            _ => references(value, found),
+                        })
+                }
+                Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+                _ => {}
+            }
+        }
+        let document = document(&[]);
+        let mut found = Vec::new();
+        references(&document, &mut found);
+        assert!(found.len() > 50, "{}", found.len());
+        for reference in found {
+            let pointer = reference.trim_start_matches('#');
+            assert!(document.pointer(pointer).is_some(), "{reference}");
         }
     }
 }

@@ -5,17 +5,22 @@
 //! has the order of all writes and what a crash leaves behind each.
 
 mod fault;
+mod guard;
 mod records;
 mod tally;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use carat_receipt::{Digest, Evidence, LogPart, Opening, ReceiptFile};
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
+use fjall::{
+    Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, OwnedWriteBatch, PersistMode,
+};
 use zeroize::Zeroizing;
 
 pub use fault::StoreFault;
+use guard::{Journals, Mark};
 pub use records::{JobId, JobKind, JobRecord, JobState, ReceiptRecord, Remembered, Target};
 pub use tally::{Jobs, Tally};
 
@@ -26,20 +31,23 @@ pub const MAX_GROUP: usize = 1024;
 /// Values longer than this are kept beside the tables, so that compaction does not copy them.
 const LARGE_VALUE: u32 = 4096;
 
-/// How much memory the store takes.
+/// Name in `meta` of the number of the last synced batch.
+const LAST: &str = "last-batch";
+
+/// How much memory the store takes, whatever it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreOptions {
     /// Cache of blocks that were read, in bytes.
     pub cache_bytes: u64,
-    /// What each table keeps in memory before it is written out, in bytes.
+    /// What each table keeps in memory before it is written out, in bytes. Fixed when a store is made.
     pub table_bytes: u64,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
         Self {
-            cache_bytes: 64 << 20,
-            table_bytes: 8 << 20,
+            cache_bytes: 32 << 20,
+            table_bytes: 4 << 20,
         }
     }
 }
@@ -76,8 +84,10 @@ pub struct Store {
     key_ages: Keyspace,
     jobs: Keyspace,
     queue: Keyspace,
+    starts: Keyspace,
     pending: Keyspace,
     sequence: AtomicU64,
+    mark: Mutex<Mark>,
 }
 
 impl std::fmt::Debug for Store {
@@ -105,11 +115,18 @@ impl Store {
     /// Opens the store in a directory, or makes it there; brings an older schema up to date.
     pub fn open(path: &Path, options: StoreOptions) -> Result<Self, StoreFault> {
         let of = |error| StoreFault::of(path, error);
+        let io = |error| StoreFault::io(path, error);
+        if let Some(what) = guard::keyspaces(path).map_err(io)? {
+            return Err(StoreFault::damaged(path, what));
+        }
+        let journals = Journals::look(path).map_err(io)?;
         let db = Database::builder(path)
             .cache_size(options.cache_bytes)
+            // With more, the first hands merges on to the others and spins while they are busy (fjall 3.1: `worker_tick`).
             .worker_threads(1)
             .open()
             .map_err(of)?;
+        let mark = Mark::open(path).map_err(io)?;
         let plain = || KeyspaceCreateOptions::default().max_memtable_size(options.table_bytes);
         let large = || {
             let separation = KvSeparationOptions::default().separation_threshold(LARGE_VALUE);
@@ -128,12 +145,18 @@ impl Store {
             key_ages: small("key-ages")?,
             jobs: db.keyspace("jobs", large).map_err(of)?,
             queue: small("queue")?,
+            starts: small("starts")?,
             pending: small("pending")?,
             sequence: AtomicU64::new(0),
+            mark: Mutex::new(mark),
             path: path.to_path_buf(),
             db,
         };
         store.migrate()?;
+        if let Some(what) = journals.damage().map_err(io)? {
+            return Err(store.damaged(what));
+        }
+        store.check_mark()?;
         let last = [&store.pending, &store.queue]
             .into_iter()
             .filter_map(|keyspace| keyspace.last_key_value())
@@ -178,6 +201,35 @@ impl Store {
         }
     }
 
+    /// Whether every batch that was synced is there.
+    fn check_mark(&self) -> Result<(), StoreFault> {
+        let bytes = self.get(&self.meta, LAST.as_bytes())?;
+        let found = bytes.map_or(Some(0), |bytes| be(&bytes));
+        let found = found.ok_or_else(|| self.damaged("the number of its last batch"))?;
+        let mut mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
+        if found < mark.number() {
+            return Err(self.damaged(format!(
+                "the last {} of {} batches that were synced are not there",
+                mark.number() - found,
+                mark.number()
+            )));
+        }
+        mark.set(found);
+        Ok(())
+    }
+
+    /// Writes a batch with a sync, and notes that it was.
+    fn commit(&self, mut batch: OwnedWriteBatch) -> Result<(), StoreFault> {
+        // The engine writes one batch at a time as well; so that numbers and batches come in one order.
+        let mut mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = mark.number() + 1;
+        batch.insert(&self.meta, LAST, number.to_be_bytes());
+        let batch = batch.durability(Some(PersistMode::SyncData));
+        batch.commit().map_err(self.of())?;
+        mark.set(number);
+        Ok(())
+    }
+
     fn of(&self) -> impl Fn(fjall::Error) -> StoreFault + '_ {
         |error| StoreFault::of(&self.path, error)
     }
@@ -204,7 +256,7 @@ impl Store {
     pub fn put_group(&self, entries: &[Entry]) -> Result<u64, StoreFault> {
         let group = self.next();
         let mut ids = Vec::with_capacity(32 * entries.len());
-        let mut batch = self.db.batch().durability(Some(PersistMode::SyncData));
+        let mut batch = self.db.batch();
         for entry in entries {
             let id = entry.id.as_bytes().as_slice();
             ids.extend_from_slice(id);
@@ -221,10 +273,11 @@ impl Store {
             if let Some((id, job)) = &entry.job {
                 batch.insert(&self.jobs, id.as_slice(), job.encode());
                 batch.remove(&self.queue, queued(job));
+                batch.remove(&self.starts, id.as_slice());
             }
         }
         batch.insert(&self.pending, group.to_be_bytes(), ids);
-        batch.commit().map_err(self.of())?;
+        self.commit(batch)?;
         Ok(group)
     }
 
@@ -346,9 +399,9 @@ impl Store {
 
     /// Erases what opens a receipt. The receipt stays valid; nobody can replay or prove it from here any more.
     pub fn erase_opening(&self, id: &Digest) -> Result<(), StoreFault> {
-        let mut batch = self.db.batch().durability(Some(PersistMode::SyncData));
+        let mut batch = self.db.batch();
         batch.remove(&self.openings, id.as_bytes().as_slice());
-        batch.commit().map_err(self.of())
+        self.commit(batch)
     }
 
     /// Keeps a Program once for all its receipts.
@@ -356,9 +409,9 @@ impl Store {
         if self.get(&self.programs, digest.as_bytes())?.is_some() {
             return Ok(());
         }
-        let mut batch = self.db.batch().durability(Some(PersistMode::SyncData));
+        let mut batch = self.db.batch();
         batch.insert(&self.programs, digest.as_bytes().as_slice(), program);
-        batch.commit().map_err(self.of())
+        self.commit(batch)
     }
 
     /// A Program.
@@ -412,14 +465,14 @@ impl Store {
         job: &JobRecord,
         key: Option<(Digest, Remembered)>,
     ) -> Result<(), StoreFault> {
-        let mut batch = self.db.batch().durability(Some(PersistMode::SyncData));
+        let mut batch = self.db.batch();
         batch.insert(&self.jobs, id.as_slice(), job.encode());
         batch.insert(&self.queue, queued(job), id.as_slice());
         if let Some((key, remembered)) = key {
             batch.insert(&self.keys, key.as_bytes().as_slice(), remembered.encode());
             batch.insert(&self.key_ages, aged(remembered.created, &key), []);
         }
-        batch.commit().map_err(self.of())
+        self.commit(batch)
     }
 
     /// Ends a job without a new receipt: it failed, or evidence was added to receipts that exist.
@@ -429,7 +482,7 @@ impl Store {
         job: &JobRecord,
         evidence: Option<&Evidence>,
     ) -> Result<(), StoreFault> {
-        let mut batch = self.db.batch().durability(Some(PersistMode::SyncData));
+        let mut batch = self.db.batch();
         if let Some(evidence) = evidence {
             let receipt = evidence.statement;
             let count = self.evidence.prefix(receipt.as_bytes()).count() as u64;
@@ -438,7 +491,27 @@ impl Store {
         }
         batch.insert(&self.jobs, id.as_slice(), job.encode());
         batch.remove(&self.queue, queued(job));
-        batch.commit().map_err(self.of())
+        batch.remove(&self.starts, id.as_slice());
+        self.commit(batch)
+    }
+
+    /// Counts a start of a job, and says how many there were. Survives the process, which is what ends a job that is started
+    /// again and again; not synced, since the power has nothing to do with the job.
+    pub fn start_job(&self, id: &JobId) -> Result<u32, StoreFault> {
+        let starts = self.starts(id)?.saturating_add(1);
+        let mut batch = self.db.batch().durability(Some(PersistMode::Buffer));
+        batch.insert(&self.starts, id.as_slice(), starts.to_be_bytes());
+        batch.commit().map_err(self.of())?;
+        Ok(starts)
+    }
+
+    /// How often a job that did not end was started.
+    pub fn starts(&self, id: &JobId) -> Result<u32, StoreFault> {
+        let bytes = self.get(&self.starts, id)?;
+        let starts = bytes.map_or(Some(0), |bytes| {
+            bytes[..].try_into().ok().map(u32::from_be_bytes)
+        });
+        starts.ok_or_else(|| self.damaged("the number of a job's starts"))
     }
 
     /// A job.
@@ -475,4 +548,4 @@ impl Store {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
