@@ -180,6 +180,19 @@ impl Ending {
         }
     }
 
+    /// A name for programs.
+    pub const fn code_name(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::UpstreamCut => "upstream_cut",
+            Self::TimedOut => "upstream_timeout",
+            Self::TooLarge => "upstream_too_large",
+            Self::Garbled => "upstream_garbled",
+            Self::OtherModel => "upstream_model_mismatch",
+            Self::CallerLeft => "caller_left",
+        }
+    }
+
     /// In words, to go after "the answer".
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -4,6 +4,7 @@ use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use super::{OPENING, PROBLEM, RECEIPT, json_response};
+use crate::courier::Endpoint;
 
 const JSON: &str = "application/json";
 const BYTES: &str = "application/octet-stream";
@@ -23,7 +24,11 @@ type Operation = (
 #[rustfmt::skip] // a table
 const OPERATIONS: &[Operation] = &[
     ("/v1/openapi.json", "get", FREE, 200, JSON, "This document."),
-    ("/v1/models", "get", "infer", 200, JSON, "Names, versions and programs of the models."),
+    ("/v1/models", "get", "infer", 200, JSON, "The models that run here (`models`), and those of upstreams as OpenAI lists them (`data`)."),
+    ("/v1/models/{name}", "get", "infer", 200, JSON, "A model of an upstream, as OpenAI describes it."),
+    ("/v1/chat/completions", "post", "infer", 200, JSON, "Pass a request on to an upstream, as OpenAI has it; with `stream`, as events. The receipt is a courier's."),
+    ("/v1/completions", "post", "infer", 200, JSON, "The same for completions."),
+    ("/v1/embeddings", "post", "infer", 200, JSON, "The same for embeddings, which are not streamed."),
     ("/v1/models/{name}/infer", "post", "infer", 200, JSON, "Run a model. The receipt is durable before the answer leaves."),
     ("/v1/jobs/{id}", "get", "infer", 200, JSON, "A job, with its answer once it is there."),
     ("/v1/receipts/{id}", "get", "read", 200, RECEIPT, "The receipt file."),
@@ -134,12 +139,18 @@ fn document() -> Value {
 
 fn describe(&(path, method, scope, status, media, summary): &Operation) -> Value {
     let v2 = path.starts_with("/v2");
+    let courier = Endpoint::ALL.iter().any(|endpoint| endpoint.path() == path);
+    let openai = courier || path == "/v1/models/{name}";
     let mut responses = json!({});
     responses[status.to_string()] = match status {
         204 => json!({ "description": "Done." }),
         _ => json!({ "description": summary, "content": content(media) }),
     };
-    responses["default"] = if v2 {
+    if courier && !path.ends_with("/embeddings") {
+        responses[status.to_string()]["content"]["text/event-stream"] =
+            json!({ "schema": { "type": "string" } });
+    }
+    responses["default"] = if v2 || openai {
         json!({ "description": "An error, as the protocol has it.", "content": content(JSON) })
     } else {
         let schema = json!({ "$ref": "#/components/schemas/Problem" });
@@ -156,7 +167,13 @@ fn describe(&(path, method, scope, status, media, summary): &Operation) -> Value
         })
         .collect();
     let infers = path.ends_with("/infer");
-    let headers = [(infers, ASKS), (infers || path.ends_with("/upgrade"), JOBS)];
+    let headers = [
+        (infers, ASKS),
+        // Nothing can be bought for what is passed on.
+        (courier, &ASKS[..2]),
+        (infers || path.ends_with("/upgrade"), JOBS),
+        (courier, &JOBS[..1]),
+    ];
     for (name, what) in headers
         .iter()
         .filter(|(takes, _)| *takes)
@@ -179,6 +196,11 @@ fn describe(&(path, method, scope, status, media, summary): &Operation) -> Value
         });
         operation["responses"]["202"] =
             json!({ "description": "Accepted as a job.", "content": content(JSON) });
+    }
+    if courier {
+        let mut content = json!({});
+        content[JSON] = json!({ "schema": { "type": "object", "required": ["model"] } });
+        operation["requestBody"] = json!({ "required": true, "content": content });
     }
     if method == "post" && infers {
         let ask = if v2 {
