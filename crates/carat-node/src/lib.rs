@@ -35,6 +35,7 @@ pub mod planned;
 pub mod planning;
 pub mod problem;
 pub mod prover;
+pub mod proxy;
 pub mod queue;
 pub mod rules;
 pub mod serve;

@@ -199,7 +199,7 @@ async fn body_of(
     }
 }
 
-fn is_limit(error: &axum::Error) -> bool {
+pub(crate) fn is_limit(error: &axum::Error) -> bool {
     use std::error::Error as _;
     error
         .source()

@@ -1,5 +1,6 @@
 //! The upstreams, ready to be asked.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -300,6 +301,7 @@ fn key(entry: &UpstreamEntry) -> Result<Option<Zeroizing<String>>, Failure> {
             (Zeroizing::new(value), name.clone())
         }
         (None, Some(path)) => {
+            refuse_public(path)?;
             let text = files::read_text(path, "the key of an upstream", MAX_KEY)?;
             (Zeroizing::new(text), path.display().to_string())
         }
@@ -311,6 +313,17 @@ fn key(entry: &UpstreamEntry) -> Result<Option<Zeroizing<String>>, Failure> {
         return Err(Failure::new(Exit::Usage, message));
     }
     Ok(Some(Zeroizing::new(key.to_string())))
+}
+
+/// A key that everybody on the machine can read is no secret.
+fn refuse_public(path: &Path) -> Result<(), Failure> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let about = std::fs::metadata(path).map_err(|error| files::io_failure("reading", path, &error))?;
+    if about.permissions().mode() & 0o007 != 0 {
+        let message = format!("{} can be read by everybody on this machine: chmod 0600", path.display());
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    Ok(())
 }
 
 /// The headers of a caller that are passed on.
