@@ -35,7 +35,15 @@ impl Drop for Proxy {
 impl Proxy {
     fn start(sandbox: &Sandbox, node: SocketAddr, more: &[&str]) -> Self {
         let node = format!("http://{node}");
-        let base = ["proxy", "--upstream", &node, "--trust", "trust.toml", "--listen", "127.0.0.1:0"];
+        let base = [
+            "proxy",
+            "--upstream",
+            &node,
+            "--trust",
+            "trust.toml",
+            "--listen",
+            "127.0.0.1:0",
+        ];
         let log = std::fs::File::options()
             .create(true)
             .append(true)
@@ -49,7 +57,9 @@ impl Proxy {
             .expect("start carat proxy");
         let mut line = String::new();
         let out = child.stdout.take().expect("piped");
-        BufReader::new(out).read_line(&mut line).expect("its address");
+        BufReader::new(out)
+            .read_line(&mut line)
+            .expect("its address");
         let address = line.trim().strip_prefix("listening on http://");
         let address = address.and_then(|address| address.parse().ok());
         let address = address.unwrap_or_else(|| {
@@ -60,7 +70,13 @@ impl Proxy {
     }
 
     fn ask(&self, path: &str, body: &Value) -> Got {
-        ask(self.address, "POST", path, &[JSON], body.to_string().as_bytes())
+        ask(
+            self.address,
+            "POST",
+            path,
+            &[JSON],
+            body.to_string().as_bytes(),
+        )
     }
 }
 
@@ -105,8 +121,13 @@ fn world() -> World {
             return vec![Act::Write(all)];
         }
         let text = asked["messages"][0]["content"].clone();
-        let json = json!({ "model": named, "choices": [{ "message": { "content": text } }], "data": [] });
-        vec![Act::Write(whole(200, "application/json", json.to_string().as_bytes()))]
+        let json =
+            json!({ "model": named, "choices": [{ "message": { "content": text } }], "data": [] });
+        vec![Act::Write(whole(
+            200,
+            "application/json",
+            json.to_string().as_bytes(),
+        ))]
     });
     let config = format!(
         "access = \"open\"\n[[upstreams]]\nname = \"up\"\nurl = \"http://{}/v1\"\nmodels = [{{ name = \"mini\", upstream_name = \"gpt-mini\" }}, {{ name = \"maxi\" }}]\n",
@@ -117,7 +138,11 @@ fn world() -> World {
     let (now, address) = (meddling.clone(), node.address);
     let between = Fake::start(move |asked| {
         let got = now.lock().expect("lock")(asked, address);
-        let mut head = format!("HTTP/1.1 {} X\r\ncontent-length: {}\r\n", got.status, got.body.len());
+        let mut head = format!(
+            "HTTP/1.1 {} X\r\ncontent-length: {}\r\n",
+            got.status,
+            got.body.len()
+        );
         for name in ["content-type", "carat-receipt-id"] {
             if let Some(value) = got.headers.get(name) {
                 head.push_str(&format!("{name}: {value}\r\n"));
@@ -126,11 +151,33 @@ fn world() -> World {
         head.push_str("\r\n");
         vec![Act::Write([head.as_bytes(), got.body.as_slice()].concat())]
     });
-    let got = ask(node.address, "POST", CHAT, &[JSON], question(false).to_string().as_bytes()).expect(200);
-    let receipt = ask(node.address, "GET", &format!("/v1/receipts/{}", got.receipt()), &[], &[]);
+    let got = ask(
+        node.address,
+        "POST",
+        CHAT,
+        &[JSON],
+        question(false).to_string().as_bytes(),
+    )
+    .expect(200);
+    let receipt = ask(
+        node.address,
+        "GET",
+        &format!("/v1/receipts/{}", got.receipt()),
+        &[],
+        &[],
+    );
     let file = ReceiptFile::decode(&receipt.expect(200).body).expect("a receipt");
     let key = file.signed.statement().issuer_key.to_string();
-    sandbox.good(&["trust", "new", "--name", "me", "--currency", "USD", "--audience", "me"]);
+    sandbox.good(&[
+        "trust",
+        "new",
+        "--name",
+        "me",
+        "--currency",
+        "USD",
+        "--audience",
+        "me",
+    ]);
     sandbox.good(&["trust", "add", "trust.toml", "issuer", "node", &key]);
     World {
         sandbox,
@@ -147,7 +194,8 @@ impl World {
     }
 
     fn trust(&self, args: &[&str]) {
-        self.sandbox.good(&[&["trust", "add", "trust.toml"], args].concat());
+        self.sandbox
+            .good(&[&["trust", "add", "trust.toml"], args].concat());
     }
 
     fn proxy(&self, more: &[&str]) -> Proxy {
@@ -165,8 +213,16 @@ fn is_answer(asked: &Asked) -> bool {
 
 /// A refusal that lets nothing of the answer through.
 fn withheld(what: &str, got: &Got, status: u16, code: &str) {
-    assert_eq!((got.status, got.code().as_str()), (status, code), "{what}: {}", got.text());
-    assert!(!got.text().contains("choices") && !got.text().contains("two "), "{what}");
+    assert_eq!(
+        (got.status, got.code().as_str()),
+        (status, code),
+        "{what}: {}",
+        got.text()
+    );
+    assert!(
+        !got.text().contains("choices") && !got.text().contains("two "),
+        "{what}"
+    );
     assert!(!got.headers.contains_key("carat-receipt-id"), "{what}");
 }
 
@@ -179,7 +235,13 @@ fn only_what_is_good_for_enough_comes_through() {
     withheld("no cap", &got, 422, "not_good_enough");
     let error = &got.json()["error"];
     assert_eq!(error["carat"]["good_for"], "0 USD");
-    assert!(error["message"].as_str().expect("text").contains("carat trust add FILE upstream up"), "{error}");
+    assert!(
+        error["message"]
+            .as_str()
+            .expect("text")
+            .contains("carat trust add FILE upstream up"),
+        "{error}"
+    );
     assert_eq!(got.headers["x-should-retry"], "false");
     drop(proxy);
 
@@ -189,16 +251,45 @@ fn only_what_is_good_for_enough_comes_through() {
         let got = proxy.ask(CHAT, &question(stream)).expect(200);
         assert_eq!(got.headers["carat-good-for"], "5 USD");
         let text = got.text();
-        assert!(text.contains(if stream { "[DONE]" } else { "hello" }), "{text}");
+        assert!(
+            text.contains(if stream { "[DONE]" } else { "hello" }),
+            "{text}"
+        );
         // What was kept verifies again, without the proxy.
         let path = format!("kept/{}.carat", got.receipt());
         let end = text.find(": carat-receipt").unwrap_or(text.len());
         std::fs::write(world.sandbox.path("answer"), &text[..end]).expect("write");
         std::fs::write(world.sandbox.path("asked"), question(stream).to_string()).expect("write");
-        let receipt = ReceiptFile::decode(&std::fs::read(world.sandbox.path(&path)).expect("kept")).expect("a receipt");
-        let nonce = receipt.signed.statement().optional.nonce.clone().expect("a nonce");
-        let nonce: String = nonce.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-        world.sandbox.good(&["verify", &path, "--trust", "trust.toml", "--asked", "mini", "--input", "asked", "--answer", "answer", "--nonce", &nonce, "--amount", "5USD"]);
+        let receipt = ReceiptFile::decode(&std::fs::read(world.sandbox.path(&path)).expect("kept"))
+            .expect("a receipt");
+        let nonce = receipt
+            .signed
+            .statement()
+            .optional
+            .nonce
+            .clone()
+            .expect("a nonce");
+        let nonce: String = nonce
+            .as_bytes()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        world.sandbox.good(&[
+            "verify",
+            &path,
+            "--trust",
+            "trust.toml",
+            "--asked",
+            "mini",
+            "--input",
+            "asked",
+            "--answer",
+            "answer",
+            "--nonce",
+            &nonce,
+            "--amount",
+            "5USD",
+        ]);
     }
     let embeddings = json!({ "model": "mini", "input": "x" });
     proxy.ask("/v1/embeddings", &embeddings).expect(200);
@@ -210,13 +301,24 @@ fn only_what_is_good_for_enough_comes_through() {
     // Errors of the node are told in its words.
     let unknown = proxy.ask(CHAT, &json!({ "model": "nobody", "messages": [] }));
     assert_eq!(unknown.status, 404);
-    assert!(unknown.text().contains("the node answered 404"), "{}", unknown.text());
-    let list = ask(proxy.address, "GET", "/v1/models", &[], &[]).expect(200).json();
+    assert!(
+        unknown.text().contains("the node answered 404"),
+        "{}",
+        unknown.text()
+    );
+    let list = ask(proxy.address, "GET", "/v1/models", &[], &[])
+        .expect(200)
+        .json();
     assert_eq!(list["data"][0]["id"], "mini");
     drop(proxy);
 
     let proxy = world.proxy(&["--min-good-for", "5.01USD"]);
-    withheld("more than the cap", &proxy.ask(CHAT, &question(true)), 422, "not_good_enough");
+    withheld(
+        "more than the cap",
+        &proxy.ask(CHAT, &question(true)),
+        422,
+        "not_good_enough",
+    );
 }
 
 /// Every forgery of the threat model, by somebody who sits between proxy and node and can change whatever passes.
@@ -237,9 +339,19 @@ fn nothing_forged_comes_through() {
         }
     };
     world.meddle(change("hello", "hullo"));
-    withheld("another answer", &proxy.ask(CHAT, &question(false)), 502, "receipt_invalid");
+    withheld(
+        "another answer",
+        &proxy.ask(CHAT, &question(false)),
+        502,
+        "receipt_invalid",
+    );
     world.meddle(change("two ", "too "));
-    withheld("another chunk", &proxy.ask(CHAT, &question(true)), 502, "receipt_invalid");
+    withheld(
+        "another chunk",
+        &proxy.ask(CHAT, &question(true)),
+        502,
+        "receipt_invalid",
+    );
     world.meddle(|asked, node| {
         let mut got = pass(asked, node);
         if is_answer(asked) {
@@ -250,7 +362,12 @@ fn nothing_forged_comes_through() {
         }
         got
     });
-    withheld("swapped chunks", &proxy.ask(CHAT, &question(true)), 502, "receipt_invalid");
+    withheld(
+        "swapped chunks",
+        &proxy.ask(CHAT, &question(true)),
+        502,
+        "receipt_invalid",
+    );
     world.meddle(|asked, node| {
         let mut got = pass(asked, node);
         if is_answer(asked) {
@@ -260,7 +377,12 @@ fn nothing_forged_comes_through() {
         }
         got
     });
-    withheld("a chunk left out", &proxy.ask(CHAT, &question(true)), 502, "receipt_invalid");
+    withheld(
+        "a chunk left out",
+        &proxy.ask(CHAT, &question(true)),
+        502,
+        "receipt_invalid",
+    );
     world.meddle(|asked, node| {
         let mut got = pass(asked, node);
         if is_answer(asked) {
@@ -269,8 +391,18 @@ fn nothing_forged_comes_through() {
         }
         got
     });
-    withheld("a stream cut on its way", &proxy.ask(CHAT, &question(true)), 502, "receipt_unreadable");
-    withheld("an answer cut on its way", &proxy.ask(CHAT, &question(false)), 502, "receipt_invalid");
+    withheld(
+        "a stream cut on its way",
+        &proxy.ask(CHAT, &question(true)),
+        502,
+        "receipt_unreadable",
+    );
+    withheld(
+        "an answer cut on its way",
+        &proxy.ask(CHAT, &question(false)),
+        502,
+        "receipt_invalid",
+    );
 
     world.meddle(|asked, node| {
         let mut asked = asked.clone();
@@ -287,13 +419,23 @@ fn nothing_forged_comes_through() {
         asked.body = text.into_bytes();
         pass(&asked, node)
     });
-    withheld("another model", &proxy.ask(CHAT, &question(true)), 502, "receipt_invalid");
+    withheld(
+        "another model",
+        &proxy.ask(CHAT, &question(true)),
+        502,
+        "receipt_invalid",
+    );
     world.meddle(|asked, node| {
         let mut asked = asked.clone();
         asked.headers.insert("carat-nonce".into(), "00".repeat(32));
         pass(&asked, node)
     });
-    withheld("another nonce", &proxy.ask(CHAT, &question(true)), 502, "receipt_invalid");
+    withheld(
+        "another nonce",
+        &proxy.ask(CHAT, &question(true)),
+        502,
+        "receipt_invalid",
+    );
     // Everything that the node said to an earlier request of the same words.
     let earlier: Arc<Mutex<Option<Got>>> = Arc::default();
     let kept = earlier.clone();
@@ -307,14 +449,25 @@ fn nothing_forged_comes_through() {
     proxy.ask(CHAT, &question(false)).expect(200);
     let replayed = proxy.ask(CHAT, &question(false));
     withheld("a replay", &replayed, 502, "receipt_invalid");
-    assert!(replayed.text().contains("another nonce"), "{}", replayed.text());
+    assert!(
+        replayed.text().contains("another nonce"),
+        "{}",
+        replayed.text()
+    );
     assert!(earlier.lock().expect("lock").is_some());
     world.meddle(|asked, node| {
         let mut asked = asked.clone();
-        asked.headers.insert("carat-audience".into(), "somebody else".into());
+        asked
+            .headers
+            .insert("carat-audience".into(), "somebody else".into());
         pass(&asked, node)
     });
-    withheld("for somebody else", &proxy.ask(CHAT, &question(true)), 502, "receipt_invalid");
+    withheld(
+        "for somebody else",
+        &proxy.ask(CHAT, &question(true)),
+        502,
+        "receipt_invalid",
+    );
 
     // The same Statement under another key, with the opening that goes with it.
     world.meddle(|asked, node| {
@@ -337,7 +490,12 @@ fn nothing_forged_comes_through() {
         };
         got
     });
-    withheld("another signer", &proxy.ask(CHAT, &question(true)), 422, "not_good_enough");
+    withheld(
+        "another signer",
+        &proxy.ask(CHAT, &question(true)),
+        422,
+        "not_good_enough",
+    );
     for (what, bytes) in [("no receipt", &b""[..]), ("garbage", b"garbage")] {
         world.meddle(move |asked, node| {
             let mut got = pass(asked, node);
@@ -346,14 +504,24 @@ fn nothing_forged_comes_through() {
             }
             got
         });
-        withheld(what, &proxy.ask(CHAT, &question(true)), 502, "receipt_invalid");
+        withheld(
+            what,
+            &proxy.ask(CHAT, &question(true)),
+            502,
+            "receipt_invalid",
+        );
     }
     world.meddle(|asked, node| {
         let mut got = pass(asked, node);
         got.headers.remove("carat-receipt-id");
         got
     });
-    withheld("no name of a receipt", &proxy.ask(CHAT, &question(false)), 502, "receipt_unreadable");
+    withheld(
+        "no name of a receipt",
+        &proxy.ask(CHAT, &question(false)),
+        502,
+        "receipt_unreadable",
+    );
     // A receipt of a model that runs at the node, for another question than any of an upstream.
     let inputs = std::fs::read_to_string(world.sandbox.path("tumor.json")).expect("read");
     let inputs: Value = serde_json::from_str(&inputs).expect("JSON");
@@ -364,9 +532,20 @@ fn nothing_forged_comes_through() {
         let nonce = asked.headers["carat-nonce"].as_str();
         let headers = [JSON, ("carat-nonce", nonce), ("carat-audience", "me")];
         let body = json!({ "inputs": inputs }).to_string();
-        ask(node, "POST", "/v1/models/tumor/infer", &headers, body.as_bytes())
+        ask(
+            node,
+            "POST",
+            "/v1/models/tumor/infer",
+            &headers,
+            body.as_bytes(),
+        )
     });
-    withheld("a local receipt", &proxy.ask(CHAT, &question(false)), 502, "receipt_invalid");
+    withheld(
+        "a local receipt",
+        &proxy.ask(CHAT, &question(false)),
+        502,
+        "receipt_invalid",
+    );
     world.meddle(pass);
     proxy.ask(CHAT, &question(true)).expect(200);
 }
@@ -374,7 +553,9 @@ fn nothing_forged_comes_through() {
 #[test]
 fn a_model_of_the_node_comes_through_with_its_proof() {
     let world = world();
-    let key = world.sandbox.json(&["model", "key", "tumor.carat-model"], 0);
+    let key = world
+        .sandbox
+        .json(&["model", "key", "tumor.carat-model"], 0);
     let key = key["model_key"].as_str().expect("a key").to_string();
     world.trust(&["model", "tumor", "tumor.carat-model", "--proof-key", &key]);
     let other = "11".repeat(32);
@@ -388,7 +569,14 @@ fn a_model_of_the_node_comes_through_with_its_proof() {
     let json = got.json();
     assert_eq!(json["good_for"]["verdict"], "good");
     assert!(json["outputs"].to_string().contains("benign"), "{json}");
-    let node = ask(world.node.address, "POST", path, &[JSON], body.to_string().as_bytes()).expect(200);
+    let node = ask(
+        world.node.address,
+        "POST",
+        path,
+        &[JSON],
+        body.to_string().as_bytes(),
+    )
+    .expect(200);
     assert_eq!(json["outputs"], node.json()["outputs"]);
 
     // What the node writes is not what the caller gets.
@@ -407,9 +595,17 @@ fn a_model_of_the_node_comes_through_with_its_proof() {
         asked.path = asked.path.replace("/other/", "/tumor/");
         pass(&asked, node)
     });
-    withheld("another model", &proxy.ask("/v1/models/other/infer", &body), 502, "receipt_invalid");
+    withheld(
+        "another model",
+        &proxy.ask("/v1/models/other/infer", &body),
+        502,
+        "receipt_invalid",
+    );
     let unnamed = proxy.ask("/v1/models/unknown/infer", &body);
-    assert_eq!((unnamed.status, unnamed.code().as_str()), (400, "bad_request"));
+    assert_eq!(
+        (unnamed.status, unnamed.code().as_str()),
+        (400, "bad_request")
+    );
     // Without the proof.
     world.meddle(|asked, node| {
         let mut asked = asked.clone();
@@ -428,7 +624,12 @@ fn a_model_of_the_node_comes_through_with_its_proof() {
         }
         pass(&asked, node)
     });
-    withheld("another question", &proxy.ask(path, &body), 502, "receipt_invalid");
+    withheld(
+        "another question",
+        &proxy.ask(path, &body),
+        502,
+        "receipt_invalid",
+    );
     world.meddle(pass);
     let mut own = body.clone();
     own["nonce"] = json!("0011223344556677");
@@ -440,16 +641,43 @@ fn it_is_for_programs_on_this_machine() {
     let world = world();
     world.trust(&["upstream", "up", "5USD"]);
     let refused = |more: &[&str], code, part: &str| {
-        let base = ["proxy", "--upstream", "http://127.0.0.1:1", "--trust", "trust.toml"];
+        let base = [
+            "proxy",
+            "--upstream",
+            "http://127.0.0.1:1",
+            "--trust",
+            "trust.toml",
+        ];
         let ran = world.sandbox.run(&[&base, more].concat());
-        assert!(ran.code == code && ran.err.contains(part), "{more:?}: {} {}", ran.code, ran.err);
+        assert!(
+            ran.code == code && ran.err.contains(part),
+            "{more:?}: {} {}",
+            ran.code,
+            ran.err
+        );
     };
-    refused(&["--min-good-for", "5USD", "--listen", "0.0.0.0:0"], 2, "--expose");
+    refused(
+        &["--min-good-for", "5USD", "--listen", "0.0.0.0:0"],
+        2,
+        "--expose",
+    );
     refused(&["--min-good-for", "5EUR"], 2, "EUR");
-    refused(&["--min-good-for", "5USD", "--connections", "0"], 2, "--connections");
+    refused(
+        &["--min-good-for", "5USD", "--connections", "0"],
+        2,
+        "--connections",
+    );
     let proxy = world.proxy(&["--min-good-for", "5USD"]);
     let body = question(false).to_string();
-    let with = |headers: &[(&str, &str)]| ask(proxy.address, "POST", CHAT, &[&[JSON], headers].concat(), body.as_bytes());
+    let with = |headers: &[(&str, &str)]| {
+        ask(
+            proxy.address,
+            "POST",
+            CHAT,
+            &[&[JSON], headers].concat(),
+            body.as_bytes(),
+        )
+    };
     let asked = world.between.asked().len();
     for headers in [
         &[("host", "evil.example")][..],
@@ -458,7 +686,11 @@ fn it_is_for_programs_on_this_machine() {
         &[("origin", "http://127.0.0.1")],
     ] {
         let got = with(headers);
-        assert_eq!((got.status, got.code().as_str()), (403, "stranger"), "{headers:?}");
+        assert_eq!(
+            (got.status, got.code().as_str()),
+            (403, "stranger"),
+            "{headers:?}"
+        );
     }
     assert_eq!(world.between.asked().len(), asked, "none of it went out");
     for host in ["localhost:8322", "127.0.0.1", "[::1]:9"] {
@@ -466,15 +698,42 @@ fn it_is_for_programs_on_this_machine() {
     }
     drop(proxy);
     // A node that is not there, and one that is none.
-    let gone = Proxy::start(&world.sandbox, "127.0.0.1:1".parse().expect("an address"), &["--min-good-for", "5USD"]);
-    assert_eq!(gone.ask(CHAT, &question(false)).expect(502).code(), "node_unreachable");
+    let gone = Proxy::start(
+        &world.sandbox,
+        "127.0.0.1:1".parse().expect("an address"),
+        &["--min-good-for", "5USD"],
+    );
+    assert_eq!(
+        gone.ask(CHAT, &question(false)).expect(502).code(),
+        "node_unreachable"
+    );
     let answer = json!({ "model": "mini", "choices": [] }).to_string();
-    let other = Fake::start(move |_| vec![Act::Write(whole(200, "application/json", answer.as_bytes()))]);
+    let other = Fake::start(move |_| {
+        vec![Act::Write(whole(
+            200,
+            "application/json",
+            answer.as_bytes(),
+        ))]
+    });
     let none = Proxy::start(&world.sandbox, other.address, &["--min-good-for", "5USD"]);
-    withheld("no Carat node", &none.ask(CHAT, &question(false)), 502, "receipt_unreadable");
+    withheld(
+        "no Carat node",
+        &none.ask(CHAT, &question(false)),
+        502,
+        "receipt_unreadable",
+    );
     // A Trust file that was changed after it was signed is no Trust file.
     let text = std::fs::read_to_string(world.sandbox.path("trust.toml")).expect("read");
-    std::fs::write(world.sandbox.path("trust.toml"), text.replace("5 USD", "6 USD")).expect("write");
+    std::fs::write(
+        world.sandbox.path("trust.toml"),
+        text.replace("5 USD", "6 USD"),
+    )
+    .expect("write");
     let broken = world.proxy(&["--min-good-for", "5USD"]);
-    withheld("a broken Trust file", &broken.ask(CHAT, &question(false)), 422, "not_good_enough");
+    withheld(
+        "a broken Trust file",
+        &broken.ask(CHAT, &question(false)),
+        422,
+        "not_good_enough",
+    );
 }

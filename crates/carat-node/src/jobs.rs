@@ -372,7 +372,8 @@ impl Node {
         let record = self.record(tenant, id)?;
         let statement = record.signed.statement();
         if statement.optional.courier.is_some() {
-            let detail = "the answer was passed on from an upstream: nothing ran here that could be proven";
+            let detail =
+                "the answer was passed on from an upstream: nothing ran here that could be proven";
             return Err(Problem::new(422, "unprovable", detail));
         }
         let served = self

@@ -461,7 +461,8 @@ impl Node {
                 } = work;
                 match self.answer(call, key, claim, None) {
                     Ok((entry, leaf, answer)) => {
-                        self.keeper.keep(draft(entry, leaf, answer, accepted, reply));
+                        self.keeper
+                            .keep(draft(entry, leaf, answer, accepted, reply));
                     }
                     Err(problem) => {
                         let _ = reply.send(Err(problem));

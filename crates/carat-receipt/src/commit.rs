@@ -222,7 +222,8 @@ impl Opening {
                 6 => trace_salt = Some(Salt(r.array_of("trace salt")?)),
                 7 => {
                     let count = r.array("chunks", 0, MAX_CHUNKS)?;
-                    let lengths: Result<Vec<u64>, _> = (0..count).map(|_| r.uint("chunks")).collect();
+                    let lengths: Result<Vec<u64>, _> =
+                        (0..count).map(|_| r.uint("chunks")).collect();
                     chunks = Some(lengths?);
                 }
                 8 => sent = Some(Opened::read(r, "sent")?),

@@ -247,7 +247,11 @@ fn explain_header(protected: &[u8], statement: &Statement) -> DecodeError {
                                 r.text("issuer", 0, 1024)? == statement.issuer.as_str()
                             }
                             crate::claims::SUB => {
-                                r.text("subject", 0, 1024)? == subject(&statement.program, statement.optional.courier.is_some())
+                                r.text("subject", 0, 1024)?
+                                    == subject(
+                                        &statement.program,
+                                        statement.optional.courier.is_some(),
+                                    )
                             }
                             other => return Err(claims.unknown(other)),
                         };

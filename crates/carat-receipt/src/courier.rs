@@ -147,7 +147,10 @@ pub fn renamed(input: &[u8], sent: &[u8], (from, to): (&str, &str)) -> bool {
 /// Whether bytes end with `"model"`, a colon, and spaces around it as JSON allows them.
 fn follows_model_key(before: &[u8]) -> bool {
     let trim = |bytes: &[u8]| {
-        let spaces = bytes.iter().rev().take_while(|byte| b" \t\r\n".contains(byte));
+        let spaces = bytes
+            .iter()
+            .rev()
+            .take_while(|byte| b" \t\r\n".contains(byte));
         bytes.len() - spaces.count()
     };
     let before = &before[..trim(before)];
@@ -375,7 +378,13 @@ mod tests {
         more[40] ^= 1;
         assert!(!renamed(input, &more, names));
         // Names that begin or end alike, and a name of the same length.
-        for (a, b) in [("m", "mm"), ("mm", "m"), ("am", "bm"), ("ma", "mb"), ("a", "b")] {
+        for (a, b) in [
+            ("m", "mm"),
+            ("mm", "m"),
+            ("am", "bm"),
+            ("ma", "mb"),
+            ("a", "b"),
+        ] {
             let of = |name: &str| format!("{{\"n\":1,\"model\":\"{name}\",\"x\":2}}").into_bytes();
             assert!(renamed(&of(a), &of(b), (a, b)), "{a} {b}");
             assert!(!renamed(&of(a), &of("other"), (a, b)));

@@ -114,7 +114,11 @@ fn evidence_and_openings_conform() {
     };
     for (facts, trace_salt, carried) in [
         (None, None, None),
-        (Some(opened(3)), Some(Salt::from_bytes([4; 32])), Some(carried)),
+        (
+            Some(opened(3)),
+            Some(Salt::from_bytes([4; 32])),
+            Some(carried),
+        ),
     ] {
         let opening = Opening {
             receipt_id: id,

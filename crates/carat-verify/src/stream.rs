@@ -30,7 +30,9 @@ pub enum PrefixError {
     #[error(transparent)]
     Tree(#[from] TreeError),
     /// The sizes are not those of the Statement.
-    #[error("{shown} chunks of {of} are shown; the proof speaks of {from} and the Statement of {chunks}")]
+    #[error(
+        "{shown} chunks of {of} are shown; the proof speaks of {from} and the Statement of {chunks}"
+    )]
     Sizes {
         /// Chunks shown.
         shown: u64,

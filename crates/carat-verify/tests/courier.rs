@@ -15,7 +15,11 @@ use common::*;
 
 const ASKED: &[u8] = br#"{"model":"mini","stream":true,"messages":[]}"#;
 const SENT: &[u8] = br#"{"model":"gpt-mini","stream":true,"messages":[]}"#;
-const CHUNKS: [&[u8]; 3] = [b"data: {\"a\":1}\n\n", b"data: {\"a\":2}\n\n", b"data: [DONE]\n\n"];
+const CHUNKS: [&[u8]; 3] = [
+    b"data: {\"a\":1}\n\n",
+    b"data: {\"a\":2}\n\n",
+    b"data: [DONE]\n\n",
+];
 const CHAT: &str = "/v1/chat/completions";
 
 /// What a courier says, before it is signed.
@@ -152,13 +156,29 @@ fn changed(change: impl FnOnce(&mut Said)) -> Said {
 
 fn invalid(what: &str, appraisal: &Appraisal, check: &str) {
     assert_eq!(appraisal.verdict, Verdict::Invalid, "{what}");
-    assert!(appraisal.good_for.iter().all(|set| set.amount.is_none_or(|amount| amount.is_zero())), "{what}");
+    assert!(
+        appraisal
+            .good_for
+            .iter()
+            .all(|set| set.amount.is_none_or(|amount| amount.is_zero())),
+        "{what}"
+    );
     let found = appraisal.check(check).map(|check| check.outcome);
-    assert_eq!(found, Some(Outcome::Fail), "{what}: {:#?}", appraisal.checks);
+    assert_eq!(
+        found,
+        Some(Outcome::Fail),
+        "{what}: {:#?}",
+        appraisal.checks
+    );
 }
 
 fn nothing(what: &str, appraisal: &Appraisal) {
-    assert_eq!(appraisal.verdict, Verdict::Insufficient, "{what}: {}", appraisal.reason);
+    assert_eq!(
+        appraisal.verdict,
+        Verdict::Insufficient,
+        "{what}: {}",
+        appraisal.reason
+    );
     assert!(appraisal.best.is_none_or(|best| best.is_zero()), "{what}");
 }
 
@@ -174,7 +194,11 @@ fn a_couriers_answer_is_worth_the_cap_of_its_upstream() {
         good.good_for[0].under,
         ["honest:Example Issuer", "upstream:up", "input:own"]
     );
-    assert!(good.not_proven.iter().any(|line| line.contains("up gave this answer")));
+    assert!(
+        good.not_proven
+            .iter()
+            .any(|line| line.contains("up gave this answer"))
+    );
     // Not for more, and what rides on it already is not there twice.
     let (file, opening) = said().sign(&issuer_key());
     let answer = CHUNKS.concat();
@@ -182,13 +206,19 @@ fn a_couriers_answer_is_worth_the_cap_of_its_upstream() {
         amount: Some(amount("5.01 USD")),
         ..asks(&trust, &opening, &answer)
     };
-    assert_eq!(appraise(&file, &more).unwrap().verdict, Verdict::Insufficient);
+    assert_eq!(
+        appraise(&file, &more).unwrap().verdict,
+        Verdict::Insufficient
+    );
     let relied = Question {
         relied: Some(amount("2 USD")),
         amount: None,
         ..asks(&trust, &opening, &answer)
     };
-    assert_eq!(appraise(&file, &relied).unwrap().best, Some(amount("3 USD")));
+    assert_eq!(
+        appraise(&file, &relied).unwrap().best,
+        Some(amount("3 USD"))
+    );
 }
 
 /// An answer that was not streamed.
@@ -212,9 +242,18 @@ fn a_whole_answer_is_worth_the_same() {
 fn it_is_worth_nothing_without_the_trust_file_saying_so() {
     let cases: [(&str, Trust); 8] = [
         ("no cap", trust()),
-        ("another upstream", trusting(|content| content.upstreams[0].name = label("up2"))),
-        ("a cap of nothing", trusting(|content| content.upstreams[0].cap = amount("0 USD"))),
-        ("an issuer that nobody knows", trusting(|content| content.issuers.clear())),
+        (
+            "another upstream",
+            trusting(|content| content.upstreams[0].name = label("up2")),
+        ),
+        (
+            "a cap of nothing",
+            trusting(|content| content.upstreams[0].cap = amount("0 USD")),
+        ),
+        (
+            "an issuer that nobody knows",
+            trusting(|content| content.issuers.clear()),
+        ),
         (
             "a courier that is not accepted for it",
             trusting(|content| {
@@ -238,7 +277,10 @@ fn it_is_worth_nothing_without_the_trust_file_saying_so() {
                 });
             }),
         ),
-        ("a Trust file that ran out", trusting(|content| content.max_age_days = 1)),
+        (
+            "a Trust file that ran out",
+            trusting(|content| content.max_age_days = 1),
+        ),
     ];
     for (what, trust) in &cases[..7] {
         nothing(what, &judge(said(), trust));
@@ -258,7 +300,11 @@ fn it_is_worth_nothing_without_the_trust_file_saying_so() {
     };
     nothing("no Trust file", &appraise(&file, &no_trust).unwrap());
     let named = trusting(|content| content.upstreams[0].couriers = vec![label("Example Issuer")]);
-    assert_eq!(judge(said(), &named).verdict, Verdict::Good, "the one that is accepted");
+    assert_eq!(
+        judge(said(), &named).verdict,
+        Verdict::Good,
+        "the one that is accepted"
+    );
 }
 
 /// What a node, or somebody between, could put before a relying party instead of the receipt of its answer.
@@ -276,15 +322,24 @@ fn another_receipt_does_not_pass_for_this_ones() {
 
     let another_request = changed(|said| {
         said.opening.input = Opened::new(salt(1), ASKED.to_ascii_uppercase());
-        said.opening.carried.as_mut().unwrap().sent = Opened::new(salt(3), ASKED.to_ascii_uppercase());
+        said.opening.carried.as_mut().unwrap().sent =
+            Opened::new(salt(3), ASKED.to_ascii_uppercase());
     });
-    invalid("another request", &judge_with(another_request, &|_| {}), "input");
+    invalid(
+        "another request",
+        &judge_with(another_request, &|_| {}),
+        "input",
+    );
     let another_answer = changed(|said| {
         let other = [CHUNKS[0], CHUNKS[0], CHUNKS[2]].concat();
         said.opening.output = Opened::new(salt(2), other.clone());
         said.opening.carried.as_mut().unwrap().received = Opened::new(salt(4), other);
     });
-    invalid("another answer", &judge_with(another_answer, &|_| {}), "output");
+    invalid(
+        "another answer",
+        &judge_with(another_answer, &|_| {}),
+        "output",
+    );
     let mut swapped = said();
     let order = [CHUNKS[1], CHUNKS[0], CHUNKS[2]].concat();
     swapped.opening.output = Opened::new(salt(2), order.clone());
@@ -303,7 +358,11 @@ fn another_receipt_does_not_pass_for_this_ones() {
     let (file, opening) = root.sign(&issuer_key());
     let appraisal = appraise(&file, &asks(&trust, &opening, &bytes)).unwrap();
     invalid("swapped chunks under the old root", &appraisal, "stream");
-    invalid("a replayed nonce", &judge_with(said(), &|question| question.nonce = Some(&[7; 16])), "nonce");
+    invalid(
+        "a replayed nonce",
+        &judge_with(said(), &|question| question.nonce = Some(&[7; 16])),
+        "nonce",
+    );
     let mut no_nonce = said();
     no_nonce.statement.optional.nonce = None;
     invalid("no nonce", &judge_with(no_nonce, &|_| {}), "nonce");
@@ -314,12 +373,16 @@ fn another_receipt_does_not_pass_for_this_ones() {
     let asked = |endpoint, model| CourierAsked { endpoint, model };
     invalid(
         "another interface",
-        &judge_with(said(), &|question| question.courier = Some(asked("/v1/completions", "mini"))),
+        &judge_with(said(), &|question| {
+            question.courier = Some(asked("/v1/completions", "mini"))
+        }),
         "courier_asked",
     );
     invalid(
         "another model",
-        &judge_with(said(), &|question| question.courier = Some(asked(CHAT, "maxi"))),
+        &judge_with(said(), &|question| {
+            question.courier = Some(asked(CHAT, "maxi"))
+        }),
         "courier_asked",
     );
     // A receipt of a model that runs at the node, whatever it is worth.
@@ -331,11 +394,29 @@ fn another_receipt_does_not_pass_for_this_ones() {
         output: None,
         ..asks(&trust, &local_opening, &answer)
     };
-    assert_eq!(appraise(&local, &Question { courier: None, ..question }).unwrap().verdict, Verdict::Good);
-    invalid("a local receipt", &appraise(&local, &question).unwrap(), "courier_asked");
+    assert_eq!(
+        appraise(
+            &local,
+            &Question {
+                courier: None,
+                ..question
+            }
+        )
+        .unwrap()
+        .verdict,
+        Verdict::Good
+    );
+    invalid(
+        "a local receipt",
+        &appraise(&local, &question).unwrap(),
+        "courier_asked",
+    );
     // The wrong signer.
     let (file, opening) = said().sign(&stranger_key());
-    nothing("a stranger's key", &appraise(&file, &asks(&trust, &opening, &answer)).unwrap());
+    nothing(
+        "a stranger's key",
+        &appraise(&file, &asks(&trust, &opening, &answer)).unwrap(),
+    );
     // Without the opening nothing ties receipt and answer together.
     let (file, opening) = said().sign(&issuer_key());
     let question = Question {
@@ -343,13 +424,28 @@ fn another_receipt_does_not_pass_for_this_ones() {
         ..asks(&trust, &opening, &answer)
     };
     invalid("no opening", &appraise(&file, &question).unwrap(), "output");
+    let vague = Question {
+        courier: None,
+        ..asks(&trust, &opening, &answer)
+    };
+    nothing("without what was asked", &appraise(&file, &vague).unwrap());
+    // Not even where the Trust file accepts the upstream's model as a model.
+    let accepting = trusting(|content| content.models[0].program = file.signed.statement().program);
+    let vague = Question {
+        courier: None,
+        ..asks(&accepting, &opening, &answer)
+    };
+    nothing("without what was asked of a model", &appraise(&file, &vague).unwrap());
     let blind = Question {
         opening: None,
         input: None,
         output: None,
         ..asks(&trust, &opening, &answer)
     };
-    nothing("neither opening nor answer", &appraise(&file, &blind).unwrap());
+    nothing(
+        "neither opening nor answer",
+        &appraise(&file, &blind).unwrap(),
+    );
 }
 
 /// A courier that says something against itself.
@@ -382,7 +478,11 @@ fn what_a_courier_says_against_itself_counts() {
         let other = [CHUNKS[0], CHUNKS[2]].concat();
         said.opening.carried.as_mut().unwrap().received = Opened::new(salt(4), other);
     });
-    invalid("received something else", &judge(received_other, &trust), "carried");
+    invalid(
+        "received something else",
+        &judge(received_other, &trust),
+        "carried",
+    );
     let more = |ending| {
         changed(|said| {
             let more = [&CHUNKS.concat(), b"held back".as_slice()].concat();
@@ -390,17 +490,30 @@ fn what_a_courier_says_against_itself_counts() {
             said.statement.optional.courier.as_mut().unwrap().ending = ending;
         })
     };
-    invalid("held something back", &judge(more(Ending::Complete), &trust), "carried");
-    nothing("held something back at a cut", &judge(more(Ending::TimedOut), &trust));
+    invalid(
+        "held something back",
+        &judge(more(Ending::Complete), &trust),
+        "carried",
+    );
+    nothing(
+        "held something back at a cut",
+        &judge(more(Ending::TimedOut), &trust),
+    );
 
     let named = |name: Option<&str>| {
         let reported = name.map(label);
         changed(|said| said.statement.optional.courier.as_mut().unwrap().reported = reported)
     };
     nothing("no model named", &judge(named(None), &trust));
-    nothing("another model named", &judge(named(Some("gpt-nano")), &trust));
+    nothing(
+        "another model named",
+        &judge(named(Some("gpt-nano")), &trust),
+    );
     let listed = trusting(|content| content.upstreams[0].models = vec![label("gpt-nano")]);
-    assert_eq!(judge(named(Some("gpt-nano")), &listed).verdict, Verdict::Good);
+    assert_eq!(
+        judge(named(Some("gpt-nano")), &listed).verdict,
+        Verdict::Good
+    );
 }
 
 /// Evidence that would count for a Program does not count for an upstream's model.
@@ -442,7 +555,10 @@ fn nothing_else_is_ever_worth_anything() {
         output: None,
         ..asks(&trust, &old_opening, &answer)
     };
-    nothing("without what was carried", &appraise(&old, &question).unwrap());
+    nothing(
+        "without what was carried",
+        &appraise(&old, &question).unwrap(),
+    );
 }
 
 /// Every bit of a courier's receipt and of its opening: a change is noticed, or is a change of nothing that is committed to.
@@ -492,4 +608,31 @@ fn the_trust_file_keeps_its_rules_for_upstreams() {
     refused(&|content| content.upstreams.push(upstream()));
     refused(&|content| content.upstreams[0].cap = amount("5 EUR"));
     refused(&|content| content.upstreams[0].couriers = vec![label("Nobody")]);
+}
+
+/// The committed receipt, which the Python reader checks too. `CARAT_WRITE_FIXTURES=1` writes it anew.
+#[test]
+fn the_committed_receipt_is_current() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let (file, opening) = said().sign(&issuer_key());
+    let file = logged(file);
+    let files = [
+        ("courier.carat", file.encode()),
+        ("courier.carat-open", opening.encode().to_vec()),
+    ];
+    for (name, bytes) in files {
+        if std::env::var_os("CARAT_WRITE_FIXTURES").is_some() {
+            std::fs::write(folder.join(name), &bytes).unwrap();
+        }
+        let found = std::fs::read(folder.join(name)).unwrap();
+        assert!(found == bytes, "{name} is not what this version writes");
+    }
+    let doc = include_str!("../../../docs/receipt.md");
+    assert!(doc.contains(&file.receipt_id().to_string()), "{}", file.receipt_id());
+    // Every check that a courier's receipt lists is documented.
+    let trust = trusting(|_| {});
+    let answer = CHUNKS.concat();
+    for check in appraise(&file, &asks(&trust, &opening, &answer)).unwrap().checks {
+        assert!(doc.contains(&format!("`{}`", check.name)), "{}", check.name);
+    }
 }

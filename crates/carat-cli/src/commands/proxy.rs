@@ -104,7 +104,9 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
             .map_err(|error| files::io_failure("making", folder, &error))?;
     }
     if args.body_bytes.max(args.answer_bytes) > MAX_VALUE_BYTES {
-        let message = format!("an opening holds at most {MAX_VALUE_BYTES} bytes: give less to --body-bytes and --answer-bytes");
+        let message = format!(
+            "an opening holds at most {MAX_VALUE_BYTES} bytes: give less to --body-bytes and --answer-bytes"
+        );
         return Err(Failure::new(Exit::Usage, message));
     }
     let proxy = Proxy::new(Config {

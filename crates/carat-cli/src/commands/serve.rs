@@ -86,7 +86,10 @@ fn checked(config: &Config, parts: &Parts) -> Answer {
         .collect();
     for (upstream, offer) in parts.couriers().offers() {
         let (name, other) = (&offer.name, &offer.upstream_name);
-        rows.row(["Courier", &format!("{name}: passed on from {} ({other})", upstream.name)]);
+        rows.row([
+            "Courier",
+            &format!("{name}: passed on from {} ({other})", upstream.name),
+        ]);
     }
     let policy = if rules.own {
         format!("{}, mode {:?}", rules.policy.digest(), rules.policy.mode)

@@ -7,7 +7,9 @@ use carat_program::{Program, decode_tensors};
 use carat_receipt::commit::{MAX_OPENING_BYTES, MAX_VALUE_BYTES};
 use carat_receipt::file::MAX_FILE_BYTES;
 use carat_receipt::{Amount, AmountError, Label, Opening, PublicKey, ReceiptFile};
-use carat_verify::{Appraisal, CourierAsked, OwnReplay, Question, Remembered, Trust, Upstream, UseAt};
+use carat_verify::{
+    Appraisal, CourierAsked, OwnReplay, Question, Remembered, Trust, Upstream, UseAt,
+};
 
 use super::run::answer_line;
 use super::{Context, Outcome, parse};
@@ -135,7 +137,11 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         None => None,
     };
     let answer = match &args.answer {
-        Some(path) => Some(files::read_capped(path, "an answer", MAX_VALUE_BYTES as u64)?),
+        Some(path) => Some(files::read_capped(
+            path,
+            "an answer",
+            MAX_VALUE_BYTES as u64,
+        )?),
         None => None,
     };
     let (input, output) = match (&args.input, &receipt) {

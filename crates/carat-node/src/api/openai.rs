@@ -121,6 +121,7 @@ struct Carriage {
     endpoint: Endpoint,
     nonce: Option<Nonce>,
     audience: Option<Label>,
+    policy: Option<Digest>,
     input: Bytes,
     sent: Bytes,
     started: Instant,
@@ -145,6 +146,7 @@ async fn carry(
         let (upstream, offer) = offer(&node, &ask.model)?;
         let sent = Bytes::from(ask.sent(&body, offer.upstream_name.as_str())?);
         node.ready()?;
+        let policy = node.permit_courier(&caller.tenant, upstream, offer)?;
         let request = request_digest(endpoint, nonce.as_ref(), audience.as_ref(), &body);
         let key = key(&headers, &caller)?.map(|key| (key, request));
         let claim = match claimed(&node, key).await? {
@@ -163,6 +165,7 @@ async fn carry(
             endpoint,
             nonce,
             audience,
+            policy,
             input: body,
             sent,
             started: Instant::now(),
@@ -196,10 +199,7 @@ fn asks(headers: &HeaderMap) -> Result<(Option<Nonce>, Option<Label>), CourierFa
 }
 
 impl Carriage {
-    async fn whole(
-        self,
-        passed_on: Vec<(&'static str, String)>,
-    ) -> Result<Response, CourierFault> {
+    async fn whole(self, passed_on: Vec<(&'static str, String)>) -> Result<Response, CourierFault> {
         let (upstream, offer) = (&self.upstream, &self.offer);
         let exchange = upstream
             .ask(self.endpoint, self.sent.clone(), false, &passed_on)
@@ -256,7 +256,11 @@ impl Carriage {
             Ok(id) => [last.unwrap_or_default(), tail(ending, &id)].concat(),
             Err(problem) => {
                 // Without a receipt there is no end: the caller must not take what it has for an answer.
-                tracing::error!(kind = problem.kind, "a stream got no receipt: {}", problem.detail);
+                tracing::error!(
+                    kind = problem.kind,
+                    "a stream got no receipt: {}",
+                    problem.detail
+                );
                 let error = CourierFault::from(problem).json();
                 format!("data: {error}\n\n").into_bytes()
             }
@@ -276,6 +280,7 @@ impl Carriage {
             offer: &self.offer,
             nonce: self.nonce.clone(),
             audience: self.audience.clone(),
+            policy: self.policy,
             input: self.input.clone(),
             sent: self.sent.clone(),
             received: tape.received,

@@ -83,7 +83,9 @@ impl Ask {
         let start = (said.model.as_ptr() as usize).wrapping_sub(body.as_ptr() as usize);
         let place = start..start + said.model.len();
         if body.get(place.clone()) != Some(said.model.as_bytes()) {
-            return Err(refuse("the model's name cannot be found in the body".into()));
+            return Err(refuse(
+                "the model's name cannot be found in the body".into(),
+            ));
         }
         Ok(Self {
             model: said.model.to_string(),

@@ -199,7 +199,12 @@ mod tests {
     fn what_is_wrong_is_refused_and_named() {
         let found = read(GOOD).expect("good");
         assert_eq!(found[0].model_mismatch, Mismatch::Refuse);
-        let with = |more: &str| format!("[[upstreams]]\n{more}\n{}", &GOOD["[[upstreams]]\n".len()..]);
+        let with = |more: &str| {
+            format!(
+                "[[upstreams]]\n{more}\n{}",
+                &GOOD["[[upstreams]]\n".len()..]
+            )
+        };
         for (text, part) in [
             (with("nonsense = 1"), "nonsense"),
             (with("head_ms = 0"), "head_ms"),

@@ -58,7 +58,9 @@ pub enum CourierFault {
         named: String,
     },
     /// The answer holds the operator's key.
-    #[error("the upstream {upstream} sent back the key that it is called with; the answer is withheld")]
+    #[error(
+        "the upstream {upstream} sent back the key that it is called with; the answer is withheld"
+    )]
     KeyInAnswer {
         /// The upstream.
         upstream: String,
@@ -186,7 +188,10 @@ pub fn error_json(message: &str, kind: &str, code: &str) -> Value {
 
 /// The event that tells a caller that its stream was cut. It follows from the ending alone, so that a repeated request gets the same.
 pub fn cut_event(ending: Ending) -> String {
-    let message = format!("the answer {}; what came before is as the receipt says", ending.as_str());
+    let message = format!(
+        "the answer {}; what came before is as the receipt says",
+        ending.as_str()
+    );
     let error = error_json(&message, "server_error", "upstream_cut");
     format!("data: {error}\n\n")
 }
@@ -203,7 +208,15 @@ mod tests {
             message: "no".into(),
             retry_after: None,
         };
-        for (status, told) in [(400, 400), (404, 404), (429, 429), (401, 502), (403, 502), (500, 502), (402, 502)] {
+        for (status, told) in [
+            (400, 400),
+            (404, 404),
+            (429, 429),
+            (401, 502),
+            (403, 502),
+            (500, 502),
+            (402, 502),
+        ] {
             assert_eq!(refused(status).status(), told);
         }
     }

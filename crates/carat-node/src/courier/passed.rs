@@ -32,6 +32,8 @@ pub struct Passed<'a> {
     pub nonce: Option<Nonce>,
     /// For whom the receipt is.
     pub audience: Option<Label>,
+    /// The policy that let it pass.
+    pub policy: Option<Digest>,
     /// Bytes from the caller.
     pub input: Bytes,
     /// Bytes to the upstream.
@@ -113,6 +115,7 @@ impl Passed<'_> {
             optional: Optional {
                 audience: self.audience,
                 nonce: self.nonce,
+                policy: self.policy,
                 usage: Some(Usage {
                     wall_micros: Some(u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX)),
                     ..Usage::default()
@@ -161,11 +164,6 @@ pub fn request_digest(
 ) -> Digest {
     let nonce = nonce.map_or(&[][..], Nonce::as_bytes);
     let audience = audience.map_or("", Label::as_str);
-    let parts = [
-        endpoint.path().as_bytes(),
-        nonce,
-        audience.as_bytes(),
-        body,
-    ];
+    let parts = [endpoint.path().as_bytes(), nonce, audience.as_bytes(), body];
     Digest::of("carat/courier-request/v1", &parts)
 }

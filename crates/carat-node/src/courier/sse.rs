@@ -140,7 +140,10 @@ mod tests {
         }
         let single: Vec<&[u8]> = STREAM.chunks(1).collect();
         assert_eq!(events(&single).0, whole);
-        let read: Vec<Event> = whole.iter().map(|event| read(event).expect("good")).collect();
+        let read: Vec<Event> = whole
+            .iter()
+            .map(|event| read(event).expect("good"))
+            .collect();
         assert_eq!(read[0], Event::Quiet);
         assert_eq!(read[1], Event::Data(serde_json::json!({"a": 1})));
         assert_eq!(read[2], Event::Data(serde_json::json!({"b": 2})));

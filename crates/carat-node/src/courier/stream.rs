@@ -92,7 +92,9 @@ impl Stream {
 
     fn look(&mut self, event: Vec<u8>) -> Result<Next, CourierFault> {
         if event.len() > self.upstream.event_bytes {
-            return Err(self.upstream.outbound(Fault::TooLarge(self.upstream.event_bytes)));
+            return Err(self
+                .upstream
+                .outbound(Fault::TooLarge(self.upstream.event_bytes)));
         }
         if self.tape.chunks.len() >= MAX_CHUNKS {
             return Err(self.upstream.outbound(Fault::TooLarge(MAX_CHUNKS)));

@@ -193,7 +193,9 @@ impl Upstream {
             }
         }
         let json = serde_json::from_slice::<Value>(&body).ok();
-        let words = json.as_ref().and_then(|json| json["error"]["message"].as_str());
+        let words = json
+            .as_ref()
+            .and_then(|json| json["error"]["message"].as_str());
         let words: String = words
             .unwrap_or("it gave no reason")
             .chars()
@@ -257,7 +259,9 @@ impl Upstream {
         // Some services begin a stream with an empty name.
         let named = named.filter(|named| !named.is_empty());
         let name = named
-            .map(|named| Label::new(named).map_err(|error| self.garbled(format!("\"model\": {error}"))))
+            .map(|named| {
+                Label::new(named).map_err(|error| self.garbled(format!("\"model\": {error}")))
+            })
             .transpose()?;
         let expected = named.is_some_and(|named| offer.accepts(named));
         if !expected && self.mismatch == Mismatch::Refuse {
@@ -295,7 +299,8 @@ fn key(entry: &UpstreamEntry) -> Result<Option<Zeroizing<String>>, Failure> {
         (None, None) => return Ok(None),
         (Some(name), _) => {
             let value = std::env::var(name).map_err(|_| {
-                let message = format!("the environment variable {name} (key_env) is not set, or is no text");
+                let message =
+                    format!("the environment variable {name} (key_env) is not set, or is no text");
                 Failure::new(Exit::Usage, message)
             })?;
             (Zeroizing::new(value), name.clone())
@@ -309,7 +314,8 @@ fn key(entry: &UpstreamEntry) -> Result<Option<Zeroizing<String>>, Failure> {
     let key = text.lines().next().unwrap_or("").trim();
     // Short ones would be found in every answer, and are no keys.
     if key.len() < 8 || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-        let message = format!("{place} holds no key: 8 or more printable characters without spaces");
+        let message =
+            format!("{place} holds no key: 8 or more printable characters without spaces");
         return Err(Failure::new(Exit::Usage, message));
     }
     Ok(Some(Zeroizing::new(key.to_string())))
@@ -318,9 +324,13 @@ fn key(entry: &UpstreamEntry) -> Result<Option<Zeroizing<String>>, Failure> {
 /// A key that everybody on the machine can read is no secret.
 fn refuse_public(path: &Path) -> Result<(), Failure> {
     use std::os::unix::fs::PermissionsExt as _;
-    let about = std::fs::metadata(path).map_err(|error| files::io_failure("reading", path, &error))?;
+    let about =
+        std::fs::metadata(path).map_err(|error| files::io_failure("reading", path, &error))?;
     if about.permissions().mode() & 0o007 != 0 {
-        let message = format!("{} can be read by everybody on this machine: chmod 0600", path.display());
+        let message = format!(
+            "{} can be read by everybody on this machine: chmod 0600",
+            path.display()
+        );
         return Err(Failure::new(Exit::Usage, message));
     }
     Ok(())

@@ -122,7 +122,15 @@ mod tests {
     #[test]
     fn near_is_this_machine_and_private_networks() {
         let near = |text: &str| super::near(text.parse().expect("an address"));
-        for text in ["127.0.0.1", "::1", "10.1.2.3", "172.16.0.1", "192.168.0.1", "fd12::1", "::ffff:127.0.0.1"] {
+        for text in [
+            "127.0.0.1",
+            "::1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.0.1",
+            "fd12::1",
+            "::ffff:127.0.0.1",
+        ] {
             assert!(near(text), "{text}");
         }
         for text in ["93.184.216.34", "172.32.0.1", "2606:4700::1", "100.64.0.1"] {

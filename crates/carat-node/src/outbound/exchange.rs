@@ -124,16 +124,25 @@ impl Destination {
             .body(body)
             .map_err(|error| Fault::Http(error.to_string()))?;
         let sent = connection.sender.send_request(asked);
-        let answer = within("the head of its answer", limits.head, &limits, deadline, sent)
-            .await?
-            .map_err(|error| broken(&error))?;
+        let answer = within(
+            "the head of its answer",
+            limits.head,
+            &limits,
+            deadline,
+            sent,
+        )
+        .await?
+        .map_err(|error| broken(&error))?;
         let (head, body) = answer.into_parts();
         let status = head.status.as_u16();
         if head.status.is_redirection() {
             return Err(Fault::Redirect(status));
         }
         let packed = head.headers.get_all(CONTENT_ENCODING).iter();
-        if let Some(packed) = packed.map(|value| value.to_str().unwrap_or("unreadable")).find(|value| *value != "identity") {
+        if let Some(packed) = packed
+            .map(|value| value.to_str().unwrap_or("unreadable"))
+            .find(|value| *value != "identity")
+        {
             return Err(Fault::Encoding(packed.chars().take(40).collect()));
         }
         let length = head.headers.get(CONTENT_LENGTH);

@@ -60,7 +60,9 @@ pub struct Destination {
 #[non_exhaustive]
 pub enum Fault {
     /// Its address is one that nothing is sent to.
-    #[error("its name gives the address {address}, which is {what}; the operator can allow it by name (allow_addresses)")]
+    #[error(
+        "its name gives the address {address}, which is {what}; the operator can allow it by name (allow_addresses)"
+    )]
     Address {
         /// The address.
         address: IpAddr,
@@ -68,7 +70,9 @@ pub enum Fault {
         what: &'static str,
     },
     /// Plain HTTP to the world.
-    #[error("its name gives the public address {0}, and plain HTTP would show everything on the way; use https, or say plain_http = true")]
+    #[error(
+        "its name gives the public address {0}, and plain HTTP would show everything on the way; use https, or say plain_http = true"
+    )]
     PlainHttp(IpAddr),
     /// No connection.
     #[error("it cannot be reached: {0}")]
@@ -129,7 +133,9 @@ impl Destination {
             return Err(refuse("give http://HOST[:PORT][/PATH] or https://..."));
         };
         if authority.as_str().contains('@') {
-            return Err(refuse("no user and password stand in an address; keys have keys of their own"));
+            return Err(refuse(
+                "no user and password stand in an address; keys have keys of their own",
+            ));
         }
         if uri.query().is_some() || url.contains('#') {
             return Err(refuse("an address ends with its path"));
@@ -139,7 +145,10 @@ impl Destination {
             Some("http") => false,
             _ => return Err(refuse("give http:// or https://")),
         };
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let host = authority
+            .host()
+            .trim_start_matches('[')
+            .trim_end_matches(']');
         let port = match authority.port() {
             Some(port) => port.as_u16(),
             None if https => 443,
@@ -150,7 +159,9 @@ impl Destination {
                 .map_err(|error| refuse(&format!("{error}")))?;
             Some((connector(permits.authorities)?, name))
         } else if permits.authorities.is_some() {
-            return Err(refuse("authorities say nothing about plain HTTP; use https"));
+            return Err(refuse(
+                "authorities say nothing about plain HTTP; use https",
+            ));
         } else {
             None
         };
@@ -278,7 +289,11 @@ mod tests {
     #[test]
     fn addresses_name_a_server_and_a_path() {
         let permits = Permits::default();
-        for good in ["http://127.0.0.1:8000/v1", "http://[::1]/", "http://up.example"] {
+        for good in [
+            "http://127.0.0.1:8000/v1",
+            "http://[::1]/",
+            "http://up.example",
+        ] {
             assert!(destination(good, &permits).is_ok(), "{good}");
         }
         for bad in [
@@ -306,7 +321,10 @@ mod tests {
             destination(url, permits).expect("good").allow(&found)
         };
         let none = Permits::default();
-        assert_eq!(allow("http://a.example", &none, &["127.0.0.1", "10.0.0.1"]), Ok(()));
+        assert_eq!(
+            allow("http://a.example", &none, &["127.0.0.1", "10.0.0.1"]),
+            Ok(())
+        );
         assert!(matches!(
             allow("http://a.example", &none, &["127.0.0.1", "169.254.169.254"]),
             Err(Fault::Address { .. })
@@ -319,7 +337,10 @@ mod tests {
             plain_http: true,
             ..Permits::default()
         };
-        assert_eq!(allow("http://a.example", &plain, &["93.184.216.34"]), Ok(()));
+        assert_eq!(
+            allow("http://a.example", &plain, &["93.184.216.34"]),
+            Ok(())
+        );
         assert!(allow("http://a.example", &plain, &["169.254.169.254"]).is_err());
         let address = ["169.254.7.7".parse().expect("an address")];
         let named = Permits {

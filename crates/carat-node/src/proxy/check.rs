@@ -110,9 +110,12 @@ impl Proxy {
     ) -> Result<Evidence, ProxyFault> {
         // An opening holds the answer, the question, and both once more.
         let most = MAX_OPENING_BYTES.min(
-            (self.config.answer_bytes.saturating_add(self.config.body_bytes))
-                .saturating_mul(4)
-                .saturating_add(1 << 20),
+            (self
+                .config
+                .answer_bytes
+                .saturating_add(self.config.body_bytes))
+            .saturating_mul(4)
+            .saturating_add(1 << 20),
         );
         let path = format!("/v1/receipts/{id}");
         let any = "application/octet-stream";

@@ -63,8 +63,12 @@ fn withheld(asked: &Amount, appraisal: &Appraisal) -> String {
                 .good_for
                 .iter()
                 .max_by_key(|set| set.amount.map_or(0, |amount| amount.micros()))
-                .map_or(String::new(), |set| format!(" ({}: {})", set.rung, set.reason));
-            format!("the answer is withheld: it is good for {best} and {asked} was asked for{why}.{enough}")
+                .map_or(String::new(), |set| {
+                    format!(" ({}: {})", set.rung, set.reason)
+                });
+            format!(
+                "the answer is withheld: it is good for {best} and {asked} was asked for{why}.{enough}"
+            )
         }
     }
 }

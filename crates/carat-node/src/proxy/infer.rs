@@ -15,7 +15,7 @@ use super::Proxy;
 use super::check::{Held, nonce};
 use super::fault::ProxyFault;
 use super::openai::{of_header, receipt_of};
-use super::serve::{answer, body_of};
+use super::serve::{answer, body_of, segment};
 use crate::model;
 
 const JSON: &str = "application/json";
@@ -52,9 +52,9 @@ impl Proxy {
         // What every answer must be good for is at stake, unless the caller says more of it.
         match headers.get("carat-at-stake") {
             Some(stake) => {
-                let stake = stake.to_str().map_err(|_| {
-                    ProxyFault::Request("Carat-At-Stake is not plain text".into())
-                })?;
+                let stake = stake
+                    .to_str()
+                    .map_err(|_| ProxyFault::Request("Carat-At-Stake is not plain text".into()))?;
                 asks.push(("carat-at-stake", stake.to_string()));
             }
             None if said.get("at_stake").is_some() => {}
@@ -62,7 +62,7 @@ impl Proxy {
         }
         let authorization = self.authorization(headers);
         let authorization = authorization.as_deref();
-        let path = format!("/v1/models/{name}/infer");
+        let path = format!("/v1/models/{}/infer", segment(name));
         let whole = self
             .post(&path, media_type, JSON, authorization, &asks, body.clone())
             .await?;
@@ -74,8 +74,7 @@ impl Proxy {
             .map_err(|error| unreadable("its receipt", &error))?;
         // That this is the Program of the receipt is for the appraisal to say; here it only says how the question is written.
         let bytes = receipt.program.as_deref().unwrap_or(&[]);
-        let program =
-            Program::decode(bytes).map_err(|error| unreadable("its Program", &error))?;
+        let program = Program::decode(bytes).map_err(|error| unreadable("its Program", &error))?;
         let input = input(&program, media_type, &said, &body)?;
         let stated = receipt.signed.statement().program;
         let held = Held {
@@ -92,7 +91,10 @@ impl Proxy {
         let outputs = decode_tensors(&evidence.opening.output.bytes)
             .map_err(|error| unreadable("its output", &error))?;
         if outputs.len() != program.outputs.len() {
-            return Err(unreadable("its output", &"another number of outputs than the Program's"));
+            return Err(unreadable(
+                "its output",
+                &"another number of outputs than the Program's",
+            ));
         }
         let statement = receipt.signed.statement();
         let json = json!({

@@ -37,7 +37,14 @@ impl Proxy {
         let authorization = authorization.as_deref();
         let path = endpoint.path();
         let whole = self
-            .post(path, "application/json", media_type, authorization, &asks, body.clone())
+            .post(
+                path,
+                "application/json",
+                media_type,
+                authorization,
+                &asks,
+                body.clone(),
+            )
             .await?;
         let (id, given) = if ask.stream {
             of_stream(&whole.body)?

@@ -63,7 +63,9 @@ pub fn router(proxy: Arc<Proxy>) -> Router {
 /// Turns away pages in a browser: one that any site can make, and one whose name points here.
 async fn guard(State(proxy): Shared, request: Request, next: Next) -> Response {
     let headers = request.headers();
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
     if headers.contains_key(header::ORIGIN) {
         return error(&ProxyFault::Stranger(
             "requests of pages in a browser are not taken",
@@ -100,21 +102,20 @@ async fn infer(
 
 /// Lists are no answers: they are passed on as the node gives them.
 async fn models(State(proxy): Shared, headers: HeaderMap) -> Response {
-    told(proxy.list("/v1/models", "application/json", &headers, MAX_LIST).await)
+    told(
+        proxy
+            .list("/v1/models", "application/json", &headers, MAX_LIST)
+            .await,
+    )
 }
 
 async fn model(State(proxy): Shared, Path(name): Path<String>, headers: HeaderMap) -> Response {
-    // It goes into a path again.
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
-    let name: String = name
-        .bytes()
-        .map(|byte| match plain(byte) {
-            true => char::from(byte).to_string(),
-            false => format!("%{byte:02X}"),
-        })
-        .collect();
-    let path = format!("/v1/models/{name}");
-    told(proxy.list(&path, "application/json", &headers, MAX_LIST).await)
+    let path = format!("/v1/models/{}", segment(&name));
+    told(
+        proxy
+            .list(&path, "application/json", &headers, MAX_LIST)
+            .await,
+    )
 }
 
 async fn receipt(State(proxy): Shared, Path(id): Path<String>, headers: HeaderMap) -> Response {
@@ -122,7 +123,25 @@ async fn receipt(State(proxy): Shared, Path(id): Path<String>, headers: HeaderMa
 }
 
 async fn opening(State(proxy): Shared, Path(id): Path<String>, headers: HeaderMap) -> Response {
-    told(proxy.file(&id, "/opening", OPENING, &headers, MAX_OPENING_BYTES).await)
+    told(
+        proxy
+            .file(&id, "/opening", OPENING, &headers, MAX_OPENING_BYTES)
+            .await,
+    )
+}
+
+/// A name as a part of a path (RFC 3986 section 2.3): it came out of one, decoded.
+pub(super) fn segment(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    name.bytes()
+        .map(|byte| {
+            if plain(byte) {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
+        .collect()
 }
 
 impl Proxy {
@@ -134,7 +153,9 @@ impl Proxy {
         most: usize,
     ) -> Result<Response, ProxyFault> {
         let authorization = self.authorization(headers);
-        let whole = self.get(path, media_type, authorization.as_deref(), most).await?;
+        let whole = self
+            .get(path, media_type, authorization.as_deref(), most)
+            .await?;
         Ok(plain(200, media_type, whole.body))
     }
 

@@ -29,7 +29,10 @@ impl Work<'_> {
         };
         match self.question.opening {
             Some(opening) if self.opened && *opening.output.bytes == output => {
-                self.pass("output", "the receipt is about the answer that you were given");
+                self.pass(
+                    "output",
+                    "the receipt is about the answer that you were given",
+                );
             }
             Some(_) if self.opened => self.refuse(
                 "output",
@@ -57,7 +60,9 @@ impl Work<'_> {
         self.courier_asked(claims);
         self.upstream_model(claims);
         match claims.ending {
-            Ending::Complete => self.pass("complete", "the courier says that the answer is complete"),
+            Ending::Complete => {
+                self.pass("complete", "the courier says that the answer is complete")
+            }
             cut => {
                 let reason = format!("the answer {}", cut.as_str());
                 self.courier_blocks.push(reason.clone());
@@ -82,10 +87,12 @@ impl Work<'_> {
     fn courier_asked(&mut self, claims: &Courier) {
         let statement = self.file.signed.statement();
         let Some(asked) = self.question.courier else {
-            self.not_made(
-                "courier_asked",
-                "you did not say which interface and model you asked for",
-            );
+            let reason = "you did not say which interface and model you asked for";
+            // Whoever composed a receipt that rests on this one says what it is about.
+            if self.place.composer.is_none() {
+                self.courier_blocks.push(reason.into());
+            }
+            self.not_made("courier_asked", reason);
             return;
         };
         if asked.endpoint != claims.endpoint.as_str() {
@@ -101,7 +108,10 @@ impl Work<'_> {
             );
             self.refuse("courier_asked", reason);
         } else {
-            self.pass("courier_asked", "the interface and the model that you asked for");
+            self.pass(
+                "courier_asked",
+                "the interface and the model that you asked for",
+            );
         }
     }
 
@@ -181,7 +191,10 @@ impl Work<'_> {
             return None;
         };
         let content = self.trust?.content();
-        content.upstreams.iter().find(|entry| entry.name == *upstream)
+        content
+            .upstreams
+            .iter()
+            .find(|entry| entry.name == *upstream)
     }
 
     /// The one set that a courier's receipt has of itself.
@@ -214,20 +227,22 @@ impl Work<'_> {
         if !self.invalid.is_empty() {
             return Err("the receipt is invalid".into());
         }
-        let nothing =
-            "a courier's receipt is good for nothing of itself: it passes on what somebody else says";
+        let nothing = "a courier's receipt is good for nothing of itself: it passes on what somebody else says";
         let Some(entry) = self.trusted_upstream() else {
             return Err(format!(
                 "{nothing}, and no Trust file gives a cap for the upstream {upstream}"
             ));
         };
         if self.file.signed.statement().optional.courier.is_none() {
-            return Err(format!("{nothing}, and this one does not say what was carried"));
+            return Err(format!(
+                "{nothing}, and this one does not say what was carried"
+            ));
         }
         let Some(issuer) = self.known_issuer() else {
             return Err("the courier's key is not in the Trust file: anybody can say that an answer is another's".into());
         };
-        if !entry.couriers.is_empty() && !entry.couriers.iter().any(|name| name.as_str() == issuer) {
+        if !entry.couriers.is_empty() && !entry.couriers.iter().any(|name| name.as_str() == issuer)
+        {
             return Err(format!(
                 "the Trust file does not accept {issuer} as a courier of {upstream}"
             ));

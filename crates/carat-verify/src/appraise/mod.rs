@@ -406,8 +406,8 @@ impl<'a> Work<'a> {
                 carried.received.commitment(carat_receipt::Role::Received),
             )
         });
-        let claimed = (statement.optional.courier.as_ref())
-            .map(|courier| (courier.sent, courier.received));
+        let claimed =
+            (statement.optional.courier.as_ref()).map(|courier| (courier.sent, courier.received));
         let wrong = [
             (
                 opening.receipt_id != self.receipt_id,

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use carat_log::VerifierKey;
 use carat_receipt::{Amount, Digest, Label, PublicKey};
 use carat_tee::Kind;
-use carat_verify::trust::{Auditor, Content, Issuer, IssuerKey, LogKey, Model, Upstream, WitnessKey};
+use carat_verify::trust::{
+    Auditor, Content, Issuer, IssuerKey, LogKey, Model, Upstream, WitnessKey,
+};
 use carat_verify::trust::{DeniedPlatform, GpuFirmware, GpuReference, Platform, PolicyName};
 use clap::Subcommand;
 

@@ -1,7 +1,7 @@
 //! What a Trust file says, for people and programs.
 
-use carat_tee::nvidia::reference::{Bundle, Part};
 use carat_receipt::Label;
+use carat_tee::nvidia::reference::{Bundle, Part};
 use carat_verify::trust::{Freshness, GpuFirmware, GpuReference, Platform, Standing, Upstream};
 use carat_verify::{Trust, time};
 use serde_json::json;
