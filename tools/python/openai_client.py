@@ -109,6 +109,10 @@ def certificate(folder):
     server = build(server_name, name, server_key.public_key(), key, False)
     pem = serialization.Encoding.PEM
     (folder / "ca.pem").write_bytes(authority.public_bytes(pem))
+    # Of the same name, and another key.
+    other_key = ec.generate_private_key(ec.SECP256R1())
+    other = build(name, name, other_key.public_key(), other_key, True)
+    (folder / "other.pem").write_bytes(other.public_bytes(pem))
     private = server_key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     (folder / "server.pem").write_bytes(private + server.public_bytes(pem))
 
@@ -189,6 +193,13 @@ url = "https://127.0.0.1:{port}/v1"
 key_env = "UPSTREAM_KEY"
 ca_file = "ca.pem"
 models = [{{ name = "prime", upstream_name = "prime-1" }}, {{ name = "liar" }}, {{ name = "breaks" }}, {{ name = "limited" }}]
+
+[[upstreams]]
+name = "not who it says"
+url = "https://127.0.0.1:{port}/v1"
+key_env = "UPSTREAM_KEY"
+ca_file = "other.pem"
+models = [{{ name = "stranger" }}]
 """
     )
     key = run("api-key", "new", "--tenant", "acme", "--scope", "infer,read").splitlines()[0]
@@ -224,6 +235,8 @@ models = [{{ name = "prime", upstream_name = "prime-1" }}, {{ name = "liar" }}, 
     assert missing.code == "model_not_found", missing
     assert refused(openai.RateLimitError, lambda: api.chat.completions.create(model="limited", messages=[])).code == "upstream_refused"
     before = len(Upstream.asked)
+    stranger = refused(openai.InternalServerError, lambda: api.chat.completions.create(model="stranger", messages=[]))
+    assert stranger.code == "upstream_unreachable" and len(Upstream.asked) == before, "its certificate is another's"
     retrying = client(node.address, key, retries=2)
     lie = refused(openai.InternalServerError, lambda: retrying.chat.completions.create(model="liar", messages=[]))
     assert lie.code == "upstream_model_mismatch" and len(Upstream.asked) == before + 1, "a lie is not asked for again"

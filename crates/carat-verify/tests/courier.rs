@@ -386,8 +386,8 @@ fn another_receipt_does_not_pass_for_this_ones() {
         "courier_asked",
     );
     // A receipt of a model that runs at the node, whatever it is worth.
-    let local = audited(file());
-    let local_opening = opening(&local);
+    let local = audited(common::file());
+    let local_opening = common::opening(&local);
     let question = Question {
         amount: None,
         input: None,
