@@ -512,8 +512,18 @@ fn a_cut_stream_has_a_receipt_that_says_so() {
     let sandbox = Sandbox::new();
     let server = node(&sandbox, &fake, PATIENT);
     let other_sandbox = Sandbox::new();
-    let hasty = node(&other_sandbox, &fake, &HASTY.replace("chunk_ms = 400", "chunk_ms = 1000"));
-    let serving = |case: &str| if case.starts_with("hangs") { &hasty } else { &server };
+    let hasty = node(
+        &other_sandbox,
+        &fake,
+        &HASTY.replace("chunk_ms = 400", "chunk_ms = 1000"),
+    );
+    let serving = |case: &str| {
+        if case.starts_with("hangs") {
+            &hasty
+        } else {
+            &server
+        }
+    };
     let ask_case = |case: &str| {
         let mut body = question(true);
         body["case"] = json!(case);
@@ -762,7 +772,11 @@ fn a_lie_about_the_model_can_be_marked_instead() {
         vec![Act::Write(whole(200, "application/json", json.as_bytes()))]
     });
     let sandbox = Sandbox::new();
-    let server = node(&sandbox, &fake, &format!("{PATIENT}\nmodel_mismatch = \"mark\""));
+    let server = node(
+        &sandbox,
+        &fake,
+        &format!("{PATIENT}\nmodel_mismatch = \"mark\""),
+    );
     let got = chat(&server, &[], &question(false)).expect(200);
     assert_eq!(got.headers["carat-upstream-model"], "gpt-nano");
     let streamed = chat(&server, &[], &question(true)).expect(200);
@@ -882,7 +896,11 @@ fn a_policy_can_refuse_couriers() {
     policy("0.0", "");
     node(&sandbox, &fake, PATIENT).kill();
     let config = std::fs::read_to_string(sandbox.path("serve.toml")).expect("read");
-    std::fs::write(sandbox.path("serve.toml"), format!("policy = \"policy.toml\"\n{config}")).expect("write");
+    std::fs::write(
+        sandbox.path("serve.toml"),
+        format!("policy = \"policy.toml\"\n{config}"),
+    )
+    .expect("write");
     let server = Server::again(&sandbox);
     let got = chat(&server, &[], &question(false)).expect(200);
     let (file, _) = fetch(&server, &got.receipt());
@@ -892,7 +910,11 @@ fn a_policy_can_refuse_couriers() {
     for (value, more, part) in [
         ("5.0", "", "is at stake"),
         ("0.0", forbid, "forbids upstream:*"),
-        ("0.0", "[[require]]\nrung = \"zk\"\nwhen = 'true'\n", "requires zk"),
+        (
+            "0.0",
+            "[[require]]\nrung = \"zk\"\nwhen = 'true'\n",
+            "requires zk",
+        ),
     ] {
         policy(value, more);
         let server = Server::again(&sandbox);

@@ -435,7 +435,10 @@ fn another_receipt_does_not_pass_for_this_ones() {
         courier: None,
         ..asks(&accepting, &opening, &answer)
     };
-    nothing("without what was asked of a model", &appraise(&file, &vague).unwrap());
+    nothing(
+        "without what was asked of a model",
+        &appraise(&file, &vague).unwrap(),
+    );
     let blind = Question {
         opening: None,
         input: None,
@@ -628,11 +631,18 @@ fn the_committed_receipt_is_current() {
         assert!(found == bytes, "{name} is not what this version writes");
     }
     let doc = include_str!("../../../docs/receipt.md");
-    assert!(doc.contains(&file.receipt_id().to_string()), "{}", file.receipt_id());
+    assert!(
+        doc.contains(&file.receipt_id().to_string()),
+        "{}",
+        file.receipt_id()
+    );
     // Every check that a courier's receipt lists is documented.
     let trust = trusting(|_| {});
     let answer = CHUNKS.concat();
-    for check in appraise(&file, &asks(&trust, &opening, &answer)).unwrap().checks {
+    for check in appraise(&file, &asks(&trust, &opening, &answer))
+        .unwrap()
+        .checks
+    {
         assert!(doc.contains(&format!("`{}`", check.name)), "{}", check.name);
     }
 }

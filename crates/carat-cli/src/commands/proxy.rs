@@ -69,7 +69,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "BYTES", default_value_t = 8 << 20)]
     body_bytes: usize,
     /// Largest answer, in bytes; it is held in memory.
-    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
+    #[arg(long, value_name = "BYTES", default_value_t = 16 << 20)]
     answer_bytes: usize,
     /// Seconds for an answer.
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]

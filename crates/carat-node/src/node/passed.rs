@@ -46,7 +46,10 @@ impl Node {
         }
         let policy = &rules.policy;
         if let Some(why) = self.courier_refused(policy, &facts, &upstream.name) {
-            let detail = format!("the policy does not let answers of {} pass: {why}", upstream.name);
+            let detail = format!(
+                "the policy does not let answers of {} pass: {why}",
+                upstream.name
+            );
             if policy.mode == Mode::Enforce {
                 self.metrics.refusal();
                 return Err(Problem::new(422, "refused", detail));
