@@ -193,7 +193,8 @@ impl Call {
     }
 }
 
-fn nonce(text: &str) -> Result<Nonce, Problem> {
+/// A nonce in hexadecimal.
+pub(crate) fn nonce(text: &str) -> Result<Nonce, Problem> {
     hex::decode(text)
         .ok()
         .and_then(|bytes| Nonce::new(bytes).ok())

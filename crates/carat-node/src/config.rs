@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::courier::{self, UpstreamEntry};
 use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::store::StoreOptions;
@@ -52,6 +53,8 @@ pub struct Config {
     pub limits: Limits,
     /// The models that are served.
     pub model: Vec<ModelEntry>,
+    /// Services whose answers are passed on: `docs/courier.md`.
+    pub upstreams: Vec<UpstreamEntry>,
 }
 
 /// Who may call.
@@ -161,6 +164,7 @@ impl Default for Config {
             log: LogFormat::Text,
             limits: Limits::default(),
             model: Vec::new(),
+            upstreams: Vec::new(),
         }
     }
 }
@@ -216,6 +220,10 @@ impl Config {
             .model
             .iter_mut()
             .for_each(|entry| place(&mut entry.path));
+        for upstream in &mut config.upstreams {
+            upstream.key_file.iter_mut().for_each(place);
+            upstream.ca_file.iter_mut().for_each(place);
+        }
         config.check()?;
         Ok(config)
     }
@@ -229,9 +237,11 @@ impl Config {
                 self.listen
             ));
         }
-        if self.model.is_empty() {
+        if self.model.is_empty() && self.upstreams.is_empty() {
             return refuse("no model is served: add [[model]] with name and path".into());
         }
+        let local: Vec<&str> = self.model.iter().map(|entry| entry.name.as_str()).collect();
+        courier::config::check(&self.upstreams, &local)?;
         for (i, entry) in self.model.iter().enumerate() {
             let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
             let fits = (1..=100).contains(&entry.name.len())

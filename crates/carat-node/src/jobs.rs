@@ -406,6 +406,11 @@ impl Node {
     ) -> Result<&std::sync::Arc<crate::served::Served>, Problem> {
         let record = self.record(tenant, id)?;
         let statement = record.signed.statement();
+        if statement.optional.courier.is_some() {
+            let detail =
+                "the answer was passed on from an upstream: nothing ran here that could be proven";
+            return Err(Problem::new(422, "unprovable", detail));
+        }
         let served = self
             .models
             .iter()

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use carat_log::store::Log;
 use carat_receipt::Digest;
-use tokio::sync::oneshot;
 
 use crate::exit::{Exit, Failure};
 use crate::home::log_failure;
@@ -26,18 +25,19 @@ const MAX_GROUP_BYTES: usize = 32 << 20;
 /// Most groups between store and log.
 const MAX_GROUPS: usize = 4;
 
+/// What is told once a receipt is durable, with its entry of the log, or why it is not.
+pub type Done = Box<dyn FnOnce(Result<u64, Problem>) + Send>;
+
 /// A receipt on its way.
-pub struct Draft<A> {
+pub struct Draft {
     /// What goes into the store.
     pub entry: Entry,
     /// What goes into the log.
     pub leaf: Vec<u8>,
-    /// What the caller gets once both are durable.
-    pub answer: A,
     /// When its request was accepted.
     pub accepted: Instant,
-    /// Where it gets it.
-    pub reply: oneshot::Sender<Result<Kept<A>, Problem>>,
+    /// Called once both are durable, or cannot be.
+    pub done: Done,
 }
 
 /// A receipt that is durable.
@@ -52,14 +52,14 @@ pub struct Kept<A> {
 /// What is called for each receipt that became durable, with the time since its request was accepted.
 pub type OnKept = Box<dyn Fn(Duration) + Send>;
 
-struct Group<A> {
+struct Group {
     number: u64,
-    drafts: Vec<Draft<A>>,
+    drafts: Vec<Draft>,
 }
 
 /// The two threads.
-pub struct Keeper<A> {
-    drafts: Arc<Queue<Draft<A>>>,
+pub struct Keeper {
+    drafts: Arc<Queue<Draft>>,
     fault: Arc<OnceLock<Failure>>,
     /// Of the store and of the log.
     writes: [Arc<Write>; 2],
@@ -98,7 +98,7 @@ pub(crate) fn dead(thread: &str) -> Failure {
     )
 }
 
-impl<A: Send + 'static> Keeper<A> {
+impl Keeper {
     /// Starts them.
     pub fn start(
         store: Arc<Store>,
@@ -162,11 +162,9 @@ impl<A: Send + 'static> Keeper<A> {
     }
 
     /// Hands a receipt over, waiting while there is no room.
-    pub fn keep(&self, draft: Draft<A>) {
+    pub fn keep(&self, draft: Draft) {
         if let Err(draft) = self.drafts.push(draft) {
-            let _ = draft
-                .reply
-                .send(Err(Problem::stopping("the server is going down")));
+            (draft.done)(Err(Problem::stopping("the server is going down")));
         }
     }
 
@@ -218,7 +216,7 @@ pub(crate) fn named(
 }
 
 /// Cuts what was taken where a group would become too large.
-fn parts<A>(taken: Vec<Draft<A>>) -> Vec<Vec<Draft<A>>> {
+fn parts(taken: Vec<Draft>) -> Vec<Vec<Draft>> {
     let mut parts = vec![Vec::new()];
     let mut bytes = 0;
     for draft in taken {
@@ -234,18 +232,18 @@ fn parts<A>(taken: Vec<Draft<A>>) -> Vec<Vec<Draft<A>>> {
     parts
 }
 
-fn refuse<A>(drafts: Vec<Draft<A>>, fault: &Failure) {
+fn refuse(drafts: Vec<Draft>, fault: &Failure) {
     let problem = Problem::from(Failure::new(fault.exit, &fault.message));
     for draft in drafts {
-        let _ = draft.reply.send(Err(problem.clone()));
+        (draft.done)(Err(problem.clone()));
     }
 }
 
-fn write_store<A>(
+fn write_store(
     store: &Store,
-    groups: &Queue<Group<A>>,
+    groups: &Queue<Group>,
     fault: &OnceLock<Failure>,
-    drafts: Vec<Draft<A>>,
+    drafts: Vec<Draft>,
 ) {
     if let Some(fault) = fault.get() {
         return refuse(drafts, fault);
@@ -253,20 +251,19 @@ fn write_store<A>(
     let (entries, rest): (Vec<Entry>, Vec<_>) = drafts
         .into_iter()
         .map(|draft| {
-            let rest = (draft.leaf, draft.answer, draft.accepted, draft.reply);
+            let rest = (draft.leaf, draft.accepted, draft.done);
             (draft.entry, rest)
         })
         .unzip();
     let written = store.put_group(&entries);
-    let drafts: Vec<Draft<A>> = entries
+    let drafts: Vec<Draft> = entries
         .into_iter()
         .zip(rest)
-        .map(|(entry, (leaf, answer, accepted, reply))| Draft {
+        .map(|(entry, (leaf, accepted, done))| Draft {
             entry,
             leaf,
-            answer,
             accepted,
-            reply,
+            done,
         })
         .collect();
     match written {
@@ -287,12 +284,12 @@ fn write_store<A>(
     }
 }
 
-fn write_log<A>(
+fn write_log(
     store: &Store,
     log: &Log,
     fault: &OnceLock<Failure>,
     kept: &OnKept,
-    groups: Vec<Group<A>>,
+    groups: Vec<Group>,
 ) {
     let drafts = || groups.iter().flat_map(|group| &group.drafts);
     let leaves: Vec<&[u8]> = drafts().map(|draft| draft.leaf.as_slice()).collect();
@@ -314,10 +311,7 @@ fn write_log<A>(
             for (draft, index) in drafts.zip(range) {
                 kept(draft.accepted.elapsed());
                 // Whoever asked may have gone; the receipt is kept all the same.
-                let _ = draft.reply.send(Ok(Kept {
-                    index,
-                    answer: draft.answer,
-                }));
+                (draft.done)(Ok(index));
             }
         }
         Err(failure) => {
@@ -426,6 +420,7 @@ pub fn recover(store: &Store, log: &Log, accept_foreign: bool) -> Result<Recover
 mod tests {
     use carat_log::NoteSigner;
     use carat_log::store::Options;
+    use tokio::sync::oneshot;
 
     use super::*;
     use crate::store::StoreOptions;
@@ -443,15 +438,16 @@ mod tests {
         let keeper = Keeper::start(store.clone(), log.clone(), 4, dies).expect("starts");
         let replies: Vec<_> = (0..20)
             .map(|i| {
-                let (reply, answer) = oneshot::channel();
+                let (reply, answer) = oneshot::channel::<Result<u64, Problem>>();
                 let entry = entry(i);
                 let leaf = leaf_of(&entry.record.signed, &entry.record.blind);
                 keeper.keep(Draft {
                     entry,
                     leaf,
-                    answer: i,
                     accepted: Instant::now(),
-                    reply,
+                    done: Box::new(move |index| {
+                        let _ = reply.send(index);
+                    }),
                 });
                 answer
             })

@@ -18,6 +18,12 @@ struct Request {
     status: u16,
 }
 
+/// What befell a request to an upstream.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Befell {
+    code: &'static str,
+}
+
 /// The evidence that a receipt left with, or got later.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Rung {
@@ -32,6 +38,7 @@ pub struct Metrics {
     receipts: Counter,
     evidence: Family<Rung, Counter>,
     refusals: Counter,
+    courier_faults: Family<Befell, Counter>,
     overloads: Counter,
     missed: Counter,
     bad_policies: Counter,
@@ -70,6 +77,7 @@ impl Default for Metrics {
             receipts: Counter::default(),
             evidence: Family::default(),
             refusals: Counter::default(),
+            courier_faults: Family::default(),
             overloads: Counter::default(),
             missed: Counter::default(),
             bad_policies: Counter::default(),
@@ -102,6 +110,11 @@ impl Default for Metrics {
             "refusals",
             "Requests that the policy refused",
             metrics.refusals.clone(),
+        );
+        registry.register(
+            "courier_faults",
+            "Answers of upstreams that were refused or cut, by what befell them",
+            metrics.courier_faults.clone(),
         );
         registry.register(
             "overloads",
@@ -174,6 +187,11 @@ impl Metrics {
     /// The policy refused a request.
     pub fn refusal(&self) {
         self.refusals.inc();
+    }
+
+    /// An answer of an upstream was refused or cut.
+    pub fn courier_fault(&self, code: &'static str) {
+        self.courier_faults.get_or_create(&Befell { code }).inc();
     }
 
     /// An upgrade was late.

@@ -4,6 +4,7 @@
 //! caller -> Gate -> Call -> queue -> worker: decide, run, sign, prove -> Keeper: store, log -> caller
 //! ```
 
+mod passed;
 mod upkeep;
 
 use std::collections::HashMap;
@@ -26,6 +27,7 @@ use crate::answer::Answer;
 use crate::call::Call;
 use crate::clock::Clock;
 use crate::config::{Access, Config};
+use crate::courier::Couriers;
 use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::home::{self, Home, Place, log_failure};
@@ -101,6 +103,8 @@ pub struct Node {
     pub trust: Option<Trust>,
     /// Who may call.
     pub gate: Gate,
+    /// The upstreams that answers are passed on from.
+    pub couriers: Couriers,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Jobs that wait.
@@ -112,7 +116,7 @@ pub struct Node {
     pub(crate) clock: Clock,
     issuer: Issuer,
     works: Queue<Work>,
-    keeper: Keeper<Answer>,
+    keeper: Keeper,
     claims: Arc<Claims>,
     /// One proof at a time: each takes all processors.
     pub(crate) proving: Mutex<()>,
@@ -155,6 +159,7 @@ pub struct Parts {
     keys: Option<Vec<ApiKey>>,
     models: Vec<Arc<Served>>,
     rules: InForce,
+    couriers: Couriers,
 }
 
 impl Parts {
@@ -182,6 +187,7 @@ impl Parts {
                 Some(keys)
             }
         };
+        let couriers = Couriers::prepare(&config.upstreams)?;
         let models = served::load(&config, &home, &place)?;
         let rules = InForce::load(&home, config.policy.as_deref(), &models)?;
         Ok(Self {
@@ -191,7 +197,13 @@ impl Parts {
             keys,
             models,
             rules,
+            couriers,
         })
+    }
+
+    /// The upstreams.
+    pub fn couriers(&self) -> &Couriers {
+        &self.couriers
     }
 
     /// The models.
@@ -220,6 +232,7 @@ impl Prepared {
             keys,
             models,
             rules,
+            couriers,
         } = parts;
         // The lock of the store first: a second server ends here, before it waits for the log.
         let store = Arc::new(Store::open(
@@ -269,6 +282,7 @@ impl Prepared {
             config,
             models,
             rules,
+            couriers,
             trust,
             jobs,
             home,
@@ -527,13 +541,8 @@ impl Node {
                 } = work;
                 match self.answer(call, key, claim, None) {
                     Ok((entry, leaf, answer)) => {
-                        self.keeper.keep(Draft {
-                            entry,
-                            leaf,
-                            answer,
-                            accepted,
-                            reply,
-                        });
+                        self.keeper
+                            .keep(draft(entry, leaf, answer, accepted, reply));
                     }
                     Err(problem) => {
                         let _ = reply.send(Err(problem));
@@ -551,13 +560,8 @@ impl Node {
         answer: Answer,
     ) -> Result<Kept<Answer>, Problem> {
         let (reply, answered) = oneshot::channel();
-        self.keeper.keep(Draft {
-            entry,
-            leaf,
-            answer,
-            accepted: Instant::now(),
-            reply,
-        });
+        self.keeper
+            .keep(draft(entry, leaf, answer, Instant::now(), reply));
         answered
             .blocking_recv()
             .unwrap_or_else(|_| Err(Problem::stopping("the server is going down")))
@@ -730,6 +734,24 @@ impl Node {
     /// Keeps a decision for backtests. Whether it is lost with the power does not matter to any receipt: the opening has it too.
     fn remember(&self, planned: &Planned, id: Option<&Digest>, now: u64) -> Result<(), Problem> {
         planning::remember_unsynced(&self.home, &planned.past(now, id)).map_err(Problem::from)
+    }
+}
+
+/// A receipt on its way, whose answer goes to whoever waits once it is durable.
+fn draft(
+    entry: Entry,
+    leaf: Vec<u8>,
+    answer: Answer,
+    accepted: Instant,
+    reply: oneshot::Sender<Result<Kept<Answer>, Problem>>,
+) -> Draft {
+    Draft {
+        entry,
+        leaf,
+        accepted,
+        done: Box::new(move |index| {
+            let _ = reply.send(index.map(|index| Kept { index, answer }));
+        }),
     }
 }
 

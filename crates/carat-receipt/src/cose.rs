@@ -178,7 +178,10 @@ fn protected_header(statement: &Statement) -> Vec<u8> {
             w.text(statement.issuer.as_str());
         });
         claims.put(crate::claims::SUB, |w| {
-            w.text(&subject(&statement.program));
+            w.text(&subject(
+                &statement.program,
+                statement.optional.courier.is_some(),
+            ));
         });
         claims.finish(w);
     });
@@ -244,7 +247,11 @@ fn explain_header(protected: &[u8], statement: &Statement) -> DecodeError {
                                 r.text("issuer", 0, 1024)? == statement.issuer.as_str()
                             }
                             crate::claims::SUB => {
-                                r.text("subject", 0, 1024)? == subject(&statement.program)
+                                r.text("subject", 0, 1024)?
+                                    == subject(
+                                        &statement.program,
+                                        statement.optional.courier.is_some(),
+                                    )
                             }
                             other => return Err(claims.unknown(other)),
                         };

@@ -21,11 +21,12 @@ mod amounts;
 mod appraisal;
 mod appraise;
 mod question;
+pub mod stream;
 pub mod time;
 pub mod trust;
 
 pub use appraisal::{Appraisal, AssumptionSet, Check, Outcome, Summary, TrustUsed, Verdict};
 pub use appraise::{appraise, appraise_bytes};
 pub use carat_zk::ModelKey;
-pub use question::{OwnReplay, Question, QuestionError, Remembered, Upstream, UseAt};
+pub use question::{CourierAsked, OwnReplay, Question, QuestionError, Remembered, Upstream, UseAt};
 pub use trust::{Trust, TrustError};

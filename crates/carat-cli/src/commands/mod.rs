@@ -14,6 +14,7 @@ mod models;
 mod plan;
 mod policy;
 mod prove;
+mod proxy;
 mod replay;
 mod run;
 mod serve;
@@ -56,6 +57,7 @@ struct Cli {
 enum Command {
     Run(run::Args),
     Serve(serve::Args),
+    Proxy(proxy::Args),
     Upgrade(upgrade::Args),
     ApiKey(api_key::Args),
     Verify(verify::Args),
@@ -142,6 +144,7 @@ fn dispatch(command: Command, context: &Context) -> Outcome {
     match command {
         Command::Run(args) => run::run(args, context),
         Command::Serve(args) => serve::run(args, context),
+        Command::Proxy(args) => proxy::run(args, context),
         Command::Upgrade(args) => upgrade::run(args, context),
         Command::ApiKey(args) => api_key::run(args, context),
         Command::Verify(args) => verify::run(args, context),

@@ -79,6 +79,18 @@ fn checked(config: &Config, parts: &Parts) -> Answer {
             &format!("{}: program {}, {proofs}", served.name, served.model.digest),
         ]);
     }
+    let upstreams: Vec<_> = parts
+        .couriers()
+        .offers()
+        .map(|(upstream, offer)| json!({ "name": offer.name, "upstream": upstream.name, "as": offer.upstream_name }))
+        .collect();
+    for (upstream, offer) in parts.couriers().offers() {
+        let (name, other) = (&offer.name, &offer.upstream_name);
+        rows.row([
+            "Courier",
+            &format!("{name}: passed on from {} ({other})", upstream.name),
+        ]);
+    }
     let policy = if rules.own {
         format!("{}, mode {:?}", rules.policy.digest(), rules.policy.mode)
     } else {
@@ -96,6 +108,7 @@ fn checked(config: &Config, parts: &Parts) -> Answer {
             "ok": true,
             "listen": config.listen,
             "models": models,
+            "upstreams": upstreams,
             "policy": rules.own.then(|| rules.policy.digest()),
             "api_keys": parts.keys(),
         }),

@@ -37,7 +37,12 @@ pub(super) async fn models(State(node): Shared, headers: HeaderMap) -> Response 
             })
         })
         .collect();
-    json_response(200, &json!({ "models": models }))
+    // Two readers, one answer: `models` are those that run here, `object` and `data` are what OpenAI's clients read.
+    let offered = super::openai::offered(&node);
+    json_response(
+        200,
+        &json!({ "models": models, "object": "list", "data": offered }),
+    )
 }
 
 /// What a caller asks for in headers.

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use self::schemas::Described;
 use super::{OPENING, RECEIPT, Shared, json_response};
+use crate::courier::Endpoint;
 
 const JSON: &str = "application/json";
 const BYTES: &str = "application/octet-stream";
@@ -27,7 +28,11 @@ type Operation = (
 #[rustfmt::skip] // a table
 const OPERATIONS: &[Operation] = &[
     ("/v1/openapi.json", "get", FREE, 200, JSON, "This document."),
-    ("/v1/models", "get", "infer", 200, JSON, "Names, versions and programs of the models."),
+    ("/v1/models", "get", "infer", 200, JSON, "The models that run here (`models`), and those of upstreams as OpenAI lists them (`data`)."),
+    ("/v1/models/{name}", "get", "infer", 200, JSON, "A model of an upstream, as OpenAI describes it."),
+    ("/v1/chat/completions", "post", "infer", 200, JSON, "Pass a request on to an upstream, as OpenAI has it; with `stream`, as events. The receipt is a courier's."),
+    ("/v1/completions", "post", "infer", 200, JSON, "The same for completions."),
+    ("/v1/embeddings", "post", "infer", 200, JSON, "The same for embeddings, which are not streamed."),
     ("/v1/models/{name}/infer", "post", "infer", 200, JSON, "Run a model. The receipt is durable before the answer leaves."),
     ("/v1/jobs/{id}", "get", "infer", 200, JSON, "A job, with its answer once it is there."),
     ("/v1/receipts/{id}", "get", "read", 200, RECEIPT, "The receipt file."),
@@ -116,6 +121,11 @@ fn document(models: &[Described]) -> Value {
     })
 }
 
+/// Whether what is asked at an address is passed on to an upstream.
+fn is_courier(path: &str) -> bool {
+    Endpoint::ALL.iter().any(|endpoint| endpoint.path() == path)
+}
+
 fn describe(
     &(path, method, scope, status, media, summary): &Operation,
     models: &[Described],
@@ -141,6 +151,9 @@ fn describe(
             // Where tensors are wanted as bytes.
             response["content"][BYTES] = content(BYTES)[BYTES].clone();
         }
+        if is_courier(path) && !path.ends_with("/embeddings") {
+            response["content"]["text/event-stream"] = json!({ "schema": { "type": "string" } });
+        }
         if status == 200
             && let Some(headers) = schemas::headers(path, method)
         {
@@ -157,6 +170,15 @@ fn describe(
         "responses": responses,
         "security": if scope == FREE { json!([]) } else { json!([{ "key": [scope] }]) },
     });
+    if is_courier(path) {
+        let mut content = json!({});
+        content[JSON] = json!({ "schema": {
+            "type": "object",
+            "required": ["model"],
+            "properties": { "model": { "type": "string" } },
+        } });
+        operation["requestBody"] = json!({ "required": true, "content": content });
+    }
     if method == "post" && infers {
         let (name, other) = if v2 {
             ("InferenceRequest", BYTES)
@@ -179,7 +201,14 @@ fn parameters(path: &str, models: &[Described]) -> Vec<Value> {
         .filter_map(|rest| rest.split_once('}'))
         .map(|(name, _)| of("path", name, "", schemas::in_path(path, name, models)))
         .collect();
-    let headers = [(infers, ASKS), (infers || path.ends_with("/upgrade"), JOBS)];
+    let courier = is_courier(path);
+    let headers = [
+        (infers, ASKS),
+        // Nothing can be bought for what is passed on.
+        (courier, &ASKS[..2]),
+        (infers || path.ends_with("/upgrade"), JOBS),
+        (courier, &JOBS[..1]),
+    ];
     for (name, what) in headers
         .iter()
         .filter(|(takes, _)| *takes)

@@ -374,10 +374,13 @@ impl Store {
         let program = record.signed.statement().program;
         let id = record.signed.receipt_id();
         let mut file = ReceiptFile::new(record.signed);
-        file.program = Some(
-            self.program(&program)?
-                .ok_or_else(|| self.damaged(format!("the Program {program} is not there")))?,
-        );
+        // A courier ran none.
+        if file.signed.statement().optional.courier.is_none() {
+            file.program = Some(
+                self.program(&program)?
+                    .ok_or_else(|| self.damaged(format!("the Program {program} is not there")))?,
+            );
+        }
         file.log = Some(LogPart {
             blind: record.blind,
             items: Vec::new(),

@@ -43,6 +43,7 @@ pub(crate) fn entry(i: u8) -> Entry {
         output,
         facts: None,
         trace_salt: None,
+        carried: None,
     };
     Entry {
         id,

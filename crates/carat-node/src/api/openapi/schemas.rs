@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{FREE, JSON};
+use super::{FREE, JSON, is_courier};
 use crate::api::PROBLEM;
 use crate::jobs::PRIORITIES;
 use crate::served::Served;
@@ -218,10 +218,18 @@ pub(super) fn components(models: &[Described]) -> Value {
         "Ask": ask(models),
         "Answer": answer,
         "Job": job,
-        "Models": object(&["models"], json!({
+        "Models": object(&["models", "object", "data"], json!({
+            "object": text,
+            "data": { "type": "array", "items": { "$ref": "#/components/schemas/OfferedModel" } },
             "models": { "type": "array", "items": object(&["name", "version", "program", "rungs"], json!({
                 "name": text, "version": text, "program": hexadecimal(32), "rungs": { "type": "array", "items": text },
             })) },
+        })),
+        "OfferedModel": object(&["id", "object", "created", "owned_by"], json!({
+            "id": text, "object": text, "created": count, "owned_by": text,
+        })),
+        "OpenAIError": object(&["error"], json!({
+            "error": object(&["message", "type", "code"], json!({ "message": text, "type": text, "param": maybe("string"), "code": text })),
         })),
         "Quote": object(&["rung", "price"], json!({
             "rung": text, "price": text, "estimated_seconds": count, "promised_within_seconds": count,
@@ -262,6 +270,7 @@ fn closed(mut object: Value) -> Value {
 pub(super) fn answered(path: &str, method: &str) -> Value {
     let name = match (path, method) {
         ("/v1/models", _) => "Models",
+        ("/v1/models/{name}", _) => "OfferedModel",
         ("/v1/models/{name}/infer", _) => "Answer",
         ("/v1/jobs/{id}", _) | ("/v1/receipts/{id}/upgrade", "post") => "Job",
         ("/v1/receipts/{id}/quote", _) => "Quote",
@@ -287,6 +296,8 @@ fn refusals(path: &str, method: &str, scope: &str) -> Vec<u16> {
         found.push(404);
     }
     found.extend::<&[u16]>(match (path, method) {
+        _ if is_courier(path) => &[404, 408, 409, 410, 413, 415, 422, 502, 504, 507],
+        ("/v1/models/{name}", _) => &[],
         _ if path.ends_with("/infer") => &[408, 409, 410, 413, 415, 422, 504, 507],
         ("/v1/receipts/{id}/opening", "get") => &[410],
         ("/v1/receipts/{id}/opening", "delete") => &[507],
@@ -308,9 +319,11 @@ fn refusals(path: &str, method: &str, scope: &str) -> Vec<u16> {
 
 /// All answers of an address but its own: refusals, and what a fault of the server looks like.
 pub(super) fn refused(path: &str, method: &str, scope: &str, responses: &mut Map<String, Value>) {
-    let protocol = path.starts_with("/v2/models");
-    let (media, name) = if protocol {
+    let openai = is_courier(path) || path == "/v1/models/{name}";
+    let (media, name) = if path.starts_with("/v2/models") {
         (JSON, "InferenceError")
+    } else if openai {
+        (JSON, "OpenAIError")
     } else {
         (PROBLEM, "Problem")
     };
@@ -320,7 +333,8 @@ pub(super) fn refused(path: &str, method: &str, scope: &str, responses: &mut Map
         let mut response = json!({ "description": meaning(status), "content": content });
         if status == 429 {
             response["headers"] = json!({ "Retry-After": {
-                "required": true,
+                // An upstream that refuses need not say when.
+                "required": !is_courier(path),
                 "description": "Seconds.",
                 "schema": { "type": "integer", "minimum": 1 },
             } });
@@ -342,6 +356,7 @@ const fn meaning(status: u16) -> &'static str {
         415 => "The body is of a kind that is not taken.",
         422 => "The input does not fit the model, or the policy refuses.",
         429 => "A limit, which is named; nothing was accepted.",
+        502 => "The upstream gave no answer that can be passed on.",
         503 => "The server goes down, or cannot write.",
         504 => "It takes longer than the caller may wait; the receipt is made all the same.",
         507 => "The disk is nearly full.",
@@ -363,6 +378,12 @@ pub(super) fn headers(path: &str, method: &str) -> Option<Value> {
             },
         })),
         ("/v1/receipts/{id}", "get") => Some(json!({ "Carat-Receipt-Id": receipt })),
+        _ if is_courier(path) => {
+            // The id of a stream's receipt stands at its end.
+            let mut receipt = receipt;
+            receipt["required"] = json!(path.ends_with("/embeddings"));
+            Some(json!({ "Carat-Receipt-Id": receipt }))
+        }
         _ => None,
     }
 }
