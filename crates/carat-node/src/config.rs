@@ -49,8 +49,39 @@ pub struct Config {
     pub log: LogFormat,
     /// Limits.
     pub limits: Limits,
+    /// The hub; without this table the server has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hub: Option<HubConfig>,
     /// The models that are served.
     pub model: Vec<ModelEntry>,
+}
+
+/// The hub of a server. Each limit is named in the error that it causes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HubConfig {
+    /// Largest file, in bytes.
+    pub file_bytes: u64,
+    /// Largest version, in bytes.
+    pub version_bytes: u64,
+    /// Most bytes of one namespace.
+    pub tenant_bytes: u64,
+    /// Seconds that examining a version may take; 0: nothing is examined.
+    pub examine_seconds: u64,
+    /// Memory that examining a version may take, in bytes.
+    pub examine_bytes: u64,
+}
+
+impl Default for HubConfig {
+    fn default() -> Self {
+        Self {
+            file_bytes: 2 << 30,
+            version_bytes: 4 << 30,
+            tenant_bytes: 64 << 30,
+            examine_seconds: 60,
+            examine_bytes: 4 << 30,
+        }
+    }
 }
 
 /// Who may call.
@@ -147,6 +178,7 @@ impl Default for Config {
             drain_seconds: 30,
             log: LogFormat::Text,
             limits: Limits::default(),
+            hub: None,
             model: Vec::new(),
         }
     }
@@ -216,7 +248,8 @@ impl Config {
                 self.listen
             ));
         }
-        if self.model.is_empty() {
+        // A server may be a hub and nothing else.
+        if self.model.is_empty() && self.hub.is_none() {
             return refuse("no model is served: add [[model]] with name and path".into());
         }
         for (i, entry) in self.model.iter().enumerate() {
@@ -354,6 +387,7 @@ mod tests {
         let full = Config {
             policy: Some("p".into()),
             trust: Some("t".into()),
+            hub: Some(HubConfig::default()),
             ..Config::default()
         };
         let table = toml::Table::try_from(&full).expect("a table");

@@ -21,6 +21,7 @@ pub mod config;
 pub mod exit;
 pub mod files;
 pub mod home;
+pub mod hub;
 pub mod issue;
 pub mod jobs;
 pub mod keeper;

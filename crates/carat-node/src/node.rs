@@ -28,6 +28,8 @@ use crate::config::{Access, Config};
 use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::home::{self, Home, Place, log_failure};
+use crate::hub::service::Service;
+use crate::hub::worker::{Bounds, Launch};
 use crate::issue::{self, Issuer, Order};
 use crate::jobs::Jobs;
 use crate::keeper::{self, Draft, Keeper, Kept, Recovered, named};
@@ -102,6 +104,8 @@ pub struct Node {
     pub metrics: Arc<Metrics>,
     /// Jobs that wait.
     pub jobs: Jobs,
+    /// The hub, where the server has one.
+    pub hub: Option<Arc<Service>>,
     pub(crate) home: Home,
     pub(crate) store: Arc<Store>,
     pub(crate) log: Arc<Log>,
@@ -200,6 +204,27 @@ impl Parts {
     }
 }
 
+/// The hub of the configuration, which lies beside the server's directory, so that commands find it when the server is down.
+fn open_hub(config: &Config, home: &Home) -> Result<Option<Arc<Service>>, Failure> {
+    let Some(hub) = &config.hub else {
+        return Ok(None);
+    };
+    let limits = carat_hub::Limits {
+        file_bytes: hub.file_bytes,
+        version_bytes: hub.version_bytes,
+        tenant_bytes: hub.tenant_bytes,
+    };
+    let bounds = Bounds {
+        seconds: hub.examine_seconds,
+        bytes: hub.examine_bytes,
+    };
+    let launch = (bounds.seconds > 0).then(|| Launch::own(bounds)).transpose()?;
+    let proof_bytes = config.limits.proof_bytes.min(bounds.bytes);
+    let data = home.root().parent().unwrap_or(home.root());
+    let hub = crate::hub::open(&Home::at(data.to_path_buf()), limits)?;
+    Ok(Some(Arc::new(Service::new(hub, launch, proof_bytes))))
+}
+
 impl Prepared {
     /// Opens store and log in the server's directory, and brings them together.
     pub fn open(parts: Parts, accept_foreign: bool) -> Result<Self, Failure> {
@@ -227,6 +252,7 @@ impl Prepared {
             store.put_program(&served.model.digest, &served.model.program().encode())?;
         }
         let jobs = Jobs::load(&store)?;
+        let hub = open_hub(&config, &home)?;
         let limits = &config.limits;
         let metrics = Arc::new(Metrics::default());
         let counted = metrics.clone();
@@ -248,6 +274,7 @@ impl Prepared {
             rules,
             trust,
             jobs,
+            hub,
             home,
             store,
             log,
@@ -272,11 +299,14 @@ impl Prepared {
         let ticker = node.clone();
         let checkpoints = node.clone();
         let jobs = node.clone();
-        let others = vec![
+        let mut others = vec![
             named("carat-jobs", move || jobs.run_jobs())?,
             named("carat-tick", move || ticker.tick())?,
             named("carat-checkpoint", move || checkpoints.publish())?,
         ];
+        if let Some(hub) = node.hub.clone() {
+            others.push(named("carat-hub", move || hub.examine())?);
+        }
         Ok(Running {
             node,
             workers,
@@ -298,6 +328,9 @@ impl Running {
         };
         self.workers.into_iter().try_for_each(join)?;
         self.node.ending.store(true, Ordering::Release);
+        if let Some(hub) = &self.node.hub {
+            hub.stop();
+        }
         self.others.into_iter().try_for_each(join)?;
         self.node.keeper.finish()?;
         if let Some(fault) = self.node.fault() {
