@@ -25,7 +25,9 @@ pub struct Stored {
 impl Stored {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = self.size.to_be_bytes().to_vec();
-        self.chunks.iter().for_each(|chunk| bytes.extend_from_slice(chunk));
+        self.chunks
+            .iter()
+            .for_each(|chunk| bytes.extend_from_slice(chunk));
         bytes
     }
 
@@ -158,9 +160,15 @@ impl Folder {
             io::ErrorKind::NotFound => damaged("it is gone".into()),
             _ => HubError::io("reading", &path)(error),
         })?;
-        let size = file.metadata().map_err(HubError::io("reading", &path))?.len();
+        let size = file
+            .metadata()
+            .map_err(HubError::io("reading", &path))?
+            .len();
         if size != stored.size {
-            return Err(damaged(format!("it has {size} bytes instead of {}", stored.size)));
+            return Err(damaged(format!(
+                "it has {size} bytes instead of {}",
+                stored.size
+            )));
         }
         Ok(FileReader {
             digest: *digest,
@@ -203,7 +211,9 @@ impl Upload {
                 key: "hub.file_bytes",
             });
         }
-        self.file.write_all(bytes).map_err(HubError::io("writing", &self.path))?;
+        self.file
+            .write_all(bytes)
+            .map_err(HubError::io("writing", &self.path))?;
         self.stored.size = size;
         self.whole.update(bytes);
         while !bytes.is_empty() {
@@ -229,7 +239,9 @@ impl Upload {
         if self.in_chunk > 0 {
             self.end_chunk();
         }
-        self.file.sync_all().map_err(HubError::io("writing", &self.path))?;
+        self.file
+            .sync_all()
+            .map_err(HubError::io("writing", &self.path))?;
         let digest = std::mem::take(&mut self.whole).finalize();
         Ok(Sealed {
             digest: Digest::from_bytes(digest.into()),
@@ -345,7 +357,9 @@ mod tests {
     fn ranges_are_the_bytes_and_every_changed_byte_is_found() {
         let dir = tempfile::tempdir().expect("a folder");
         let folder = Folder::open(dir.path()).expect("opened");
-        let bytes: Vec<u8> = (0..2 * CHUNK_BYTES + 17).map(|i| (i * 7 + i / 251) as u8).collect();
+        let bytes: Vec<u8> = (0..2 * CHUNK_BYTES + 17)
+            .map(|i| (i * 7 + i / 251) as u8)
+            .collect();
         let (digest, about) = stored(&folder, &bytes);
         assert_eq!(digest, Digest::sha256(&bytes));
         assert_eq!(about.chunks.len(), 3);
@@ -355,7 +369,13 @@ mod tests {
             reader.range(start, end).read_all()
         };
         let len = bytes.len() as u64;
-        for (start, end) in [(0, len), (0, 1), (5, 5), (CHUNK_BYTES as u64 - 1, CHUNK_BYTES as u64 + 2), (len - 3, len + 9)] {
+        for (start, end) in [
+            (0, len),
+            (0, 1),
+            (5, 5),
+            (CHUNK_BYTES as u64 - 1, CHUNK_BYTES as u64 + 2),
+            (len - 3, len + 9),
+        ] {
             let want = &bytes[start as usize..end.min(len) as usize];
             assert_eq!(read(start, end).expect("read"), want, "{start}..{end}");
         }
@@ -367,7 +387,10 @@ mod tests {
         assert!(read(0, 10).is_ok());
         assert!(matches!(read(0, len), Err(HubError::Damaged { .. })));
         fs::write(&path, &bytes[1..]).expect("cut");
-        assert!(matches!(folder.read(&digest, about.clone()), Err(HubError::Damaged { .. })));
+        assert!(matches!(
+            folder.read(&digest, about.clone()),
+            Err(HubError::Damaged { .. })
+        ));
         // Sent again it is whole again.
         stored(&folder, &bytes);
         assert_eq!(read(0, len).expect("healed"), bytes);
@@ -379,11 +402,19 @@ mod tests {
         let folder = Folder::open(dir.path()).expect("opened");
         let mut upload = folder.begin(10).expect("begun");
         upload.write(b"12345").expect("written");
-        assert!(matches!(upload.write(b"123456"), Err(HubError::TooLarge { .. })));
+        assert!(matches!(
+            upload.write(b"123456"),
+            Err(HubError::TooLarge { .. })
+        ));
         drop(upload);
         fs::write(dir.path().join("incoming/left"), b"by a crash").expect("written");
         let folder = Folder::open(dir.path()).expect("opened");
-        assert_eq!(fs::read_dir(dir.path().join("incoming")).expect("a folder").count(), 0);
+        assert_eq!(
+            fs::read_dir(dir.path().join("incoming"))
+                .expect("a folder")
+                .count(),
+            0
+        );
         assert!(folder.list().expect("listed").is_empty());
     }
 }

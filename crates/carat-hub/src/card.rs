@@ -180,7 +180,9 @@ pub struct Fidelity {
 impl Examination {
     /// The rung of a name, if it can be had.
     pub fn rung(&self, name: &str) -> Option<&Rung> {
-        self.rungs.iter().find(|rung| rung.available && rung.name == name)
+        self.rungs
+            .iter()
+            .find(|rung| rung.available && rung.name == name)
     }
 
     /// Whether it runs here.
@@ -289,7 +291,8 @@ fn not_verified(record: &Record, about: &About) -> Vec<String> {
         Some(found) if found.runs() => {
             if found.fidelity.is_none() {
                 list.push(
-                    "fidelity: no reference outputs (data/reference.npy) were published with it".into(),
+                    "fidelity: no reference outputs (data/reference.npy) were published with it"
+                        .into(),
                 );
             } else {
                 list.push("that the reference outputs are those of the float model".into());

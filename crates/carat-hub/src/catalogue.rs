@@ -16,8 +16,8 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistM
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use records::{Limits, Publisher, Record, TagMove, Tombstone};
 use records::Pending;
+pub use records::{Limits, Publisher, Record, TagMove, Tombstone};
 
 use crate::blobs::{Folder, Sealed, Stored, Upload};
 use crate::card::Examination;
@@ -104,7 +104,10 @@ impl Hub {
         let path = root.join("catalogue");
         let of = HubError::engine(root);
         // The lock of the database comes first: nothing is cleared away under a hub that runs.
-        let db = Database::builder(&path).worker_threads(1).open().map_err(&of)?;
+        let db = Database::builder(&path)
+            .worker_threads(1)
+            .open()
+            .map_err(&of)?;
         let space = |name: &str| {
             let options = || KeyspaceCreateOptions::default().max_memtable_size(8 << 20);
             db.keyspace(name, options).map_err(&of)
@@ -293,8 +296,16 @@ impl Hub {
         let name = self.pending_key(by, expected);
         let known = self.pending.contains_key(&name).map_err(self.of())?;
         let mut batch = self.batch();
-        batch.insert(&self.blobs, expected.as_bytes().as_slice(), sealed.stored.encode());
-        batch.insert(&self.pending, name, self.encode(&Pending { at: now, size })?);
+        batch.insert(
+            &self.blobs,
+            expected.as_bytes().as_slice(),
+            sealed.stored.encode(),
+        );
+        batch.insert(
+            &self.pending,
+            name,
+            self.encode(&Pending { at: now, size })?,
+        );
         batch.commit().map_err(self.of())?;
         if !known {
             *writer.waiting.entry(by.name().into()).or_default() += size;
@@ -308,7 +319,9 @@ impl Hub {
         let mut upload = self.folder.begin(self.limits.file_bytes)?;
         let mut buffer = vec![0; CHUNK_BYTES.min(256 << 10)];
         loop {
-            let count = file.read(&mut buffer).map_err(HubError::io("reading", path))?;
+            let count = file
+                .read(&mut buffer)
+                .map_err(HubError::io("reading", path))?;
             if count == 0 {
                 return upload.seal().map(Staged);
             }
@@ -342,7 +355,11 @@ impl Hub {
     /// Whether a publisher may name a file in a version: it sent the file, or everybody can read it here. That a private file
     /// is here is told to nobody, and naming its digest does not bring it out.
     fn may_name(&self, by: &Publisher, digest: &Digest) -> Result<bool, HubError> {
-        if !self.blobs.contains_key(digest.as_bytes()).map_err(self.of())? {
+        if !self
+            .blobs
+            .contains_key(digest.as_bytes())
+            .map_err(self.of())?
+        {
             return Ok(false);
         }
         let sent = self.pending.contains_key(self.pending_key(by, digest));
@@ -455,10 +472,16 @@ impl Hub {
         for one in &staged {
             self.folder.place(&one.0)?;
             let digest = one.0.digest;
-            batch.insert(&self.blobs, digest.as_bytes().as_slice(), one.0.stored.encode());
+            batch.insert(
+                &self.blobs,
+                digest.as_bytes().as_slice(),
+                one.0.stored.encode(),
+            );
         }
-        let staged: BTreeMap<Digest, &Stored> =
-            staged.iter().map(|one| (one.0.digest, &one.0.stored)).collect();
+        let staged: BTreeMap<Digest, &Stored> = staged
+            .iter()
+            .map(|one| (one.0.digest, &one.0.stored))
+            .collect();
         let signature = self.signature(&manifest, &staged)?;
         let record = Record {
             digest,

@@ -31,14 +31,24 @@ impl Hub {
             report.taken_down += usize::from(record.tombstone.is_some());
             let title = record.manifest.title();
             if record.manifest.digest() != record.digest {
-                report.faults.push(format!("{title}: its manifest has another digest"));
+                report
+                    .faults
+                    .push(format!("{title}: its manifest has another digest"));
             }
-            if self.by_digest(&record.digest)?.is_none_or(|found| found.sequence != record.sequence) {
-                report.faults.push(format!("{title}: its digest does not lead to it"));
+            if self
+                .by_digest(&record.digest)?
+                .is_none_or(|found| found.sequence != record.sequence)
+            {
+                report
+                    .faults
+                    .push(format!("{title}: its digest does not lead to it"));
             }
             for standing in self.tags(&record.manifest.repo)? {
                 if self.by_digest(&standing.digest)?.is_none() {
-                    report.faults.push(format!("{}: tag {} leads nowhere", record.manifest.repo, standing.tag));
+                    report.faults.push(format!(
+                        "{}: tag {} leads nowhere",
+                        record.manifest.repo, standing.tag
+                    ));
                 }
             }
         }
@@ -47,7 +57,9 @@ impl Hub {
         for (done, (digest, title)) in named.iter().enumerate() {
             match self.hash(digest) {
                 Ok((size, found)) if found == *digest => report.bytes += size,
-                Ok((_, found)) => report.faults.push(format!("{title}: its bytes have the digest {found}")),
+                Ok((_, found)) => report
+                    .faults
+                    .push(format!("{title}: its bytes have the digest {found}")),
                 Err(error) => report.faults.push(format!("{title}: {error}")),
             }
             report.files += 1;

@@ -38,9 +38,7 @@ pub enum HubError {
         reason: String,
     },
     /// Private: nothing of it leaves.
-    #[error(
-        "{0} is private: its card is shown, and its files do not leave this hub, whoever asks"
-    )]
+    #[error("{0} is private: its card is shown, and its files do not leave this hub, whoever asks")]
     Private(String),
     /// A version is published once.
     #[error(

@@ -138,7 +138,9 @@ impl Manifest {
             }
             let odd = |c: char| c != '\n' && carat_receipt::label::misleads(c);
             if text.contains(odd) {
-                return refuse(format!("{name} holds a character that does not show what it is"));
+                return refuse(format!(
+                    "{name} holds a character that does not show what it is"
+                ));
             }
         }
         if self.signing_key.as_ref().is_some_and(|k| k.len() > MAX_KEY) {
@@ -190,7 +192,9 @@ impl Manifest {
 
     /// Bytes of all files.
     pub fn size(&self) -> u64 {
-        self.files.iter().fold(0, |sum, file| sum.saturating_add(file.size))
+        self.files
+            .iter()
+            .fold(0, |sum, file| sum.saturating_add(file.size))
     }
 
     /// The file at a path.
@@ -247,7 +251,14 @@ mod tests {
 
     #[test]
     fn files_that_cannot_stand_side_by_side_are_refused() {
-        for paths in [&["a", "A"][..], &["a", "a"], &["a", "a/b"], &["A", "a/b"], &["a/b/c", "a/b", "a.x"], &[]] {
+        for paths in [
+            &["a", "A"][..],
+            &["a", "a"],
+            &["a", "a/b"],
+            &["A", "a/b"],
+            &["a/b/c", "a/b", "a.x"],
+            &[],
+        ] {
             assert!(manifest(paths).check().is_err(), "{paths:?}");
         }
         assert!(manifest(&["a", "a.b", "b/a"]).check().is_ok());
@@ -258,7 +269,10 @@ mod tests {
             ("\"private\":false", "\"private\":false,\"more\":1"),
         ] {
             assert!(text.contains(from));
-            assert!(Manifest::parse(text.replace(from, to).as_bytes()).is_err(), "{to}");
+            assert!(
+                Manifest::parse(text.replace(from, to).as_bytes()).is_err(),
+                "{to}"
+            );
         }
         let mut odd = manifest(&["a"]);
         odd.about.licence = "MIT\u{202e}".into();

@@ -20,8 +20,9 @@ pub const LATEST: &str = "latest";
 
 /// First parts of addresses that are not owners.
 const RESERVED: &[&str] = &[
-    "api", "app", "assets", "audit", "datasets", "docs", "health", "hub", "log", "login", "metrics",
-    "models", "new", "resolve", "settings", "spaces", "static", "ui", "v1", "v2", "v3", "web",
+    "api", "app", "assets", "audit", "datasets", "docs", "health", "hub", "log", "login",
+    "metrics", "models", "new", "resolve", "settings", "spaces", "static", "ui", "v1", "v2", "v3",
+    "web",
 ];
 
 fn refuse(what: &'static str, given: &str, rule: &'static str) -> HubError {
@@ -37,10 +38,18 @@ fn part(what: &'static str, text: &str, marks: &str) -> Result<(), HubError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || marks.contains(c);
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
     if !(1..=MAX_PART).contains(&text.len()) || !text.chars().all(plain) {
-        return Err(refuse(what, text, "1 to 64 ASCII letters, digits, -, _ and ."));
+        return Err(refuse(
+            what,
+            text,
+            "1 to 64 ASCII letters, digits, -, _ and .",
+        ));
     }
     if !edge(text.chars().next()) || !edge(text.chars().last()) {
-        return Err(refuse(what, text, "begins and ends with a letter or a digit"));
+        return Err(refuse(
+            what,
+            text,
+            "begins and ends with a letter or a digit",
+        ));
     }
     // Clients of the layout that the hub also serves refuse them.
     if text.contains("..") || text.contains("--") {
@@ -61,11 +70,19 @@ impl RepoId {
     pub fn new(owner: &str, name: &str) -> Result<Self, HubError> {
         part("the owner", owner, "-_.")?;
         if RESERVED.contains(&owner.to_ascii_lowercase().as_str()) {
-            return Err(refuse("the owner", owner, "is a word that addresses begin with"));
+            return Err(refuse(
+                "the owner",
+                owner,
+                "is a word that addresses begin with",
+            ));
         }
         part("the model's name", name, "-_.")?;
         if name.ends_with(".git") || name.ends_with(".ipynb") {
-            return Err(refuse("the model's name", name, "does not end in .git or .ipynb"));
+            return Err(refuse(
+                "the model's name",
+                name,
+                "does not end in .git or .ipynb",
+            ));
         }
         Ok(Self {
             owner: owner.into(),
@@ -105,7 +122,11 @@ impl fmt::Display for RepoId {
 fn not_a_digest(what: &'static str, text: &str) -> Result<(), HubError> {
     let hex = text.bytes().all(|b| b.is_ascii_hexdigit());
     if hex && matches!(text.len(), 40 | 64) {
-        return Err(refuse(what, text, "is not 40 or 64 hexadecimal digits: those name content"));
+        return Err(refuse(
+            what,
+            text,
+            "is not 40 or 64 hexadecimal digits: those name content",
+        ));
     }
     Ok(())
 }
@@ -121,7 +142,11 @@ impl FromStr for Version {
         part("the version", text, "-_.+")?;
         not_a_digest("the version", text)?;
         if text == MAIN || text == LATEST {
-            return Err(refuse("the version", text, "is neither main nor latest: those move"));
+            return Err(refuse(
+                "the version",
+                text,
+                "is neither main nor latest: those move",
+            ));
         }
         Ok(Self(text.into()))
     }
@@ -145,7 +170,11 @@ impl FromStr for Tag {
         part("the tag", text, "-_.+")?;
         not_a_digest("the tag", text)?;
         if text == MAIN {
-            return Err(refuse("the tag", text, "is not main, which is another word for latest"));
+            return Err(refuse(
+                "the tag",
+                text,
+                "is not main, which is another word for latest",
+            ));
         }
         Ok(Self(text.into()))
     }
@@ -196,7 +225,11 @@ impl FromStr for FilePath {
                 ));
             }
             // Windows gives these to devices, with any extension.
-            let stem = part.split('.').next().unwrap_or_default().to_ascii_lowercase();
+            let stem = part
+                .split('.')
+                .next()
+                .unwrap_or_default()
+                .to_ascii_lowercase();
             let device = ["con", "prn", "aux", "nul"].contains(&stem.as_str())
                 || (stem.len() == 4
                     && (stem.starts_with("com") || stem.starts_with("lpt"))
@@ -259,8 +292,22 @@ mod tests {
     #[test]
     fn names_that_lead_elsewhere_are_refused() {
         for bad in [
-            "acme", "acme/", "/x", "a/b/c", "../x", "acme/..", "acme/.x", "acme/x.", "acme/a b",
-            "acme/a%2f", "v1/x", "API/x", "acme/x.git", "acme/a--b", "acme/\u{e9}", "acme/x\n",
+            "acme",
+            "acme/",
+            "/x",
+            "a/b/c",
+            "../x",
+            "acme/..",
+            "acme/.x",
+            "acme/x.",
+            "acme/a b",
+            "acme/a%2f",
+            "v1/x",
+            "API/x",
+            "acme/x.git",
+            "acme/a--b",
+            "acme/\u{e9}",
+            "acme/x\n",
         ] {
             assert!(bad.parse::<RepoId>().is_err(), "{bad}");
         }
@@ -273,12 +320,34 @@ mod tests {
     #[test]
     fn paths_stay_inside() {
         for bad in [
-            "", "/etc/passwd", "../x", "a/../b", "a//b", "a/", ".ssh/id", "a/.b", "a\\b", "C:x", "a:b",
-            "a\0b", "a\nb", "nul", "a/COM1.txt", "x.", "x ", "a/b/c/d/e/f/g/h/i/j/k/l/m",
+            "",
+            "/etc/passwd",
+            "../x",
+            "a/../b",
+            "a//b",
+            "a/",
+            ".ssh/id",
+            "a/.b",
+            "a\\b",
+            "C:x",
+            "a:b",
+            "a\0b",
+            "a\nb",
+            "nul",
+            "a/COM1.txt",
+            "x.",
+            "x ",
+            "a/b/c/d/e/f/g/h/i/j/k/l/m",
         ] {
             assert!(bad.parse::<FilePath>().is_err(), "{bad:?}");
         }
-        for good in ["model.onnx", "data/image.npy", "README.md", "a (1)/b+c=d@e.bin", "com.txt"] {
+        for good in [
+            "model.onnx",
+            "data/image.npy",
+            "README.md",
+            "a (1)/b+c=d@e.bin",
+            "com.txt",
+        ] {
             assert_eq!(good.parse::<FilePath>().expect("good").as_str(), good);
         }
     }

@@ -100,6 +100,7 @@ pub struct Found {
 /// An entry: what is shown, and the numbers of its facets' values.
 #[derive(Debug)]
 struct Entry {
+    place: usize,
     hit: Hit,
     sequence: u64,
     operators: Vec<u32>,
@@ -139,7 +140,8 @@ impl Names {
 #[derive(Debug, Default)]
 pub struct Index {
     entries: Vec<Option<Entry>>,
-    places: HashMap<RepoId, usize>,
+    /// In order of names, for whoever wants that order.
+    places: BTreeMap<RepoId, usize>,
     free: Vec<usize>,
     names: Names,
     terms: Terms,
@@ -181,7 +183,15 @@ impl Index {
         let available = || rungs.iter().filter(|rung| rung.available);
         let opset = facts.and_then(|facts| facts.opset);
         let hit = Hit {
-            summary: card.about.description.lines().next().unwrap_or_default().chars().take(200).collect(),
+            summary: card
+                .about
+                .description
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .chars()
+                .take(200)
+                .collect(),
             repo: card.repo,
             version: card.version,
             digest: card.digest,
@@ -197,7 +207,8 @@ impl Index {
             private: card.private,
             published: card.published,
         };
-        let operators: Vec<&String> = facts.map_or(Vec::new(), |facts| facts.operators.keys().collect());
+        let operators: Vec<&String> =
+            facts.map_or(Vec::new(), |facts| facts.operators.keys().collect());
         // What is in a name counts more than what is in a text.
         let mut words: BTreeMap<String, u32> = BTreeMap::new();
         let mut count = |text: &str, weight: u32| {
@@ -217,8 +228,12 @@ impl Index {
         self.terms.add(place as u32, &words);
         let names = &mut self.names;
         let entry = Entry {
+            place,
             sequence: record.sequence,
-            operators: operators.iter().map(|operator| names.number(operator)).collect(),
+            operators: operators
+                .iter()
+                .map(|operator| names.number(operator))
+                .collect(),
             task: names.number(&hit.task),
             licence: names.number(&hit.licence),
             execution: names.number(&hit.execution),
@@ -248,11 +263,12 @@ impl Index {
             return Found::default();
         };
         let matches = |entry: &&Entry| self.holds(entry, query, &conditions);
-        let ranked = self.terms.rank(&query.q, self.len());
-        let mut found: Vec<(&Entry, f64)> = match &ranked {
+        let ranked = self.terms.rank(&query.q, self.len(), self.entries.len());
+        let by_words = ranked.is_some();
+        let mut found: Vec<(&Entry, f64)> = match ranked {
             Some(scores) => scores
-                .iter()
-                .filter_map(|(place, score)| Some((self.entries[*place as usize].as_ref()?, *score)))
+                .into_iter()
+                .filter_map(|(place, score)| Some((self.entries[place as usize].as_ref()?, score)))
                 .filter(|(entry, _)| matches(entry))
                 .collect(),
             None => {
@@ -264,20 +280,34 @@ impl Index {
         let total = found.len();
         let rung = query.rung.as_deref().unwrap_or("zk");
         let cost = |entry: &Entry| entry.hit.cost_micros.get(rung).copied().unwrap_or(u64::MAX);
-        let by_name = |a: &Entry, b: &Entry| a.hit.repo.cmp(&b.hit.repo);
-        let order = query.sort.as_deref().unwrap_or(match ranked {
-            Some(_) => "relevance",
-            None => "newest",
-        });
-        let compare = |(a, score_a): &(&Entry, f64), (b, score_b): &(&Entry, f64)| match order {
-            "name" => by_name(a, b),
-            "size" => a.hit.size.cmp(&b.hit.size).then_with(|| by_name(a, b)),
-            "cost" => cost(a).cmp(&cost(b)).then_with(|| by_name(a, b)),
-            "relevance" => score_b.total_cmp(score_a).then_with(|| by_name(a, b)),
-            _ => b.sequence.cmp(&a.sequence),
-        };
         let limit = query.limit.unwrap_or(20).min(MAX_LIMIT);
         let end = query.offset.saturating_add(limit);
+        let newest = |a: &Entry, b: &Entry| b.sequence.cmp(&a.sequence);
+        let order = query
+            .sort
+            .as_deref()
+            .unwrap_or(if by_words { "relevance" } else { "newest" });
+        if order == "name" {
+            // Names are in order already: nothing is compared.
+            let mut among = vec![false; self.entries.len()];
+            found
+                .iter()
+                .for_each(|(entry, _)| among[entry.place] = true);
+            let places = self.places.values().filter(|place| among[**place]);
+            let shown = places.skip(query.offset).take(limit);
+            let hits = shown.filter_map(|place| Some(self.entries[*place].as_ref()?.hit.clone()));
+            return Found {
+                total,
+                hits: hits.collect(),
+                facets,
+            };
+        }
+        let compare = |(a, score_a): &(&Entry, f64), (b, score_b): &(&Entry, f64)| match order {
+            "size" => a.hit.size.cmp(&b.hit.size).then_with(|| newest(a, b)),
+            "cost" => cost(a).cmp(&cost(b)).then_with(|| newest(a, b)),
+            "relevance" => score_b.total_cmp(score_a).then_with(|| newest(a, b)),
+            _ => newest(a, b),
+        };
         // Only what is shown is put in order.
         if end < found.len() {
             found.select_nth_unstable_by(end, compare);
@@ -326,13 +356,27 @@ impl Index {
         is(conditions.task, entry.task)
             && is(conditions.licence, entry.licence)
             && is(conditions.execution, entry.execution)
-            && conditions.rung.is_none_or(|rung| entry.rungs.contains(&rung))
-            && conditions.operators.iter().all(|wanted| entry.operators.contains(wanted))
-            && query.owner.as_deref().is_none_or(|owner| owner == hit.repo.owner())
+            && conditions
+                .rung
+                .is_none_or(|rung| entry.rungs.contains(&rung))
+            && conditions
+                .operators
+                .iter()
+                .all(|wanted| entry.operators.contains(wanted))
+            && query
+                .owner
+                .as_deref()
+                .is_none_or(|owner| owner == hit.repo.owner())
             && query.max_bytes.is_none_or(|most| hit.size <= most)
-            && query.opset_min.is_none_or(|least| hit.opset.is_some_and(|opset| opset >= least))
-            && query.opset_max.is_none_or(|most| hit.opset.is_some_and(|opset| opset <= most))
-            && query.max_cost_micros.is_none_or(|most| cost().is_some_and(|cost| cost <= most))
+            && query
+                .opset_min
+                .is_none_or(|least| hit.opset.is_some_and(|opset| opset >= least))
+            && query
+                .opset_max
+                .is_none_or(|most| hit.opset.is_some_and(|opset| opset <= most))
+            && query
+                .max_cost_micros
+                .is_none_or(|most| cost().is_some_and(|cost| cost <= most))
     }
 
     fn facets(&self, found: &[(&Entry, f64)]) -> BTreeMap<String, Vec<(String, usize)>> {
@@ -359,7 +403,9 @@ impl Index {
             }
             list.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
             list.truncate(MAX_VALUES);
-            let list = list.into_iter().map(|(text, count)| (text.to_string(), count));
+            let list = list
+                .into_iter()
+                .map(|(text, count)| (text.to_string(), count));
             all.insert(facet.to_string(), list.collect());
         }
         all

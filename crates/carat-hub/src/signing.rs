@@ -215,7 +215,10 @@ pub fn verify(
         Ok(bundle) => bundle,
         Err(error) => return refuse(format!("this is no Sigstore bundle of a model: {error}")),
     };
-    if !bundle.media_type.starts_with("application/vnd.dev.sigstore.bundle") {
+    if !bundle
+        .media_type
+        .starts_with("application/vnd.dev.sigstore.bundle")
+    {
         return refuse("its media type is not that of a Sigstore bundle");
     }
     let envelope = &bundle.dsse_envelope;
@@ -301,7 +304,9 @@ fn compare(
         match files.iter().find(|file| file.path.as_str() == name) {
             None => return refuse(format!("it covers {name:?}, which is not published")),
             Some(file) if file.sha256 != digest => {
-                return refuse(format!("{name} is another file than the one that was signed"));
+                return refuse(format!(
+                    "{name} is another file than the one that was signed"
+                ));
             }
             Some(_) => names.push(name),
         }
@@ -335,8 +340,11 @@ fn algorithm(key: &PublicKey<'_>) -> Result<Algorithm, HubError> {
 }
 
 fn holds(key: PublicKey<'_>, message: &[u8], signature: &[u8]) -> Result<(), HubError> {
-    crypto::verify(key, algorithm(&key)?, Form::Der, message, signature)
-        .or_else(|error| refuse(format!("it was not made by that key over these files: {error}")))
+    crypto::verify(key, algorithm(&key)?, Form::Der, message, signature).or_else(|error| {
+        refuse(format!(
+            "it was not made by that key over these files: {error}"
+        ))
+    })
 }
 
 fn by_key(
@@ -355,7 +363,8 @@ fn by_key(
     let Some(text) = demanded.or(named) else {
         report.state = State::Unchecked;
         report.not_checked.push(
-            "the signature: its key is neither in it nor named by the publisher; give the key".into(),
+            "the signature: its key is neither in it nor named by the publisher; give the key"
+                .into(),
         );
         return Ok(());
     };
@@ -438,7 +447,10 @@ fn by_certificate(
     links(&parsed, &[SUBJECT_ALT_NAME]).or_else(refuse)?;
     // As of the first second of the signing certificate: when the signature was made is not known.
     let at = leaf.not_before;
-    if parsed.iter().any(|one| at < one.not_before || at > one.not_after) {
+    if parsed
+        .iter()
+        .any(|one| at < one.not_before || at > one.not_after)
+    {
         return refuse("its certificates were not all valid when the signing one began to be");
     }
     if demand.key.is_some() {
@@ -460,7 +472,9 @@ fn by_certificate(
             "who issued the signing certificate: its root is not one that this hub knows; compare it with one you know".into(),
         );
     } else {
-        report.checked.push("the chain ends at a root that was demanded".into());
+        report
+            .checked
+            .push("the chain ends at a root that was demanded".into());
     }
     report
         .not_checked
@@ -476,7 +490,9 @@ fn signer(leaf: &Certificate<'_>) -> Option<String> {
         // rfc822Name, dNSName, uniformResourceIdentifier.
         while let Ok(name) = list.any() {
             if [0x81, 0x82, 0x86].contains(&name.tag) {
-                return std::str::from_utf8(name.value).ok().map(ToString::to_string);
+                return std::str::from_utf8(name.value)
+                    .ok()
+                    .map(ToString::to_string);
             }
         }
         None

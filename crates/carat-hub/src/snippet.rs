@@ -74,9 +74,8 @@ pub fn snippets(inputs: &[Port], name: &str, served: Option<(&str, &str)>) -> Sn
         let body = quoted(&json!({ "inputs": inputs }).to_string());
         format!("curl -s {headers} -d {body} {}", quoted(&url))
     } else {
-        let script = format!(
-            "import json\n{define}print(json.dumps({{\"inputs\": {{{python_inputs}}}}}))"
-        );
+        let script =
+            format!("import json\n{define}print(json.dumps({{\"inputs\": {{{python_inputs}}}}}))");
         format!(
             "python3 -c {} | curl -s {headers} --data-binary @- {}",
             quoted(&script),
@@ -121,8 +120,17 @@ mod tests {
             labels: Vec::new(),
         };
         let made = snippets(&[port], "m", None);
-        assert!(made.curl.contains(r#"-d '{"inputs":{"it'\''s $(x) \"y\"":[[0,0]]}}'"#), "{}", made.curl);
-        assert!(made.python.contains(r#"{"it's $(x) \"y\"": zeros(1, 2)}"#), "{}", made.python);
+        assert!(
+            made.curl
+                .contains(r#"-d '{"inputs":{"it'\''s $(x) \"y\"":[[0,0]]}}'"#),
+            "{}",
+            made.curl
+        );
+        assert!(
+            made.python.contains(r#"{"it's $(x) \"y\"": zeros(1, 2)}"#),
+            "{}",
+            made.python
+        );
         assert!(!made.served);
     }
 }

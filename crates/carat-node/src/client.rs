@@ -73,14 +73,24 @@ impl Body for FileBody {
 impl Sent<'_> {
     /// The body, and its media type.
     fn body(self) -> io::Result<(BoxBody<Bytes, io::Error>, Option<&'static str>)> {
-        let full = |bytes: Vec<u8>| Full::new(Bytes::from(bytes)).map_err(|never| match never {}).boxed();
+        let full = |bytes: Vec<u8>| {
+            Full::new(Bytes::from(bytes))
+                .map_err(|never| match never {})
+                .boxed()
+        };
         match self {
             Self::Nothing => Ok((full(Vec::new()), None)),
-            Self::Json(json) => Ok((full(json.to_string().into_bytes()), Some("application/json"))),
+            Self::Json(json) => Ok((
+                full(json.to_string().into_bytes()),
+                Some("application/json"),
+            )),
             Self::File(path) => {
                 let file = File::open(path)?;
                 let left = file.metadata()?.len();
-                Ok((FileBody { file, left }.boxed(), Some("application/octet-stream")))
+                Ok((
+                    FileBody { file, left }.boxed(),
+                    Some("application/octet-stream"),
+                ))
             }
         }
     }
@@ -120,7 +130,10 @@ impl Reply {
             .and_then(|json| json["detail"].as_str().map(str::to_string))
             .unwrap_or_else(|| "it gave no reason".into());
         // What the hub withholds is told by its own status, whoever is asked.
-        let kind = self.json().ok().and_then(|json| json["kind"].as_str().map(str::to_string));
+        let kind = self
+            .json()
+            .ok()
+            .and_then(|json| json["kind"].as_str().map(str::to_string));
         let exit = match self.status {
             403 if kind.as_deref() == Some("private") => Exit::Withheld,
             410 if kind.as_deref() == Some("taken-down") => Exit::Withheld,
@@ -183,7 +196,9 @@ impl Client {
         self.wait(patience, async {
             let answer = self.exchange(method, path, sent).await?;
             let status = answer.status().as_u16();
-            let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await?;
+            let body = Limited::new(answer.into_body(), MAX_ANSWER)
+                .collect()
+                .await?;
             let body = body.to_bytes().to_vec();
             Ok(Ok(Reply { status, body }))
         })

@@ -110,8 +110,15 @@ pub enum LogFormat {
 pub struct ModelEntry {
     /// Name in addresses: letters, digits, `-`, `_` and `.`.
     pub name: String,
-    /// A compiled model, or a folder; relative to the configuration file.
+    /// A compiled model, or a folder, relative to the configuration file; or `hub:OWNER/NAME@REVISION`, a version of the hub.
     pub path: PathBuf,
+}
+
+impl ModelEntry {
+    /// The version of the hub that it names, if it names one.
+    pub fn in_hub(&self) -> Option<&str> {
+        self.path.to_str()?.strip_prefix("hub:")
+    }
 }
 
 /// Limits. Each is named in the error that it causes.
@@ -234,6 +241,7 @@ impl Config {
         config
             .model
             .iter_mut()
+            .filter(|entry| entry.in_hub().is_none())
             .for_each(|entry| place(&mut entry.path));
         config.check()?;
         Ok(config)
@@ -260,6 +268,12 @@ impl Config {
             if !fits {
                 return refuse(format!(
                     "model name {:?}: 1 to 100 letters, digits, -, _ and ., not beginning with a dot",
+                    entry.name
+                ));
+            }
+            if entry.in_hub().is_some() && self.hub.is_none() {
+                return refuse(format!(
+                    "the model {:?} is in the hub, and there is no hub: add [hub]",
                     entry.name
                 ));
             }
@@ -420,6 +434,8 @@ mod tests {
             ("checkpoint_ms = 60000\n", "checkpoint_ms"),
             ("upgrade_days = 40000\n", "upgrade_days"),
             ("[limits]\nqueue = 0\n", "limits.queue"),
+            ("[hub]\nnonsense = 1\n", "nonsense"),
+            ("[[model]]\nname = \"x\"\npath = \"hub:acme/x\"\n", "no hub"),
         ];
         for (text, part) in cases {
             let text = if text.is_empty() {

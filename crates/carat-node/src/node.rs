@@ -149,6 +149,8 @@ pub struct Parts {
     keys: Option<Vec<ApiKey>>,
     models: Vec<Arc<Served>>,
     rules: InForce,
+    /// Opened here where models come from it, else with the store.
+    hub: Option<Arc<Service>>,
 }
 
 impl Parts {
@@ -176,7 +178,12 @@ impl Parts {
                 Some(keys)
             }
         };
-        let models = served::load(&config, &home, &place)?;
+        let from_hub = config.model.iter().any(|entry| entry.in_hub().is_some());
+        let hub = match from_hub {
+            true => open_hub(&config, &home)?,
+            false => None,
+        };
+        let models = served::load(&config, &home, &place, hub.as_deref())?;
         let rules = InForce::load(&home, config.policy.as_deref(), &models)?;
         Ok(Self {
             config,
@@ -185,6 +192,7 @@ impl Parts {
             keys,
             models,
             rules,
+            hub,
         })
     }
 
@@ -218,7 +226,9 @@ fn open_hub(config: &Config, home: &Home) -> Result<Option<Arc<Service>>, Failur
         seconds: hub.examine_seconds,
         bytes: hub.examine_bytes,
     };
-    let launch = (bounds.seconds > 0).then(|| Launch::own(bounds)).transpose()?;
+    let launch = (bounds.seconds > 0)
+        .then(|| Launch::own(bounds))
+        .transpose()?;
     let proof_bytes = config.limits.proof_bytes.min(bounds.bytes);
     let data = home.root().parent().unwrap_or(home.root());
     let hub = crate::hub::open(&Home::at(data.to_path_buf()), limits)?;
@@ -235,6 +245,7 @@ impl Prepared {
             keys,
             models,
             rules,
+            hub,
         } = parts;
         // The lock of the store first: a second server ends here, before it waits for the log.
         let store = Arc::new(Store::open(
@@ -252,7 +263,10 @@ impl Prepared {
             store.put_program(&served.model.digest, &served.model.program().encode())?;
         }
         let jobs = Jobs::load(&store)?;
-        let hub = open_hub(&config, &home)?;
+        let hub = match hub {
+            None => open_hub(&config, &home)?,
+            there => there,
+        };
         let limits = &config.limits;
         let metrics = Arc::new(Metrics::default());
         let counted = metrics.clone();

@@ -114,13 +114,16 @@ impl FromStr for Reference {
         // Whatever it is, it is a version, a tag or a digest, and safe in an address.
         if let Some(revision) = revision
             && revision.parse::<Tag>().is_err()
-            && !(matches!(revision.len(), 40 | 64) && revision.bytes().all(|b| b.is_ascii_hexdigit()))
+            && !(matches!(revision.len(), 40 | 64)
+                && revision.bytes().all(|b| b.is_ascii_hexdigit()))
             && revision != carat_hub::name::MAIN
         {
             return Err(format!("{revision:?} is no version, tag or digest"));
         }
         Ok(Self {
-            repo: repo.parse().map_err(|error: carat_hub::HubError| error.to_string())?,
+            repo: repo
+                .parse()
+                .map_err(|error: carat_hub::HubError| error.to_string())?,
             revision: revision.map(ToString::to_string),
         })
     }
@@ -226,7 +229,9 @@ struct TagArgs {
 
 /// Take a version down: its bytes go; its name, its digest, the reason and the date stay.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  carat hub tombstone acme/digits@1.0.0 --reason 'trained on data without a licence'")]
+#[command(
+    after_help = "Examples:\n  carat hub tombstone acme/digits@1.0.0 --reason 'trained on data without a licence'"
+)]
 struct TombstoneArgs {
     /// OWNER/NAME@VERSION.
     #[arg(value_parser = parse::<Reference>)]
@@ -294,7 +299,12 @@ fn search(args: SearchArgs, context: &Context) -> Outcome {
     let mut rows = Table::new(5);
     rows.row(["model", "runs", "receipts can rest on", "one proof", "size"]);
     for hit in json["hits"].as_array().into_iter().flatten() {
-        let rungs: Vec<&str> = hit["rungs"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let rungs: Vec<&str> = hit["rungs"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         let proof = hit["cost_micros"]["zk"].as_u64();
         rows.row([
             &format!("{}@{}", plain(&hit["repo"]), plain(&hit["version"])),
@@ -323,7 +333,9 @@ fn address_of(query: &Query) -> String {
         let escaped: String = value
             .bytes()
             .map(|byte| match byte {
-                byte if byte.is_ascii_alphanumeric() || b"-_.".contains(&byte) => char::from(byte).to_string(),
+                byte if byte.is_ascii_alphanumeric() || b"-_.".contains(&byte) => {
+                    char::from(byte).to_string()
+                }
                 byte => format!("%{byte:02X}"),
             })
             .collect();
@@ -338,7 +350,13 @@ fn tag(args: TagArgs, context: &Context) -> Outcome {
     let json = match (args.at.open(context)?, &args.revision) {
         (Place::Here(hub), revision) => {
             if let Some(revision) = revision {
-                hub.move_tag(&args.model, &args.tag, revision, &Publisher::Operator, home::clock()?)?;
+                hub.move_tag(
+                    &args.model,
+                    &args.tag,
+                    revision,
+                    &Publisher::Operator,
+                    home::clock()?,
+                )?;
             }
             let history = hub.history(&args.model, &args.tag)?;
             if history.is_empty() {
@@ -350,7 +368,9 @@ fn tag(args: TagArgs, context: &Context) -> Outcome {
         (Place::There(client), revision) => {
             if let Some(revision) = revision {
                 let body = json!({ "revision": revision });
-                client.send("PUT", &address(&args.model, &path), Sent::Json(&body))?.good()?;
+                client
+                    .send("PUT", &address(&args.model, &path), Sent::Json(&body))?
+                    .good()?;
             }
             client.get(&address(&args.model, &path))?.good()?.json()?
         }
@@ -358,7 +378,12 @@ fn tag(args: TagArgs, context: &Context) -> Outcome {
     let mut rows = Table::new(4);
     rows.row(["version", "digest", "since (Unix seconds)", "by"]);
     for step in json["history"].as_array().into_iter().flatten() {
-        rows.row([plain(&step["version"]), plain(&step["digest"]), &step["at"].to_string(), plain(&step["by"])]);
+        rows.row([
+            plain(&step["version"]),
+            plain(&step["digest"]),
+            &step["at"].to_string(),
+            plain(&step["by"]),
+        ]);
     }
     let text = format!("{} {}\n{}", args.model, args.tag, rows.render("  "));
     Ok((Answer { text, json }, Exit::Good))
@@ -374,13 +399,22 @@ fn tombstone(args: TombstoneArgs, context: &Context) -> Outcome {
     let repo = &args.version.repo;
     let json = match args.at.open(context)? {
         Place::Here(hub) => {
-            let record = hub.take_down(repo, &version, &args.reason, &Publisher::Operator, home::clock()?)?;
+            let record = hub.take_down(
+                repo,
+                &version,
+                &args.reason,
+                &Publisher::Operator,
+                home::clock()?,
+            )?;
             json!(hub.card(&record, None)?)
         }
         Place::There(client) => {
             let body = json!({ "reason": args.reason });
             let path = address(repo, &format!("/versions/{version}"));
-            client.send("DELETE", &path, Sent::Json(&body))?.good()?.json()?
+            client
+                .send("DELETE", &path, Sent::Json(&body))?
+                .good()?
+                .json()?
         }
     };
     let text = format!(
@@ -402,8 +436,15 @@ fn check(context: &Context) -> Outcome {
         report.files,
         bytes(report.bytes)
     );
-    report.faults.iter().for_each(|fault| text.push_str(&format!("FAULT: {fault}\n")));
-    let exit = if report.faults.is_empty() { Exit::Good } else { Exit::CheckFailed };
+    report
+        .faults
+        .iter()
+        .for_each(|fault| text.push_str(&format!("FAULT: {fault}\n")));
+    let exit = if report.faults.is_empty() {
+        Exit::Good
+    } else {
+        Exit::CheckFailed
+    };
     let json = serde_json::to_value(&report).map_err(Failure::of(Exit::Internal))?;
     Ok((Answer { text, json }, exit))
 }

@@ -24,7 +24,10 @@ impl Hub {
 
     /// A version by its name.
     pub fn version(&self, repo: &RepoId, version: &Version) -> Result<Option<Record>, HubError> {
-        let bytes = self.versions.get(version_key(repo, version)).map_err(self.of())?;
+        let bytes = self
+            .versions
+            .get(version_key(repo, version))
+            .map_err(self.of())?;
         bytes.map(|bytes| self.decode(&bytes)).transpose()
     }
 
@@ -77,7 +80,9 @@ impl Hub {
 
     /// The version that a text names: a digest, its first 40 digits, a tag, `main` (which is `latest`), or a version.
     pub fn resolve(&self, repo: &RepoId, revision: &str) -> Result<Record, HubError> {
-        let hex = revision.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let hex = revision
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         if hex && matches!(revision.len(), 40 | 64) {
             let prefix = hex::decode(revision).unwrap_or_default();
             let mut names = self.digests.prefix(&prefix);
@@ -127,9 +132,7 @@ impl Hub {
     pub(super) fn stored(&self, digest: &Digest) -> Result<Option<Stored>, HubError> {
         let bytes = self.blobs.get(digest.as_bytes()).map_err(self.of())?;
         bytes
-            .map(|bytes| {
-                Stored::decode(&bytes).ok_or_else(|| self.damaged("the record of a file"))
-            })
+            .map(|bytes| Stored::decode(&bytes).ok_or_else(|| self.damaged("the record of a file")))
             .transpose()
     }
 
@@ -171,10 +174,13 @@ impl Hub {
             // The name was checked when it was parsed: it leads nowhere else.
             let path = folder.join(file.path.as_str());
             let parent = path.parent().unwrap_or(folder);
-            std::fs::create_dir_all(parent).map_err(HubError::io("making the directory", parent))?;
-            let mut out = std::fs::File::create_new(&path).map_err(HubError::io("writing", &path))?;
+            std::fs::create_dir_all(parent)
+                .map_err(HubError::io("making the directory", parent))?;
+            let mut out =
+                std::fs::File::create_new(&path).map_err(HubError::io("writing", &path))?;
             while let Some(piece) = reader.next_piece()? {
-                out.write_all(&piece).map_err(HubError::io("writing", &path))?;
+                out.write_all(&piece)
+                    .map_err(HubError::io("writing", &path))?;
             }
         }
         Ok(())
@@ -210,11 +216,7 @@ impl Hub {
     }
 
     /// The card of a version. `served`: address and name under which a node serves its program.
-    pub fn card(
-        &self,
-        record: &Record,
-        served: Option<(&str, &str)>,
-    ) -> Result<Card, HubError> {
+    pub fn card(&self, record: &Record, served: Option<(&str, &str)>) -> Result<Card, HubError> {
         let tags = self.tags(&record.manifest.repo)?;
         let own = tags
             .into_iter()
@@ -232,7 +234,10 @@ impl Hub {
 
     /// How many models are listed.
     pub fn listed(&self) -> usize {
-        self.index.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.index
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
     }
 
     /// Every file that versions name, with one version that does.

@@ -1,6 +1,6 @@
 //! Words, where they occur, and how much that says: BM25 (Robertson and Zaragoza 2009).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// Most words of a query.
 const MAX_WORDS: usize = 16;
@@ -24,7 +24,7 @@ pub(super) fn words(text: &str) -> impl Iterator<Item = String> + '_ {
 #[derive(Debug, Default)]
 pub(super) struct Terms {
     postings: BTreeMap<String, Vec<(u32, u32)>>,
-    lengths: HashMap<u32, u32>,
+    lengths: Vec<u32>,
     total: u64,
 }
 
@@ -33,11 +33,18 @@ impl Terms {
     pub(super) fn add(&mut self, entry: u32, words: &[(String, u32)]) {
         let mut length = 0;
         for (word, weight) in words {
-            self.postings.entry(word.clone()).or_default().push((entry, *weight));
+            self.postings
+                .entry(word.clone())
+                .or_default()
+                .push((entry, *weight));
             length += weight;
         }
         self.total += u64::from(length);
-        self.lengths.insert(entry, length);
+        let at = entry as usize;
+        if self.lengths.len() <= at {
+            self.lengths.resize(at + 1, 0);
+        }
+        self.lengths[at] = length;
     }
 
     /// Takes an entry's words out.
@@ -50,17 +57,29 @@ impl Terms {
                 }
             }
         }
-        let length = self.lengths.remove(&entry).unwrap_or_default();
-        self.total -= u64::from(length);
+        if let Some(length) = self.lengths.get_mut(entry as usize) {
+            self.total -= u64::from(std::mem::take(length));
+        }
     }
 
-    /// The entries with all words of a query, and how well each fits; `None`: the query has no words.
-    pub(super) fn rank(&self, query: &str, entries: usize) -> Option<HashMap<u32, f64>> {
+    /// The entries with all words of a query, and how well each fits; `None`: the query has no words. `places`: how many
+    /// numbers entries have.
+    pub(super) fn rank(
+        &self,
+        query: &str,
+        entries: usize,
+        places: usize,
+    ) -> Option<Vec<(u32, f64)>> {
         let query: Vec<String> = words(query).take(MAX_WORDS).collect();
+        if query.is_empty() {
+            return None;
+        }
         let mean = self.total as f64 / entries.max(1) as f64;
-        let mut all: Option<HashMap<u32, f64>> = None;
-        for word in &query {
-            let mut scores: HashMap<u32, f64> = HashMap::new();
+        // How many words an entry has so far, and what they say together; and the best of the present word.
+        let mut hits = vec![(0u32, 0.0f64); places];
+        let mut best = vec![0.0f64; places];
+        let mut touched: Vec<u32> = Vec::new();
+        for (number, word) in query.iter().enumerate() {
             let beginning = self
                 .postings
                 .range(word.clone()..)
@@ -71,21 +90,34 @@ impl Terms {
                 let count = list.len() as f64;
                 let rarity = (1.0 + (entries as f64 - count + 0.5).max(0.0) / (count + 0.5)).ln();
                 for (entry, weight) in list {
-                    if all.as_ref().is_some_and(|all| !all.contains_key(entry)) {
+                    let at = *entry as usize;
+                    if hits[at].0 != number as u32 {
                         continue;
                     }
-                    let length = f64::from(self.lengths.get(entry).copied().unwrap_or_default());
+                    let length = f64::from(self.lengths[at]);
                     let weight = f64::from(*weight);
                     let often = weight * (K1 + 1.0) / (weight + K1 * (1.0 - B + B * length / mean));
-                    let score = scores.entry(*entry).or_default();
-                    *score = score.max(worth * rarity * often);
+                    if best[at] == 0.0 {
+                        touched.push(*entry);
+                    }
+                    best[at] = best[at].max(worth * rarity * often);
                 }
             }
-            if let Some(all) = &all {
-                scores.iter_mut().for_each(|(entry, score)| *score += all.get(entry).copied().unwrap_or_default());
+            for entry in touched.iter() {
+                let at = *entry as usize;
+                hits[at].0 += 1;
+                hits[at].1 += std::mem::take(&mut best[at]);
             }
-            all = Some(scores);
+            if number + 1 < query.len() {
+                touched.clear();
+            }
         }
-        all
+        // Those with the last word; whoever lacks an earlier one was left out on the way.
+        Some(
+            touched
+                .into_iter()
+                .map(|entry| (entry, hits[entry as usize].1))
+                .collect(),
+        )
     }
 }

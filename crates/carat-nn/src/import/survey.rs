@@ -61,10 +61,9 @@ pub fn survey(bytes: &[u8]) -> Result<Survey, ImportError> {
         let lengths = dims.iter().map(|d| u64::try_from(*d).unwrap_or(0));
         lengths.fold(1u64, u64::saturating_mul)
     };
-    let parameters = graph
-        .initializer
-        .iter()
-        .fold(0u64, |sum, tensor| sum.saturating_add(elements(&tensor.dims)));
+    let parameters = graph.initializer.iter().fold(0u64, |sum, tensor| {
+        sum.saturating_add(elements(&tensor.dims))
+    });
     let given = |info: &&ValueInfoProto| graph.initializer.iter().all(|t| t.name != info.name);
     Ok(Survey {
         opset,

@@ -7,15 +7,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use carat_hub::About;
-use carat_hub::card::{
-    Cost, Examination, Execution, Facts, Fidelity, Machine, Port, Rung,
-};
+use carat_hub::card::{Cost, Examination, Execution, Facts, Fidelity, Machine, Port, Rung};
 use carat_nn::exec::Executable;
 use carat_nn::fidelity::measure;
 use carat_nn::import::{Declared, ImportError, MAX_ONNX_BYTES, survey};
-use carat_nn::model::{
-    Card, CompileRequest, Compiled, Metadata, ModelError, compile_model,
-};
+use carat_nn::model::{Card, CompileRequest, Compiled, Metadata, ModelError, compile_model};
 use carat_program::Tensor;
 use carat_receipt::Digest;
 use serde::{Deserialize, Serialize};
@@ -129,7 +125,11 @@ impl Work<'_> {
         let (sources, compiled, folder) = match &order.subject {
             Subjects::Folder(folder) => {
                 // A folder with several ONNX files and nothing that names one has no source, as one without any.
-                (source::in_folder(folder).ok(), compiled_in(folder), Some(folder))
+                (
+                    source::in_folder(folder).ok(),
+                    compiled_in(folder),
+                    Some(folder),
+                )
             }
             Subjects::Onnx(onnx, calibration) => {
                 let sources = Sources {
@@ -142,7 +142,8 @@ impl Work<'_> {
         };
         let onnx = match &sources {
             Some(sources) => {
-                let bytes = files::read_capped(&sources.onnx, "an ONNX file", MAX_ONNX_BYTES).map_err(failed)?;
+                let bytes = files::read_capped(&sources.onnx, "an ONNX file", MAX_ONNX_BYTES)
+                    .map_err(failed)?;
                 self.survey(&bytes)?;
                 Some(bytes)
             }
@@ -164,7 +165,8 @@ impl Work<'_> {
         self.found().execution = Execution::Runs;
         self.found().rungs = rungs(&model, cost, order.proof_bytes);
         if let (None, Some(path)) = (&compiled, &order.compile_to) {
-            fs::write(path, model.file.encode()).map_err(|error| (general("writing"), error.to_string()))?;
+            fs::write(path, model.file.encode())
+                .map_err(|error| (general("writing"), error.to_string()))?;
             self.report.compiled = true;
         }
         self.told();
@@ -176,7 +178,8 @@ impl Work<'_> {
         }
         if let (Some(_), Some((sources, onnx))) = (&compiled, source) {
             let again = compile(sources, onnx);
-            self.found().reproduced = Some(again.is_ok_and(|again| again.file.program.digest() == model.digest));
+            self.found().reproduced =
+                Some(again.is_ok_and(|again| again.file.program.digest() == model.digest));
         }
         Ok(())
     }
@@ -186,7 +189,9 @@ impl Work<'_> {
         let survey = survey(onnx).map_err(|error| refusal(&error.into()))?;
         let port = |declared: &Declared| Port {
             name: declared.name.clone(),
-            dtype: declared.dtype.map_or(String::new(), |dtype| dtype.name().into()),
+            dtype: declared
+                .dtype
+                .map_or(String::new(), |dtype| dtype.name().into()),
             shape: declared.dims.clone(),
             labels: Vec::new(),
         };
@@ -216,7 +221,12 @@ impl Work<'_> {
         let outputs = program.outputs.iter().map(|output| Port {
             name: output.name.clone(),
             dtype: output.dtype.name().into(),
-            shape: shape(program.value(output.value).map(|value| value.shape.dims()).unwrap_or_default()),
+            shape: shape(
+                program
+                    .value(output.value)
+                    .map(|value| value.shape.dims())
+                    .unwrap_or_default(),
+            ),
             labels: output.labels.clone(),
         });
         let (inputs, outputs) = (inputs.collect(), outputs.collect());
@@ -266,7 +276,9 @@ impl Work<'_> {
                     (size, key) = (proved.bytes as u64, Some(proved.key.digest()));
                 }
                 Err(failure) => {
-                    self.found().warnings.push(format!("no proof was measured: {}", failure.message));
+                    self.found()
+                        .warnings
+                        .push(format!("no proof was measured: {}", failure.message));
                     return;
                 }
             }
@@ -303,7 +315,10 @@ impl Work<'_> {
                     integer_accuracy: report.integer_accuracy,
                 });
             }
-            Err(error) => self.found().warnings.push(format!("fidelity was not measured: {error}")),
+            Err(error) => self
+                .found()
+                .warnings
+                .push(format!("fidelity was not measured: {error}")),
         }
     }
 }
@@ -342,7 +357,10 @@ fn compiled_in(folder: &Path) -> Option<PathBuf> {
     let mut found: Vec<PathBuf> = entries
         .flatten()
         .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == EXTENSION))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == EXTENSION)
+        })
         .collect();
     found.sort();
     found.into_iter().next()
@@ -388,7 +406,9 @@ fn runs(executable: &Executable, inputs: &[Tensor]) -> Result<(Vec<Tensor>, Cost
     let started = Instant::now();
     loop {
         let one = Instant::now();
-        let outputs = executable.run(inputs).map_err(|error| failed(model::exec_failure(error)))?;
+        let outputs = executable
+            .run(inputs)
+            .map_err(|error| failed(model::exec_failure(error)))?;
         times.push(micros(one.elapsed()));
         let enough = times.len() >= 3 && started.elapsed() >= RUN_PATIENCE;
         if enough || times.len() >= MAX_RUNS {
@@ -421,9 +441,17 @@ fn rungs(model: &Model, run: Cost, proof_bytes: u64) -> Vec<Rung> {
         },
     };
     vec![
-        rung("signature", "one run, signed by the node", Some(run.clone())),
+        rung(
+            "signature",
+            "one run; the node's signature, the same for every model, is not counted",
+            Some(run.clone()),
+        ),
         rung("replay", "one run by whoever checks", Some(run)),
-        rung("tee", "on a node with attested hardware; not measured here", None),
+        rung(
+            "tee",
+            "on a node with attested hardware; not measured here",
+            None,
+        ),
         zk,
     ]
 }
@@ -460,7 +488,9 @@ fn general(text: &str) -> String {
 /// Why a model does not run, for counting and in full.
 fn refusal(error: &ModelError) -> Refusal {
     let group = match error {
-        ModelError::Import(ImportError::Unsupported { op, reason, .. }) if reason == "is not supported" => {
+        ModelError::Import(ImportError::Unsupported { op, reason, .. })
+            if reason == "is not supported" =>
+        {
             format!("operator {op} is not supported")
         }
         ModelError::Import(ImportError::Unsupported { op, .. }) => {
@@ -469,11 +499,30 @@ fn refusal(error: &ModelError) -> Refusal {
         ModelError::Import(ImportError::NotConstant { op, .. }) => {
             format!("operator {op} needs an operand at compile time")
         }
-        ModelError::Import(ImportError::OpenShape { .. }) => "an input has an axis without a length".into(),
-        ModelError::Import(ImportError::Opset { .. }) => "the operator set is too old or too new".into(),
+        ModelError::Import(ImportError::OpenShape { .. }) => {
+            "an input has an axis without a length".into()
+        }
+        ModelError::Import(ImportError::Opset { .. }) => {
+            "the operator set is too old or too new".into()
+        }
         ModelError::Import(ImportError::Malformed(_)) => "not a readable ONNX model".into(),
-        ModelError::Import(ImportError::Tensor { reason, .. }) => format!("a constant: {}", general(reason)),
-        ModelError::Import(ImportError::Input { reason, .. }) => format!("an input: {}", general(reason)),
+        // Numbers of bits are no numbers of this model.
+        ModelError::Import(ImportError::Tensor { reason, .. })
+            if reason.starts_with("its element type") =>
+        {
+            format!("a constant: {reason}")
+        }
+        ModelError::Import(ImportError::Input { reason, .. })
+            if reason.starts_with("its element type") =>
+        {
+            format!("an input: {reason}")
+        }
+        ModelError::Import(ImportError::Tensor { reason, .. }) => {
+            format!("a constant: {}", general(reason))
+        }
+        ModelError::Import(ImportError::Input { reason, .. }) => {
+            format!("an input: {}", general(reason))
+        }
         other => general(&other.to_string()),
     };
     (group, error.to_string())
@@ -491,7 +540,10 @@ pub fn machine() -> Machine {
         cpu,
         processors: std::thread::available_parallelism().map_or(1, usize::from),
         platform: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
-        load: read("/proc/loadavg").split(' ').next().and_then(|load| load.parse().ok()),
+        load: read("/proc/loadavg")
+            .split(' ')
+            .next()
+            .and_then(|load| load.parse().ok()),
     }
 }
 
@@ -499,7 +551,13 @@ pub fn machine() -> Machine {
 pub(super) fn status_bytes(name: &str) -> Option<u64> {
     let text = fs::read_to_string("/proc/self/status").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    let kib: u64 = line.trim_start_matches(':').trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    let kib: u64 = line
+        .trim_start_matches(':')
+        .trim()
+        .strip_suffix(" kB")?
+        .trim()
+        .parse()
+        .ok()?;
     Some(kib << 10)
 }
 
@@ -514,13 +572,19 @@ mod tests {
 
     #[test]
     fn reasons_are_counted_without_names_and_numbers() {
-        assert_eq!(general("input `x` has 12 axes and `y` 3"), "input ... has N axes and ... N");
+        assert_eq!(
+            general("input `x` has 12 axes and `y` 3"),
+            "input ... has N axes and ... N"
+        );
     }
 
     #[test]
     fn percentiles_are_values_that_were_measured() {
         let mut times: Vec<u64> = (1..=100).rev().collect();
-        assert_eq!((percentile(&mut times, 50), percentile(&mut times, 99)), (50, 99));
+        assert_eq!(
+            (percentile(&mut times, 50), percentile(&mut times, 99)),
+            (50, 99)
+        );
         assert_eq!(percentile(&mut [7], 99), 7);
     }
 }

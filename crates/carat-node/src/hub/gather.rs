@@ -41,16 +41,18 @@ pub fn gather(path: &Path, place: &Place) -> Result<Gathered, Failure> {
     let toml = path.join("model.toml");
     if toml.is_file() {
         let text = source::read_metadata(&toml)?;
-        found.about = Metadata::parse(&text).map(about).map_err(|error| {
-            Failure::new(Exit::Model, format!("{}: {error}", toml.display()))
-        })?;
+        found.about = Metadata::parse(&text)
+            .map(about)
+            .map_err(|error| Failure::new(Exit::Model, format!("{}: {error}", toml.display())))?;
     }
     let compiled = |(name, _): &(FilePath, PathBuf)| name.as_str().ends_with(EXTENSION);
     if !found.files.iter().any(compiled) {
         match Model::load(path, place) {
             Ok(model) => {
                 let name = format!("{}.{EXTENSION}", model.name);
-                let name = name.parse().or_else(|_| format!("model.{EXTENSION}").parse())?;
+                let name = name
+                    .parse()
+                    .or_else(|_| format!("model.{EXTENSION}").parse())?;
                 found.files.push((name, model.path));
             }
             // A model that does not run here is kept all the same, with the reason.

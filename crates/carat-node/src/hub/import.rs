@@ -116,7 +116,9 @@ pub fn import(
             match result {
                 Ok(outcome) => outcome.count(&mut report),
                 // These are no faults of a file: everything that follows would fail in the same way.
-                Err(failure) if matches!(failure.exit, Exit::DiskFull | Exit::Store | Exit::Busy) => {
+                Err(failure)
+                    if matches!(failure.exit, Exit::DiskFull | Exit::Store | Exit::Busy) =>
+                {
                     stop.store(true, Ordering::Release);
                     return Err(failure);
                 }
@@ -130,9 +132,16 @@ pub fn import(
         Ok(())
     };
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..options.workers.max(1)).map(|_| scope.spawn(work)).collect();
+        let threads: Vec<_> = (0..options.workers.max(1))
+            .map(|_| scope.spawn(work))
+            .collect();
         threads.into_iter().try_for_each(|thread| {
-            thread.join().unwrap_or_else(|_| Err(Failure::new(Exit::Internal, "a thread of the import panicked")))
+            thread.join().unwrap_or_else(|_| {
+                Err(Failure::new(
+                    Exit::Internal,
+                    "a thread of the import panicked",
+                ))
+            })
         })
     })?;
     report.stopped = stop.into_inner();
@@ -179,7 +188,11 @@ fn plan(
                 std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
                 std::collections::btree_map::Entry::Vacant(entry) => {
                     let versions = hub.versions(&repo)?.into_iter();
-                    entry.insert(versions.map(|one| one.manifest.version.to_string()).collect())
+                    entry.insert(
+                        versions
+                            .map(|one| one.manifest.version.to_string())
+                            .collect(),
+                    )
                 }
             };
             let number = (names.len() + 1..)
@@ -208,7 +221,11 @@ fn walk(dir: &Path, found: &mut Vec<PathBuf>) -> Result<(), Failure> {
         let (kind, path) = (entry.file_type().map_err(failed)?, entry.path());
         if kind.is_dir() {
             walk(&path, found)?;
-        } else if kind.is_file() && path.extension().is_some_and(|extension| extension == "onnx") {
+        } else if kind.is_file()
+            && path
+                .extension()
+                .is_some_and(|extension| extension == "onnx")
+        {
             found.push(path);
         }
     }
@@ -220,7 +237,9 @@ fn hash(path: &Path, limit: u64) -> Result<Digest, Failure> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 256 << 10];
     loop {
-        let count = file.read(&mut buffer).map_err(|error| files::io_failure("reading", path, &error))?;
+        let count = file
+            .read(&mut buffer)
+            .map_err(|error| files::io_failure("reading", path, &error))?;
         if count == 0 {
             return Ok(Digest::from_bytes(hash.finalize().into()));
         }
@@ -230,7 +249,10 @@ fn hash(path: &Path, limit: u64) -> Result<Digest, Failure> {
 
 /// A name made of the file's, or of its folder's where the file is just called `model`.
 fn name_of(path: &Path, digest: &Digest) -> String {
-    let stem = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let stem = |path: &Path| {
+        path.file_stem()
+            .map(|stem| stem.to_string_lossy().into_owned())
+    };
     let own = stem(path).unwrap_or_default();
     let name = match (own.as_str(), path.parent().and_then(Path::file_name)) {
         ("model", Some(folder)) => folder.to_string_lossy().into_owned(),
@@ -238,7 +260,11 @@ fn name_of(path: &Path, digest: &Digest) -> String {
     };
     let mut plain = String::new();
     for c in name.chars() {
-        let c = if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+        let c = if c.is_ascii_alphanumeric() || "-_.".contains(c) {
+            c
+        } else {
+            '-'
+        };
         // Neither `--` nor `..` may stand in a name.
         if !(c == '-' || c == '.') || !plain.ends_with(c) {
             plain.push(c);
@@ -259,9 +285,17 @@ fn name_of(path: &Path, digest: &Digest) -> String {
 /// Where a file was found, for people: the name of the folder that was given, and the way from there.
 fn origin_of(dir: &Path, path: &Path) -> String {
     let way = path.strip_prefix(dir).unwrap_or(path);
-    let given = dir.file_name().map(|name| name.to_string_lossy().into_owned());
+    let given = dir
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned());
     let text = format!("{}/{}", given.unwrap_or_default(), way.display());
-    let plain = text.chars().map(|c| if carat_receipt::label::misleads(c) { '?' } else { c });
+    let plain = text.chars().map(|c| {
+        if carat_receipt::label::misleads(c) {
+            '?'
+        } else {
+            c
+        }
+    });
     plain.take(200).collect()
 }
 
@@ -293,22 +327,35 @@ impl Imported {
 }
 
 /// Examines a file and publishes it with what was found, in one step.
-fn one(hub: &Hub, item: &Item, options: &Options, worker: &mut Worker) -> Result<Imported, Failure> {
+fn one(
+    hub: &Hub,
+    item: &Item,
+    options: &Options,
+    worker: &mut Worker,
+) -> Result<Imported, Failure> {
     let staged = hub.stage(&item.path)?;
     if staged.digest() != item.digest {
-        return Err(Failure::new(Exit::Mismatch, "the file changed while it was imported"));
+        return Err(Failure::new(
+            Exit::Mismatch,
+            "the file changed while it was imported",
+        ));
     }
     let compiled = hub.scratch()?;
     let folder = item.path.parent();
     let has_data = |folder: &&Path| folder.join("test_data_set_0").is_dir();
     let order = Order {
-        subject: Subjects::Onnx(item.path.clone(), folder.filter(has_data).map(Path::to_path_buf)),
+        subject: Subjects::Onnx(
+            item.path.clone(),
+            folder.filter(has_data).map(Path::to_path_buf),
+        ),
         compile_to: Some(compiled.clone()),
         proof_bytes: options.proof_bytes,
     };
     let report = worker.examine(&order, &|| false)?;
     let file_name = item.path.file_name().unwrap_or_default().to_string_lossy();
-    let name: FilePath = file_name.parse().or_else(|_: HubError| "model.onnx".parse())?;
+    let name: FilePath = file_name
+        .parse()
+        .or_else(|_: HubError| "model.onnx".parse())?;
     let bytes = staged.size();
     let mut all = vec![(name, staged)];
     if report.compiled {
@@ -335,7 +382,14 @@ fn one(hub: &Hub, item: &Item, options: &Options, worker: &mut Worker) -> Result
         peak: found.peak_bytes,
     };
     let now = home::clock()?;
-    hub.publish(manifest, staged, &[Tag::latest()], &Publisher::Operator, Some(found), now)?;
+    hub.publish(
+        manifest,
+        staged,
+        &[Tag::latest()],
+        &Publisher::Operator,
+        Some(found),
+        now,
+    )?;
     Ok(outcome)
 }
 

@@ -42,29 +42,61 @@ pub fn publish(
     doing: &dyn Doing,
 ) -> Result<Value, Failure> {
     let digests: Vec<Digest> = manifest.files.iter().map(|file| file.sha256).collect();
-    let asked = client.send("POST", "/v1/hub/files/missing", Sent::Json(&json!({ "sha256": digests })))?.good()?;
+    let asked = client
+        .send(
+            "POST",
+            "/v1/hub/files/missing",
+            Sent::Json(&json!({ "sha256": digests })),
+        )?
+        .good()?;
     let missing: Vec<Digest> = serde_json::from_value(asked.json()?["missing"].clone())
         .map_err(|error| Failure::new(Exit::Io, format!("the server's answer: {error}")))?;
-    for file in manifest.files.iter().filter(|file| missing.contains(&file.sha256)) {
-        let place = places.iter().find(|(path, _)| *path == file.path).map(|(_, place)| place);
+    for file in manifest
+        .files
+        .iter()
+        .filter(|file| missing.contains(&file.sha256))
+    {
+        let place = places
+            .iter()
+            .find(|(path, _)| *path == file.path)
+            .map(|(_, place)| place);
         let place = place.ok_or_else(|| Failure::new(Exit::Internal, "a file without a place"))?;
         doing.say(&format!("sending {}", file.path));
-        client.send("PUT", &format!("/v1/hub/files/{}", file.sha256), Sent::File(place))?.good()?;
+        client
+            .send(
+                "PUT",
+                &format!("/v1/hub/files/{}", file.sha256),
+                Sent::File(place),
+            )?
+            .good()?;
     }
     doing.say("publishing");
     let body = json!({ "manifest": manifest, "tags": tags });
-    client.send("POST", &address(&manifest.repo, "/versions"), Sent::Json(&body))?.good()?.json()
+    client
+        .send(
+            "POST",
+            &address(&manifest.repo, "/versions"),
+            Sent::Json(&body),
+        )?
+        .good()?
+        .json()
 }
 
 /// The manifest of a version, whose digest is what the revision says, where it says one.
 pub fn manifest(client: &Client, repo: &RepoId, revision: &str) -> Result<Manifest, Failure> {
-    let reply = client.get(&address(repo, &format!("/versions/{revision}/manifest")))?.good()?;
+    let reply = client
+        .get(&address(repo, &format!("/versions/{revision}/manifest")))?
+        .good()?;
     if reply.body.len() > MAX_MANIFEST_BYTES {
-        return Err(Failure::new(Exit::TooLarge, "the server's manifest is too large"));
+        return Err(Failure::new(
+            Exit::TooLarge,
+            "the server's manifest is too large",
+        ));
     }
     let manifest = Manifest::parse(&reply.body)?;
     let digest = manifest.digest();
-    let pinned = matches!(revision.len(), 40 | 64) && revision.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let pinned =
+        matches!(revision.len(), 40 | 64) && revision.bytes().all(|byte| byte.is_ascii_hexdigit());
     let fits = manifest.repo == *repo
         && (!pinned || digest.to_string() == revision || commit(&digest) == revision);
     if !fits {
@@ -94,21 +126,33 @@ pub fn fetch(
         }
         let mut out = File::create_new(&path).map_err(io)?;
         let (mut hash, mut size) = (Sha256::new(), 0u64);
-        let address = format!("/{}/resolve/{commit}/{}", manifest.repo, escaped(file.path.as_str()));
+        let address = format!(
+            "/{}/resolve/{commit}/{}",
+            manifest.repo,
+            escaped(file.path.as_str())
+        );
         client.download(&address, &mut |bytes| {
             size += bytes.len() as u64;
             if size > file.size {
-                return Err(Failure::new(Exit::Mismatch, format!("{} is larger than its manifest says", file.path)));
+                return Err(Failure::new(
+                    Exit::Mismatch,
+                    format!("{} is larger than its manifest says", file.path),
+                ));
             }
             hash.update(bytes);
-            out.write_all(bytes).map_err(|error| files::io_failure("writing", &path, &error))
+            out.write_all(bytes)
+                .map_err(|error| files::io_failure("writing", &path, &error))
         })?;
         let found = Digest::from_bytes(hash.finalize().into());
         if found != file.sha256 {
-            let message = format!("{} arrived with the digest {found}, not {}; nothing was kept", file.path, file.sha256);
+            let message = format!(
+                "{} arrived with the digest {found}, not {}; nothing was kept",
+                file.path, file.sha256
+            );
             return Err(Failure::new(Exit::Mismatch, message));
         }
-        out.sync_all().map_err(|error| files::io_failure("writing", &path, &error))?;
+        out.sync_all()
+            .map_err(|error| files::io_failure("writing", &path, &error))?;
     }
     Ok(())
 }

@@ -2,16 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use carat_hub::card::Examination;
+use carat_hub::name::LATEST;
 use carat_hub::{Hub, Record};
+use carat_program::ModelFile;
 use carat_receipt::Digest;
 
 use super::examine::{Order, Subjects};
 use super::worker::{Launch, Worker};
 use crate::exit::{Exit, Failure};
 use crate::files;
+use crate::model::{EXTENSION, Model};
 
 /// Examines a version, in a process of its own.
 pub fn examine_version(
@@ -22,7 +26,8 @@ pub fn examine_version(
     stop: &dyn Fn() -> bool,
 ) -> Result<Examination, Failure> {
     let folder = hub.scratch()?;
-    fs::create_dir(&folder).map_err(|error| files::io_failure("making the directory", &folder, &error))?;
+    fs::create_dir(&folder)
+        .map_err(|error| files::io_failure("making the directory", &folder, &error))?;
     let report = hub
         .lay_out(record, &folder)
         .map_err(Failure::from)
@@ -72,6 +77,32 @@ impl Service {
         }
     }
 
+    /// The compiled model of a version, for running here; those of private versions too.
+    pub fn model(&self, reference: &str) -> Result<Model, Failure> {
+        let (repo, revision) = reference.split_once('@').unwrap_or((reference, LATEST));
+        let record = self.hub.live(&repo.parse()?, revision)?;
+        let title = record.manifest.title();
+        let refused = |why: &dyn ToString| {
+            Failure::new(Exit::Model, format!("hub:{title}: {}", why.to_string()))
+        };
+        let compiled = record.manifest.files.iter().find(|file| {
+            let path = Path::new(file.path.as_str());
+            path.extension()
+                .is_some_and(|extension| extension == EXTENSION)
+        });
+        let Some(file) = compiled else {
+            return Err(refused(&format!(
+                "it holds no compiled model (.{EXTENSION}): publish it with one"
+            )));
+        };
+        let bytes = self
+            .hub
+            .open_inside(&record, file.path.as_str())?
+            .read_all()?;
+        let model = ModelFile::decode(&bytes).map_err(|error| refused(&error))?;
+        Ok(Model::new(model, title.into()))
+    }
+
     fn told(&self) -> MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -113,7 +144,11 @@ impl Service {
                     continue;
                 }
             };
-            for digest in list.into_iter().filter(|digest| !failed.contains(digest)).collect::<Vec<_>>() {
+            for digest in list
+                .into_iter()
+                .filter(|digest| !failed.contains(digest))
+                .collect::<Vec<_>>()
+            {
                 if self.told().stop {
                     return;
                 }
@@ -134,8 +169,14 @@ impl Service {
         if record.tombstone.is_some() {
             return Ok(());
         }
-        let found = examine_version(&self.hub, &record, worker, self.proof_bytes, &|| self.told().stop)?;
-        tracing::info!(version = record.manifest.title(), micros = found.micros, "examined");
+        let found = examine_version(&self.hub, &record, worker, self.proof_bytes, &|| {
+            self.told().stop
+        })?;
+        tracing::info!(
+            version = record.manifest.title(),
+            micros = found.micros,
+            "examined"
+        );
         Ok(self.hub.set_examination(digest, found)?)
     }
 }

@@ -52,8 +52,9 @@ pub struct Launch {
 impl Launch {
     /// This program again, as `carat hub worker`.
     pub fn own(bounds: Bounds) -> Result<Self, Failure> {
-        let program = std::env::current_exe()
-            .map_err(|error| Failure::new(Exit::Io, format!("finding this program failed: {error}")))?;
+        let program = std::env::current_exe().map_err(|error| {
+            Failure::new(Exit::Io, format!("finding this program failed: {error}"))
+        })?;
         Ok(Self {
             program,
             arguments: vec!["hub".into(), "worker".into()],
@@ -104,13 +105,15 @@ impl Worker {
         let errors = child.stderr.take().ok_or_else(missing)?;
         let (send, lines) = channel();
         // Ends with the process.
-        std::thread::Builder::new().name("carat-hub-reader".into()).spawn(move || {
-            for line in BufReader::new(out).lines().map_while(Result::ok) {
-                if send.send(line).is_err() {
-                    return;
+        std::thread::Builder::new()
+            .name("carat-hub-reader".into())
+            .spawn(move || {
+                for line in BufReader::new(out).lines().map_while(Result::ok) {
+                    if send.send(line).is_err() {
+                        return;
+                    }
                 }
-            }
-        })?;
+            })?;
         Ok(Process {
             child,
             orders,
@@ -121,7 +124,12 @@ impl Worker {
 
     /// Examines, within the bounds. Whatever the subject does, there is a report; none where `stop` says so meanwhile.
     pub fn examine(&mut self, order: &Order, stop: &dyn Fn() -> bool) -> Result<Report, Failure> {
-        let io = |error: io::Error| Failure::new(Exit::Io, format!("starting a process to examine models failed: {error}"));
+        let io = |error: io::Error| {
+            Failure::new(
+                Exit::Io,
+                format!("starting a process to examine models failed: {error}"),
+            )
+        };
         let mut process = match self.process.take() {
             Some(process) => process,
             None => self.start().map_err(io)?,
@@ -148,7 +156,10 @@ impl Worker {
                     }
                     Err(RecvTimeoutError::Timeout) if stop() => {
                         self.end(process, RecvTimeoutError::Timeout);
-                        return Err(Failure::new(Exit::Interrupted, "the examination was stopped"));
+                        return Err(Failure::new(
+                            Exit::Interrupted,
+                            "the examination was stopped",
+                        ));
                     }
                     Err(RecvTimeoutError::Timeout) if left > LOOK => {}
                     Err(ended) => break ended,
@@ -159,9 +170,9 @@ impl Worker {
         let mut report = so_far.unwrap_or_else(nothing);
         let found = &mut report.examination;
         match found.execution {
-            Execution::Runs => found
-                .warnings
-                .push(format!("the examination {reason}; what is not shown was not measured")),
+            Execution::Runs => found.warnings.push(format!(
+                "the examination {reason}; what is not shown was not measured"
+            )),
             _ => {
                 found.execution = Execution::Refused {
                     group: reason.clone(),
@@ -238,7 +249,9 @@ pub fn serve(bytes: u64) -> Result<(), Failure> {
             // Whoever asked has gone: there is nobody to tell.
             if let Ok(text) = serde_json::to_string(&line) {
                 let mut out = io::stdout().lock();
-                let _ = out.write_all(format!("{text}\n").as_bytes()).and_then(|()| out.flush());
+                let _ = out
+                    .write_all(format!("{text}\n").as_bytes())
+                    .and_then(|()| out.flush());
             }
         };
         let mut so_far = None;
@@ -249,7 +262,8 @@ pub fn serve(bytes: u64) -> Result<(), Failure> {
         let ended = catch_unwind(AssertUnwindSafe(|| examine(&order, &mut tell)));
         let report = ended.unwrap_or_else(|_| {
             let mut report = so_far.unwrap_or_else(nothing);
-            let reason = "the compiler, the executor or the prover panicked: a fault of carat".to_string();
+            let reason =
+                "the compiler, the executor or the prover panicked: a fault of carat".to_string();
             match report.examination.execution {
                 Execution::Runs => report.examination.warnings.push(reason),
                 _ => {
@@ -269,7 +283,9 @@ pub fn serve(bytes: u64) -> Result<(), Failure> {
 #[cfg(target_os = "linux")]
 fn limit_memory(bytes: u64) -> Result<(), Failure> {
     use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
-    let io = |error: rustix::io::Errno| Failure::new(Exit::Io, format!("limiting this process failed: {error}"));
+    let io = |error: rustix::io::Errno| {
+        Failure::new(Exit::Io, format!("limiting this process failed: {error}"))
+    };
     // What is reserved and never touched, such as stacks, is there already.
     let all = bytes.saturating_add(status_bytes("VmData").unwrap_or_default());
     let limit = |most| Rlimit {

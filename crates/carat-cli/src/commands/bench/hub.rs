@@ -33,6 +33,10 @@ pub(super) struct Args {
     /// Threads that search.
     #[arg(long, default_value_t = 2)]
     threads: usize,
+    /// Searches in a second, of all threads together; times are counted from when each was due. 0: one after the other, as fast
+    /// as they go.
+    #[arg(long, default_value_t = 200)]
+    rate: u64,
     /// A data directory whose hub has the models [default: the data directory].
     #[arg(long, value_name = "DIR")]
     from: Option<PathBuf>,
@@ -77,13 +81,20 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         let threads: Vec<_> = (0..args.threads.max(1))
             .map(|thread| {
                 let (index, records) = (&index, &records);
+                let pause = match args.rate {
+                    0 => Duration::ZERO,
+                    rate => Duration::from_secs_f64(args.threads.max(1) as f64 / rate as f64),
+                };
                 scope.spawn(move || {
                     let mut times = Vec::new();
                     let mut number = thread * 1_000_003;
+                    let mut due = Instant::now();
                     while Instant::now() < until {
                         let query = query(records, number);
                         number += 1;
-                        let one = Instant::now();
+                        due += pause;
+                        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                        let one = if pause.is_zero() { Instant::now() } else { due };
                         if let Ok(index) = index.read() {
                             std::hint::black_box(index.search(&query));
                         }
@@ -108,6 +119,7 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         "index_ms": indexing.as_millis() as u64,
         "seconds": args.seconds,
         "threads": args.threads,
+        "rate": args.rate,
         "queries": times.len(),
         "queries_per_second": times.len() as f64 / args.seconds,
         "replaced": replaced,
@@ -120,9 +132,19 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         "machine": machine(),
     });
     let mut rows = Table::new(2);
-    rows.row(["entries", &format!("{}, made from {}", args.entries, records.len())]);
-    rows.row(["queries", &format!("{} by {} threads", times.len(), args.threads)]);
-    for (name, micros) in [("median", at(50)), ("99th percentile", at(99)), ("longest", at(100))] {
+    rows.row([
+        "entries",
+        &format!("{}, made from {}", args.entries, records.len()),
+    ]);
+    rows.row([
+        "queries",
+        &format!("{} by {} threads", times.len(), args.threads),
+    ]);
+    for (name, micros) in [
+        ("median", at(50)),
+        ("99th percentile", at(99)),
+        ("longest", at(100)),
+    ] {
         rows.row([name, &format!("{:.2} ms", micros as f64 / 1000.0)]);
     }
     rows.row(["load at the end", &json["machine"]["load"].to_string()]);
@@ -135,7 +157,11 @@ fn named(records: &[Record], i: usize) -> Result<Record, Failure> {
     let mut record = records[i % records.len()].clone();
     let round = i / records.len();
     let own: String = record.manifest.repo.name().chars().take(50).collect();
-    let name = format!("{}-v{}r{round}", own.trim_end_matches(['-', '.', '_']), i % records.len());
+    let name = format!(
+        "{}-v{}r{round}",
+        own.trim_end_matches(['-', '.', '_']),
+        i % records.len()
+    );
     record.manifest.repo = carat_hub::RepoId::new(record.manifest.repo.owner(), &name)?;
     record.sequence = i as u64;
     record.manifest.unlisted = false;
@@ -147,17 +173,47 @@ fn query(records: &[Record], number: usize) -> Query {
     // Spreads numbers over records (Knuth's multiplicative method).
     let at = number.wrapping_mul(2_654_435_761) % records.len();
     let name = records[at].manifest.repo.name();
-    let words: Vec<&str> = name.split(['_', '-', '.']).filter(|word| !word.is_empty()).collect();
+    let words: Vec<&str> = name
+        .split(['_', '-', '.'])
+        .filter(|word| !word.is_empty())
+        .collect();
     let word = |i: usize| words[i % words.len()].to_string();
-    let operator = records[at].examination.as_ref().and_then(|found| found.facts.operators.keys().next().cloned());
+    let operator = records[at]
+        .examination
+        .as_ref()
+        .and_then(|found| found.facts.operators.keys().next().cloned());
     let base = Query::default();
     match number % 7 {
-        0 => Query { q: word(number), ..base },
-        1 => Query { q: words.join(" "), ..base },
-        2 => Query { q: word(number).chars().take(2).collect(), ..base },
-        3 => Query { operators: operator, rung: Some("zk".into()), sort: Some("cost".into()), ..base },
-        4 => Query { execution: Some("runs".into()), max_cost_micros: Some(5000), limit: Some(100), ..base },
-        5 => Query { q: "test".into(), sort: Some("name".into()), offset: 500, ..base },
+        0 => Query {
+            q: word(number),
+            ..base
+        },
+        1 => Query {
+            q: words.join(" "),
+            ..base
+        },
+        2 => Query {
+            q: word(number).chars().take(2).collect(),
+            ..base
+        },
+        3 => Query {
+            operators: operator,
+            rung: Some("zk".into()),
+            sort: Some("cost".into()),
+            ..base
+        },
+        4 => Query {
+            execution: Some("runs".into()),
+            max_cost_micros: Some(5000),
+            limit: Some(100),
+            ..base
+        },
+        5 => Query {
+            q: "test".into(),
+            sort: Some("name".into()),
+            offset: 500,
+            ..base
+        },
         _ => base,
     }
 }

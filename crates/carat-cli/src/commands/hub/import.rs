@@ -66,7 +66,11 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
     })?;
     drop(progress);
     let json = serde_json::to_value(&report).map_err(Failure::of(Exit::Internal))?;
-    let exit = if report.failures.is_empty() { Exit::Good } else { Exit::CheckFailed };
+    let exit = if report.failures.is_empty() {
+        Exit::Good
+    } else {
+        Exit::CheckFailed
+    };
     let text = text(&report);
     Ok((Answer { text, json }, exit))
 }
@@ -75,20 +79,51 @@ fn text(report: &ImportReport) -> String {
     let mut rows = Table::new(2);
     let mut row = |name: &str, value: String| rows.row([name, value.as_str()]);
     row("ONNX files found", report.found.to_string());
-    row("of these, the same bytes as another", report.duplicates.to_string());
+    row(
+        "of these, the same bytes as another",
+        report.duplicates.to_string(),
+    );
     row("of these, in the hub already", report.known.to_string());
-    row("imported, distinct by digest", format!("{} ({})", report.imported, bytes(report.bytes)));
+    row(
+        "imported, distinct by digest",
+        format!("{} ({})", report.imported, bytes(report.bytes)),
+    );
     row("as versions of models", report.models.to_string());
     row("run here", report.runs.to_string());
-    row("of these, every step has a proof", report.provable.to_string());
+    row(
+        "of these, every step has a proof",
+        report.provable.to_string(),
+    );
     row("of these, proven and verified", report.proven.to_string());
-    row("kept, and refused for execution", report.refused.to_string());
+    row(
+        "kept, and refused for execution",
+        report.refused.to_string(),
+    );
     row("not imported", report.failures.len().to_string());
-    row("time", format!("{:.1} s with {} processes", report.seconds, report.workers));
+    row(
+        "time",
+        format!("{:.1} s with {} processes", report.seconds, report.workers),
+    );
     let size = |peak: Option<u64>| peak.map_or("unknown".to_string(), bytes);
-    row("most memory", format!("{}, and {} in a process that examined", size(report.peak_bytes), size(report.worker_peak_bytes)));
-    let load = report.machine.load.map_or("unknown".to_string(), |load| load.to_string());
-    row("machine", format!("{} x {}, load {load} at the start", report.machine.processors, report.machine.cpu));
+    row(
+        "most memory",
+        format!(
+            "{}, and {} in a process that examined",
+            size(report.peak_bytes),
+            size(report.worker_peak_bytes)
+        ),
+    );
+    let load = report
+        .machine
+        .load
+        .map_or("unknown".to_string(), |load| load.to_string());
+    row(
+        "machine",
+        format!(
+            "{} x {}, load {load} at the start",
+            report.machine.processors, report.machine.cpu
+        ),
+    );
     let mut text = rows.render("");
     if !report.refusals.is_empty() {
         let mut reasons: Vec<(&String, &usize)> = report.refusals.iter().collect();

@@ -92,7 +92,14 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
             }
             let manifest = manifest(&args, version, &gathered, entries)?;
             let now = home::clock()?;
-            let record = hub.publish(manifest, staged, &args.tags, &Publisher::Operator, None, now)?;
+            let record = hub.publish(
+                manifest,
+                staged,
+                &args.tags,
+                &Publisher::Operator,
+                None,
+                now,
+            )?;
             let record = if args.seconds > 0 && record.examination.is_none() {
                 progress.say("examining it");
                 let bounds = Bounds {

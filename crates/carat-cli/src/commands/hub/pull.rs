@@ -36,7 +36,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     let Reference { repo, .. } = &args.model;
     let out = args.output.clone().unwrap_or_else(|| repo.name().into());
     if out.exists() {
-        let message = format!("{} is there already; name another folder with -o", out.display());
+        let message = format!(
+            "{} is there already; name another folder with -o",
+            out.display()
+        );
         return Err(Failure::new(Exit::Io, message));
     }
     let demand = args.signer.demand()?;
@@ -45,12 +48,19 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
     let manifest = manifest(&place, repo, args.model.revision())?;
     // Signatures before bytes: what must be signed and is not is not even fetched.
     let signature = match manifest.file(SIGNATURE_FILE) {
-        None if args.signer.demands() => return Err(HubError::Signature("there is none".into()).into()),
+        None if args.signer.demands() => {
+            return Err(HubError::Signature("there is none".into()).into());
+        }
         None => SignatureReport::default(),
         Some(_) => signature(&place, repo, &manifest.digest().to_string(), &demand)?,
     };
-    let name = out.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let scratch = ScratchDir::new(out.with_file_name(format!(".{name}.{}.tmp", std::process::id())))?;
+    let name = out
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let scratch =
+        ScratchDir::new(out.with_file_name(format!(".{name}.{}.tmp", std::process::id())))?;
     match &place {
         Place::Here(hub) => {
             let record = hub.live(repo, &manifest.digest().to_string())?;
@@ -61,7 +71,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
         }
         Place::There(client) => remote::fetch(client, &manifest, scratch.path(), &progress)?,
     }
-    std::fs::rename(scratch.path(), &out).map_err(|error| files::io_failure("writing", &out, &error))?;
+    std::fs::rename(scratch.path(), &out)
+        .map_err(|error| files::io_failure("writing", &out, &error))?;
     drop(progress);
     let text = format!(
         "{} is in {}: {} files, digest {}\n{}",
@@ -70,8 +81,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
         manifest.files.len(),
         manifest.digest(),
         match signature.state {
-            signing::State::Verified => format!("Signature verified: {}\n", signature.checked.join("; ")),
-            signing::State::Unchecked => "Its signature was not checked: the key is not known; give --signing-key\n".into(),
+            signing::State::Verified =>
+                format!("Signature verified: {}\n", signature.checked.join("; ")),
+            signing::State::Unchecked =>
+                "Its signature was not checked: the key is not known; give --signing-key\n".into(),
             signing::State::Absent => "The files are not signed.\n".into(),
         }
     );
@@ -115,13 +128,16 @@ pub(super) fn signature(
             }
             let mut bundle = Vec::new();
             let commit = carat_hub::manifest::commit(&manifest.digest());
-            client.download(&format!("/{repo}/resolve/{commit}/{SIGNATURE_FILE}"), &mut |bytes| {
-                bundle.extend_from_slice(bytes);
-                if bundle.len() > MAX_BUNDLE_BYTES {
-                    return Err(Failure::new(Exit::TooLarge, "the signature is too large"));
-                }
-                Ok(())
-            })?;
+            client.download(
+                &format!("/{repo}/resolve/{commit}/{SIGNATURE_FILE}"),
+                &mut |bytes| {
+                    bundle.extend_from_slice(bytes);
+                    if bundle.len() > MAX_BUNDLE_BYTES {
+                        return Err(Failure::new(Exit::TooLarge, "the signature is too large"));
+                    }
+                    Ok(())
+                },
+            )?;
             let named = manifest.signing_key.as_deref();
             Ok(signing::verify(&bundle, &manifest.files, named, demand)?)
         }

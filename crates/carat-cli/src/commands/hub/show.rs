@@ -33,10 +33,18 @@ pub(super) fn run(args: &Args, context: &Context) -> Outcome {
             let record = hub.resolve(repo, revision)?;
             json!(hub.card(&record, None)?)
         }
-        Place::There(client) => client.get(&address(repo, &format!("/versions/{revision}")))?.good()?.json()?,
+        Place::There(client) => client
+            .get(&address(repo, &format!("/versions/{revision}")))?
+            .good()?
+            .json()?,
     };
     if args.signer.demands() {
-        card["signature"] = json!(pull::signature(&place, repo, revision, &args.signer.demand()?)?);
+        card["signature"] = json!(pull::signature(
+            &place,
+            repo,
+            revision,
+            &args.signer.demand()?
+        )?);
     }
     let text = card_text(&card);
     Ok((Answer { text, json: card }, Exit::Good))
@@ -52,9 +60,18 @@ fn ports(list: &Value) -> String {
             .as_array()
             .into_iter()
             .flatten()
-            .map(|length| length.as_u64().map_or("?".to_string(), |length| length.to_string()))
+            .map(|length| {
+                length
+                    .as_u64()
+                    .map_or("?".to_string(), |length| length.to_string())
+            })
             .collect();
-        format!("{}: {} [{}]", plain(&port["name"]), plain(&port["dtype"]), shape.join(", "))
+        format!(
+            "{}: {} [{}]",
+            plain(&port["name"]),
+            plain(&port["dtype"]),
+            shape.join(", ")
+        )
     });
     shown.collect::<Vec<_>>().join("; ")
 }
@@ -74,13 +91,33 @@ pub(super) fn card_text(card: &Value) -> String {
     row("Licence", plain(&card["about"]["licence"]));
     row("Origin", plain(&card["about"]["origin"]));
     row("Digest", plain(&card["digest"]));
-    let tags: Vec<&str> = card["tags"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let tags: Vec<&str> = card["tags"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     row("Tags", &tags.join(", "));
     let files = card["files"].as_array().map(Vec::len);
-    let files = files.map_or("private: they do not leave the hub".to_string(), |count| format!("{count}"));
-    row("Files", &format!("{files}; {}", bytes(card["size"].as_u64().unwrap_or_default())));
+    let files = files.map_or("private: they do not leave the hub".to_string(), |count| {
+        format!("{count}")
+    });
+    row(
+        "Files",
+        &format!(
+            "{files}; {}",
+            bytes(card["size"].as_u64().unwrap_or_default())
+        ),
+    );
     if let Some(gone) = card["tombstone"].as_object() {
-        row("TAKEN DOWN", &format!("at {} (Unix seconds): {}", gone["at"], plain(&gone["reason"])));
+        row(
+            "TAKEN DOWN",
+            &format!(
+                "at {} (Unix seconds): {}",
+                gone["at"],
+                plain(&gone["reason"])
+            ),
+        );
     }
     let runs = match plain(&found["execution"]["status"]) {
         "runs" => "yes, as an exact integer program".to_string(),
@@ -107,7 +144,9 @@ pub(super) fn card_text(card: &Value) -> String {
         let text = format!(
             "top-1 agreement {} with {} on {} samples; largest error {:.6}",
             share(&fidelity["top1_agreement"]),
-            fidelity["reference"].as_str().unwrap_or("reference outputs"),
+            fidelity["reference"]
+                .as_str()
+                .unwrap_or("reference outputs"),
             fidelity["samples"],
             fidelity["max_abs_error"].as_f64().unwrap_or_default()
         );
@@ -124,7 +163,9 @@ pub(super) fn card_text(card: &Value) -> String {
             "verified; {} files, key {}{}",
             signature["covered"],
             plain(&signature["key_sha256"]),
-            signature["signer"].as_str().map_or(String::new(), |name| format!(", certificate names {name}"))
+            signature["signer"]
+                .as_str()
+                .map_or(String::new(), |name| format!(", certificate names {name}"))
         ),
         "unchecked" => "present; its key is not known here".to_string(),
         _ => "none".to_string(),
@@ -134,7 +175,11 @@ pub(super) fn card_text(card: &Value) -> String {
         "{}@{}{}\n\n{}",
         plain(&card["repo"]),
         plain(&card["version"]),
-        if card["unlisted"] == true { " (not listed)" } else { "" },
+        if card["unlisted"] == true {
+            " (not listed)"
+        } else {
+            ""
+        },
         rows.render("  ")
     );
     rungs(found, &mut text);
@@ -166,7 +211,11 @@ fn rungs(found: &Value, text: &mut String) {
     rows.row(["receipts can rest on", "", "median", "99th percentile"]);
     for rung in list {
         let cost = &rung["cost"];
-        let time = |name: &str| cost[name].as_u64().map_or("not measured".to_string(), micros);
+        let time = |name: &str| {
+            cost[name]
+                .as_u64()
+                .map_or("not measured".to_string(), micros)
+        };
         let available = rung["available"] == true;
         let more = cost["proof_bytes"].as_u64().map_or(String::new(), |size| {
             format!(
@@ -176,8 +225,16 @@ fn rungs(found: &Value, text: &mut String) {
                 micros(cost["setup_micros"].as_u64().unwrap_or_default())
             )
         });
-        let note = format!("{}{}{more}", if available { "" } else { "NO: " }, plain(&rung["note"]));
-        let (median, high) = if available { (time("p50_micros"), time("p99_micros")) } else { (String::new(), String::new()) };
+        let note = format!(
+            "{}{}{more}",
+            if available { "" } else { "NO: " },
+            plain(&rung["note"])
+        );
+        let (median, high) = if available {
+            (time("p50_micros"), time("p99_micros"))
+        } else {
+            (String::new(), String::new())
+        };
         rows.row([plain(&rung["name"]), &note, &median, &high]);
     }
     let machine = &found["machine"];
@@ -188,6 +245,8 @@ fn rungs(found: &Value, text: &mut String) {
         machine["processors"],
         plain(&machine["cpu"]),
         plain(&machine["platform"]),
-        machine["load"].as_f64().map_or("unknown".to_string(), |load| load.to_string()),
+        machine["load"]
+            .as_f64()
+            .map_or("unknown".to_string(), |load| load.to_string()),
     ));
 }

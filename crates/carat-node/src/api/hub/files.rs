@@ -39,10 +39,15 @@ pub(super) async fn upload(
         let by = publisher(&node, &headers)?;
         let expected: Digest = sha256.parse().map_err(Problem::bad_request)?;
         if text(&headers, "content-encoding")?.is_some_and(|encoding| encoding != "identity") {
-            return Err(Problem::new(415, "unsupported-encoding", "send the file as it is: no Content-Encoding is taken"));
+            return Err(Problem::new(
+                415,
+                "unsupported-encoding",
+                "send the file as it is: no Content-Encoding is taken",
+            ));
         }
         let limit = service.hub.limits().file_bytes;
-        let length = text(&headers, "content-length")?.and_then(|length| length.parse::<u64>().ok());
+        let length =
+            text(&headers, "content-length")?.and_then(|length| length.parse::<u64>().ok());
         if let Some(bytes) = length.filter(|length| *length > limit) {
             return Err(HubError::TooLarge {
                 what: "the file".into(),
@@ -109,7 +114,10 @@ impl HttpBody for Pieces {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         self.receive.poll_recv(context).map(|piece| {
             piece.map(|piece| {
                 piece.map(|bytes| {
@@ -165,7 +173,11 @@ fn range(header: Option<&str>, size: u64) -> Result<Option<(u64, u64)>, ()> {
         (Some(start), Some(last)) if start <= last => (start, last.saturating_add(1).min(size)),
         _ => return Ok(None),
     };
-    if found.0 < found.1 { Ok(Some(found)) } else { Err(()) }
+    if found.0 < found.1 {
+        Ok(Some(found))
+    } else {
+        Err(())
+    }
 }
 
 pub(super) async fn resolve(
@@ -196,11 +208,20 @@ pub(super) async fn resolve(
     let (file, reader) = match (file, reader) {
         (Some(file), Ok(reader)) => (file, reader),
         (_, Err(error)) => return refused(error, Some(&commit)),
-        (None, Ok(_)) => return refused(HubError::Manifest("a file without an entry".into()), Some(&commit)),
+        (None, Ok(_)) => {
+            return refused(
+                HubError::Manifest("a file without an entry".into()),
+                Some(&commit),
+            );
+        }
     };
     let etag = format!("\"{}\"", file.sha256);
     let get = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let same = |value: &str| value.split(',').any(|one| matches!(one.trim(), "*") || one.trim().trim_start_matches("W/") == etag);
+    let same = |value: &str| {
+        value
+            .split(',')
+            .any(|one| matches!(one.trim(), "*") || one.trim().trim_start_matches("W/") == etag)
+    };
     let part = match get("if-range") {
         Some(known) if known != etag => Ok(None),
         _ => range(get("range"), file.size),
@@ -221,8 +242,16 @@ pub(super) async fn resolve(
         *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
         set(&mut response, "content-length", &(end - start).to_string());
         match status {
-            206 => set(&mut response, "content-range", &format!("bytes {start}-{}/{}", end - 1, file.size)),
-            416 => set(&mut response, "content-range", &format!("bytes */{}", file.size)),
+            206 => set(
+                &mut response,
+                "content-range",
+                &format!("bytes {start}-{}/{}", end - 1, file.size),
+            ),
+            416 => set(
+                &mut response,
+                "content-range",
+                &format!("bytes */{}", file.size),
+            ),
             _ => {}
         }
         response

@@ -20,7 +20,9 @@ use crate::problem::Problem;
 pub(super) fn refused(error: HubError, commit: Option<&str>) -> Response {
     let code = match &error {
         HubError::NotFound { what: "model", .. } => Some("RepoNotFound"),
-        HubError::NotFound { what: "version", .. } => Some("RevisionNotFound"),
+        HubError::NotFound {
+            what: "version", ..
+        } => Some("RevisionNotFound"),
         HubError::NotFound { .. } => Some("EntryNotFound"),
         // A name that cannot be one is nobody's.
         HubError::Name { .. } => Some("RepoNotFound"),
@@ -31,7 +33,11 @@ pub(super) fn refused(error: HubError, commit: Option<&str>) -> Response {
     if code == Some("RepoNotFound") {
         found.status = 404;
     }
-    let message: String = found.detail.chars().filter(|c| c.is_ascii() && !c.is_ascii_control()).collect();
+    let message: String = found
+        .detail
+        .chars()
+        .filter(|c| c.is_ascii() && !c.is_ascii_control())
+        .collect();
     let mut response = problem(found);
     if let Some(code) = code {
         set(&mut response, "x-error-code", code);
@@ -68,10 +74,18 @@ pub(super) async fn models(State(node): Shared, RawQuery(asked): RawQuery) -> Re
         let service = service(&node)?;
         let mut pairs = pairs(asked.as_deref())?;
         let query = Query {
-            q: pairs.remove("search").unwrap_or_default().chars().take(carat_hub::search::MAX_QUERY).collect(),
+            q: pairs
+                .remove("search")
+                .unwrap_or_default()
+                .chars()
+                .take(carat_hub::search::MAX_QUERY)
+                .collect(),
             owner: pairs.remove("author"),
             task: pairs.remove("pipeline_tag"),
-            limit: pairs.remove("limit").and_then(|limit| limit.parse().ok()).or(Some(100)),
+            limit: pairs
+                .remove("limit")
+                .and_then(|limit| limit.parse().ok())
+                .or(Some(100)),
             ..Query::default()
         };
         let hits = service.hub.search(&query).hits;
@@ -116,7 +130,11 @@ fn info(record: &Record) -> Value {
     };
     let licence = or(&manifest.about.licence, facts.map(|about| &about.licence));
     let task = or(&manifest.about.task, facts.map(|about| &about.task));
-    let files = if manifest.private { &[][..] } else { &manifest.files[..] };
+    let files = if manifest.private {
+        &[][..]
+    } else {
+        &manifest.files[..]
+    };
     let siblings: Vec<Value> = files
         .iter()
         .map(|file| {
@@ -146,7 +164,10 @@ fn info(record: &Record) -> Value {
     })
 }
 
-pub(super) async fn model(State(node): Shared, Path((owner, name)): Path<(String, String)>) -> Response {
+pub(super) async fn model(
+    State(node): Shared,
+    Path((owner, name)): Path<(String, String)>,
+) -> Response {
     of_version(node, (owner, name, MAIN.into()), |record| Ok(info(record))).await
 }
 
@@ -158,7 +179,11 @@ fn list(record: &Record, folder: &str, recursive: bool) -> Result<Value, HubErro
     if record.manifest.private {
         return Err(HubError::Private(record.manifest.title()));
     }
-    let prefix = if folder.is_empty() { String::new() } else { format!("{}/", folder.trim_end_matches('/')) };
+    let prefix = if folder.is_empty() {
+        String::new()
+    } else {
+        format!("{}/", folder.trim_end_matches('/'))
+    };
     let mut folders = BTreeSet::new();
     let mut entries = Vec::new();
     for file in &record.manifest.files {
@@ -198,11 +223,17 @@ fn list(record: &Record, folder: &str, recursive: bool) -> Result<Value, HubErro
 
 fn recursive(query: Option<&str>) -> bool {
     pairs(query).is_ok_and(|pairs| {
-        pairs.get("recursive").is_some_and(|value| matches!(value.to_ascii_lowercase().as_str(), "1" | "true"))
+        pairs
+            .get("recursive")
+            .is_some_and(|value| matches!(value.to_ascii_lowercase().as_str(), "1" | "true"))
     })
 }
 
-pub(super) async fn tree(State(node): Shared, Path(path): VersionPath, RawQuery(asked): RawQuery) -> Response {
+pub(super) async fn tree(
+    State(node): Shared,
+    Path(path): VersionPath,
+    RawQuery(asked): RawQuery,
+) -> Response {
     let recursive = recursive(asked.as_deref());
     of_version(node, path, move |record| list(record, "", recursive)).await
 }
@@ -213,7 +244,10 @@ pub(super) async fn subtree(
     RawQuery(asked): RawQuery,
 ) -> Response {
     let recursive = recursive(asked.as_deref());
-    of_version(node, (owner, name, revision), move |record| list(record, &folder, recursive)).await
+    of_version(node, (owner, name, revision), move |record| {
+        list(record, &folder, recursive)
+    })
+    .await
 }
 
 /// Unix seconds as RFC 3339 has them.
@@ -223,11 +257,16 @@ fn timestamp(seconds: u64) -> String {
     let shifted = days + 719_468;
     let era = shifted / 146_097;
     let day_of_era = shifted % 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.000Z")

@@ -35,26 +35,51 @@ pub(super) fn router() -> Router<Arc<Node>> {
         .route("/v1/hub/models", get(search))
         .route("/v1/hub/models/{owner}/{name}", get(model))
         .route("/v1/hub/models/{owner}/{name}/versions", post(publish))
-        .route("/v1/hub/models/{owner}/{name}/versions/{revision}", get(version))
-        .route("/v1/hub/models/{owner}/{name}/versions/{revision}", delete(take_down))
-        .route("/v1/hub/models/{owner}/{name}/versions/{revision}/manifest", get(manifest))
+        .route(
+            "/v1/hub/models/{owner}/{name}/versions/{revision}",
+            get(version),
+        )
+        .route(
+            "/v1/hub/models/{owner}/{name}/versions/{revision}",
+            delete(take_down),
+        )
+        .route(
+            "/v1/hub/models/{owner}/{name}/versions/{revision}/manifest",
+            get(manifest),
+        )
         .route("/v1/hub/models/{owner}/{name}/tags/{tag}", get(tag))
         .route("/v1/hub/models/{owner}/{name}/tags/{tag}", put(move_tag))
         .route("/v1/hub/files/missing", post(missing))
         .route("/v1/hub/files/{sha256}", put(files::upload))
         .route("/api/models", get(layout::models))
         .route("/api/models/{owner}/{name}", get(layout::model))
-        .route("/api/models/{owner}/{name}/revision/{revision}", get(layout::revision))
-        .route("/api/models/{owner}/{name}/tree/{revision}", get(layout::tree))
-        .route("/api/models/{owner}/{name}/tree/{revision}/{*path}", get(layout::subtree))
-        .route("/{owner}/{name}/resolve/{revision}/{*path}", get(files::resolve))
+        .route(
+            "/api/models/{owner}/{name}/revision/{revision}",
+            get(layout::revision),
+        )
+        .route(
+            "/api/models/{owner}/{name}/tree/{revision}",
+            get(layout::tree),
+        )
+        .route(
+            "/api/models/{owner}/{name}/tree/{revision}/{*path}",
+            get(layout::subtree),
+        )
+        .route(
+            "/{owner}/{name}/resolve/{revision}/{*path}",
+            get(files::resolve),
+        )
 }
 
 /// The hub of this server.
 fn service(node: &Node) -> Result<Arc<Service>, Problem> {
-    node.hub
-        .clone()
-        .ok_or_else(|| Problem::new(404, "no-hub", "this server has no hub: its operator adds [hub] to the configuration"))
+    node.hub.clone().ok_or_else(|| {
+        Problem::new(
+            404,
+            "no-hub",
+            "this server has no hub: its operator adds [hub] to the configuration",
+        )
+    })
 }
 
 /// Runs what reads or writes a disk beside the threads that serve connections.
@@ -62,7 +87,11 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
-        Err(Problem::new(500, "internal", "a fault of the server; please report it with the request, if you can"))
+        Err(Problem::new(
+            500,
+            "internal",
+            "a fault of the server; please report it with the request, if you can",
+        ))
     })
 }
 
@@ -78,7 +107,11 @@ fn repo(owner: &str, name: &str) -> Result<RepoId, Problem> {
 /// The pairs of a query.
 fn pairs(query: Option<&str>) -> Result<HashMap<String, String>, Problem> {
     let mut found = HashMap::new();
-    for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+    for pair in query
+        .unwrap_or_default()
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+    {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let (name, value) = (unescaped(name)?, unescaped(value)?);
         if found.insert(name.clone(), value).is_some() {
@@ -112,13 +145,17 @@ fn query(pairs: HashMap<String, String>) -> Result<Query, Problem> {
     let mut query = Query::default();
     for (name, value) in pairs {
         fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, Problem> {
-            value.parse().map_err(|_| Problem::bad_request(format!("{name} is a whole number")))
+            value
+                .parse()
+                .map_err(|_| Problem::bad_request(format!("{name} is a whole number")))
         }
         let (text, n) = (value.clone(), value.as_str());
         match name.as_str() {
             "q" if value.chars().count() > carat_hub::search::MAX_QUERY => {
                 let most = carat_hub::search::MAX_QUERY;
-                return Err(Problem::bad_request(format!("q has more than {most} characters")));
+                return Err(Problem::bad_request(format!(
+                    "q has more than {most} characters"
+                )));
             }
             "q" => query.q = text,
             "owner" => query.owner = Some(text),
@@ -134,7 +171,11 @@ fn query(pairs: HashMap<String, String>) -> Result<Query, Problem> {
             "max_bytes" => query.max_bytes = Some(number(&name, n)?),
             "offset" => query.offset = number(&name, n)?,
             "limit" => query.limit = Some(number(&name, n)?),
-            _ => return Err(Problem::bad_request(format!("a search has no parameter {name:?}"))),
+            _ => {
+                return Err(Problem::bad_request(format!(
+                    "a search has no parameter {name:?}"
+                )));
+            }
         }
     }
     Ok(query)
@@ -151,15 +192,29 @@ async fn search(State(node): Shared, RawQuery(asked): RawQuery) -> Response {
 }
 
 /// The card of a version, with the way to call it here if it is served here.
-fn card(node: &Node, service: &Service, record: &Record, headers: &HeaderMap) -> Result<Value, Problem> {
+fn card(
+    node: &Node,
+    service: &Service,
+    record: &Record,
+    headers: &HeaderMap,
+) -> Result<Value, Problem> {
     let plain = |host: &&str| {
         let plain = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);
         !host.is_empty() && host.len() < 256 && host.chars().all(plain)
     };
     let host = text(headers, "host")?.filter(plain);
-    let address = host.map_or_else(|| format!("http://{}", node.config.listen), |host| format!("http://{host}"));
-    let program = record.examination.as_ref().and_then(|found| found.facts.program);
-    let served = node.models.iter().find(|served| Some(served.model.digest) == program);
+    let address = host.map_or_else(
+        || format!("http://{}", node.config.listen),
+        |host| format!("http://{host}"),
+    );
+    let program = record
+        .examination
+        .as_ref()
+        .and_then(|found| found.facts.program);
+    let served = node
+        .models
+        .iter()
+        .find(|served| Some(served.model.digest) == program);
     let served = served.map(|served| (address.as_str(), served.name.as_str()));
     Ok(json!(service.hub.card(record, served)?))
 }
@@ -169,60 +224,80 @@ async fn model(
     Path((owner, name)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
-    answer(blocking(move || {
-        let service = service(&node)?;
-        let repo = repo(&owner, &name)?;
-        let versions = service.hub.versions(&repo)?;
-        let Some(newest) = versions.last() else {
-            return Err(Problem::not_found("model"));
-        };
-        let list: Vec<Value> = versions
-            .iter()
-            .map(|one| {
-                json!({
-                    "version": one.manifest.version,
-                    "digest": one.digest,
-                    "published": one.published,
-                    "size": one.manifest.size(),
-                    "private": one.manifest.private,
-                    "tombstone": one.tombstone,
+    answer(
+        blocking(move || {
+            let service = service(&node)?;
+            let repo = repo(&owner, &name)?;
+            let versions = service.hub.versions(&repo)?;
+            let Some(newest) = versions.last() else {
+                return Err(Problem::not_found("model"));
+            };
+            let list: Vec<Value> = versions
+                .iter()
+                .map(|one| {
+                    json!({
+                        "version": one.manifest.version,
+                        "digest": one.digest,
+                        "published": one.published,
+                        "size": one.manifest.size(),
+                        "private": one.manifest.private,
+                        "tombstone": one.tombstone,
+                    })
                 })
-            })
-            .collect();
-        // What `latest` names, where it can be shown.
-        let shown = service.hub.live(&repo, carat_hub::name::LATEST).unwrap_or_else(|_| newest.clone());
-        let json = json!({
-            "repo": repo,
-            "versions": list,
-            "tags": service.hub.tags(&repo)?,
-            "card": card(&node, &service, &shown, &headers)?,
-        });
-        Ok(json_response(200, &json))
-    })
-    .await)
+                .collect();
+            // What `latest` names, where it can be shown.
+            let shown = service
+                .hub
+                .live(&repo, carat_hub::name::LATEST)
+                .unwrap_or_else(|_| newest.clone());
+            let json = json!({
+                "repo": repo,
+                "versions": list,
+                "tags": service.hub.tags(&repo)?,
+                "card": card(&node, &service, &shown, &headers)?,
+            });
+            Ok(json_response(200, &json))
+        })
+        .await,
+    )
 }
 
 type VersionPath = Path<(String, String, String)>;
 
-async fn version(State(node): Shared, Path((owner, name, revision)): VersionPath, headers: HeaderMap) -> Response {
-    answer(blocking(move || {
-        let service = service(&node)?;
-        let record = service.hub.resolve(&repo(&owner, &name)?, &revision)?;
-        Ok(json_response(200, &card(&node, &service, &record, &headers)?))
-    })
-    .await)
+async fn version(
+    State(node): Shared,
+    Path((owner, name, revision)): VersionPath,
+    headers: HeaderMap,
+) -> Response {
+    answer(
+        blocking(move || {
+            let service = service(&node)?;
+            let record = service.hub.resolve(&repo(&owner, &name)?, &revision)?;
+            Ok(json_response(
+                200,
+                &card(&node, &service, &record, &headers)?,
+            ))
+        })
+        .await,
+    )
 }
 
 async fn manifest(State(node): Shared, Path((owner, name, revision)): VersionPath) -> Response {
-    answer(blocking(move || {
-        let service = service(&node)?;
-        let record = service.hub.live(&repo(&owner, &name)?, &revision)?;
-        if record.manifest.private {
-            return Err(HubError::Private(record.manifest.title()).into());
-        }
-        Ok(bytes_response(200, "application/json", record.manifest.encode()))
-    })
-    .await)
+    answer(
+        blocking(move || {
+            let service = service(&node)?;
+            let record = service.hub.live(&repo(&owner, &name)?, &revision)?;
+            if record.manifest.private {
+                return Err(HubError::Private(record.manifest.title()).into());
+            }
+            Ok(bytes_response(
+                200,
+                "application/json",
+                record.manifest.encode(),
+            ))
+        })
+        .await,
+    )
 }
 
 /// A caller with the scope `publish`, and its name as a publisher.
@@ -233,9 +308,14 @@ fn publisher(node: &Node, headers: &HeaderMap) -> Result<Publisher, Problem> {
 }
 
 /// A JSON body.
-async fn json_of<T: DeserializeOwned>(node: &Node, headers: &HeaderMap, body: Body) -> Result<T, Problem> {
+async fn json_of<T: DeserializeOwned>(
+    node: &Node,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<T, Problem> {
     let bytes = body_of(node, headers, body).await?;
-    serde_json::from_slice(&bytes).map_err(|error| Problem::bad_request(format!("the body: {error}")))
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Problem::bad_request(format!("the body: {error}")))
 }
 
 #[derive(Deserialize)]
@@ -252,25 +332,31 @@ async fn publish(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let published = async {
-        let service = service(&node)?;
-        let by = publisher(&node, &headers)?;
-        let repo = repo(&owner, &name)?;
-        let Publication { manifest, tags } = json_of(&node, &headers, body).await?;
-        if manifest.repo != repo {
-            return Err(Problem::bad_request(format!("the manifest is that of {}, not of {repo}", manifest.repo)));
-        }
-        if tags.len() > 16 {
-            return Err(Problem::bad_request("at most 16 tags are put at a version at once"));
-        }
-        blocking(move || {
+    let published =
+        async {
+            let service = service(&node)?;
+            let by = publisher(&node, &headers)?;
+            let repo = repo(&owner, &name)?;
+            let Publication { manifest, tags } = json_of(&node, &headers, body).await?;
+            if manifest.repo != repo {
+                return Err(Problem::bad_request(format!(
+                    "the manifest is that of {}, not of {repo}",
+                    manifest.repo
+                )));
+            }
+            if tags.len() > 16 {
+                return Err(Problem::bad_request(
+                    "at most 16 tags are put at a version at once",
+                ));
+            }
+            blocking(move || {
             let record = service.hub.publish(manifest, Vec::new(), &tags, &by, None, now()?)?;
             service.published();
             tracing::info!(version = record.manifest.title(), digest = %record.digest, "published");
             Ok(json_response(201, &json!(service.hub.card(&record, None)?)))
         })
         .await
-    };
+        };
     answer(published.await)
 }
 
@@ -292,7 +378,9 @@ async fn take_down(
         let (repo, version) = (repo(&owner, &name)?, revision.parse::<Version>()?);
         let Reason { reason } = json_of(&node, &headers, body).await?;
         blocking(move || {
-            let record = service.hub.take_down(&repo, &version, &reason, &by, now()?)?;
+            let record = service
+                .hub
+                .take_down(&repo, &version, &reason, &by, now()?)?;
             tracing::info!(version = record.manifest.title(), "taken down");
             Ok(json_response(200, &json!(service.hub.card(&record, None)?)))
         })
@@ -302,16 +390,21 @@ async fn take_down(
 }
 
 async fn tag(State(node): Shared, Path((owner, name, tag)): VersionPath) -> Response {
-    answer(blocking(move || {
-        let service = service(&node)?;
-        let (repo, tag) = (repo(&owner, &name)?, tag.parse::<Tag>()?);
-        let history = service.hub.history(&repo, &tag)?;
-        let Some(standing) = history.last() else {
-            return Err(Problem::not_found("tag"));
-        };
-        Ok(json_response(200, &json!({ "standing": standing, "history": history })))
-    })
-    .await)
+    answer(
+        blocking(move || {
+            let service = service(&node)?;
+            let (repo, tag) = (repo(&owner, &name)?, tag.parse::<Tag>()?);
+            let history = service.hub.history(&repo, &tag)?;
+            let Some(standing) = history.last() else {
+                return Err(Problem::not_found("tag"));
+            };
+            Ok(json_response(
+                200,
+                &json!({ "standing": standing, "history": history }),
+            ))
+        })
+        .await,
+    )
 }
 
 #[derive(Deserialize)]
@@ -352,7 +445,9 @@ async fn missing(State(node): Shared, headers: HeaderMap, body: Body) -> Respons
         let by = publisher(&node, &headers)?;
         let Asked { sha256 } = json_of(&node, &headers, body).await?;
         if sha256.len() > MAX_ASKED {
-            return Err(Problem::bad_request(format!("at most {MAX_ASKED} files are asked about at once")));
+            return Err(Problem::bad_request(format!(
+                "at most {MAX_ASKED} files are asked about at once"
+            )));
         }
         blocking(move || {
             let missing = service.hub.missing(&by, &sha256)?;
@@ -371,8 +466,19 @@ mod tests {
     fn queries_are_read_strictly() {
         let read = |text: &str| pairs(Some(text)).and_then(query);
         let good = read("q=two+words%21&rung=zk&max_cost_micros=5000&limit=3").expect("good");
-        assert_eq!((good.q.as_str(), good.max_cost_micros, good.limit), ("two words!", Some(5000), Some(3)));
-        for bad in ["q=%zz", "q=%f", "q=%ff", "limit=x", "nonsense=1", "q=a&q=b", &format!("q={}", "x".repeat(300))] {
+        assert_eq!(
+            (good.q.as_str(), good.max_cost_micros, good.limit),
+            ("two words!", Some(5000), Some(3))
+        );
+        for bad in [
+            "q=%zz",
+            "q=%f",
+            "q=%ff",
+            "limit=x",
+            "nonsense=1",
+            "q=a&q=b",
+            &format!("q={}", "x".repeat(300)),
+        ] {
             assert_eq!(read(bad).expect_err(bad).status, 400);
         }
     }
