@@ -95,6 +95,8 @@ impl Worker {
         let mut child = Command::new(&self.launch.program)
             .args(&self.launch.arguments)
             .args(["--memory", &self.launch.bounds.bytes.to_string()])
+            // Keys of the caller are nothing for it.
+            .env_clear()
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
