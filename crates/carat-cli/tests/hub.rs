@@ -217,7 +217,8 @@ fn a_server_takes_versions_from_their_owners_and_its_snippets_work() {
     assert_eq!(published.code, 0, "{}", published.err);
     let card = examined(&server, "/v1/hub/models/acme/tumor/versions/main");
     assert_eq!(text(&card, "/examination/execution/status"), "runs");
-    // It is served, under the name of the configuration; the snippets know.
+    // It is served, under the name of the configuration; the snippets know, and name the address that was asked.
+    let card = sandbox.json(&["hub", "show", "acme/tumor", "--server", &url], 0);
     assert_eq!(card["snippets"]["served"], true);
     let curl = Command::new("bash")
         .args(["-c", text(&card, "/snippets/curl")])
@@ -660,45 +661,64 @@ fn an_import_keeps_what_runs_and_what_does_not_and_goes_on() {
         1
     );
     sandbox.good(&["hub", "check"]);
-    let small = sandbox
-        .command(&[
-            "hub", "import", "a", "--owner", "small", "--memory", "1MiB", "--json",
-        ])
-        .env("CARAT_HOME", sandbox.path("other"))
-        .output();
-    let small: Value = serde_json::from_slice(&small.expect("carat").stdout).expect("JSON");
-    assert_eq!(
-        (&small["imported"], &small["refused"]),
-        (&json!(1), &json!(1)),
-        "{small:#}"
+    // More memory than it may take: its own examination ends, and nothing else.
+    fs::create_dir_all(sandbox.path("c")).expect("a folder");
+    fs::write(sandbox.path("c/large.onnx"), large_constant()).expect("written");
+    let report = sandbox.json(
+        &["hub", "import", "c", "--owner", "test", "--memory", "64MiB"],
+        0,
     );
+    assert_eq!(
+        (&report["imported"], &report["refused"]),
+        (&json!(1), &json!(1))
+    );
+    let reasons = report["refusals"].as_object().expect("reasons");
     assert!(
-        small["refusals"]
-            .as_object()
-            .expect("reasons")
-            .keys()
-            .any(|reason| reason.contains("memory")),
-        "{small:#}"
+        reasons.keys().all(|reason| reason.contains("memory")),
+        "{reasons:?}"
     );
 }
 
-/// A model of one node whose operator nobody has.
-fn unknown_operator() -> Vec<u8> {
-    fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-        [&[number << 3 | 2, bytes.len() as u8][..], bytes].concat()
+/// A field of a protobuf message that has a length.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut out = vec![number << 3 | 2];
+    let mut length = bytes.len();
+    while length > 127 {
+        out.push(length as u8 | 128);
+        length >>= 7;
     }
-    // onnx.proto: ValueInfoProto x: float[1].
+    out.push(length as u8);
+    out.extend_from_slice(bytes);
+    out
+}
+
+/// onnx.proto: a model of one node from x: float[1] to y, with an initializer.
+fn one_node(operator: &str, inputs: &[&str], initializer: &[u8]) -> Vec<u8> {
     let shape = field(2, &field(1, &[0x08, 1]));
     let kind = field(2, &field(1, &[&[0x08, 1][..], &shape].concat()));
     let info = |name: &str| [field(1, name.as_bytes()), kind.clone()].concat();
-    let node = [field(1, b"x"), field(2, b"y"), field(4, b"Frobnicate")].concat();
-    let graph = [
-        field(1, &node),
-        field(11, &info("x")),
-        field(12, &info("y")),
-    ]
-    .concat();
+    let inputs = inputs.iter().flat_map(|name| field(1, name.as_bytes()));
+    let mut node: Vec<u8> = inputs.collect();
+    node.extend([field(2, b"y"), field(4, operator.as_bytes())].concat());
+    let mut graph = field(1, &node);
+    if !initializer.is_empty() {
+        graph.extend(field(5, initializer));
+    }
+    graph.extend([field(11, &info("x")), field(12, &info("y"))].concat());
     [&[0x08, 8][..], &field(7, &graph), &field(8, &[0x10, 17])].concat()
+}
+
+/// A model whose operator nobody has.
+fn unknown_operator() -> Vec<u8> {
+    one_node("Frobnicate", &["x"], &[])
+}
+
+/// A model with ten million weights.
+fn large_constant() -> Vec<u8> {
+    let weights = vec![0; 40_000_000];
+    let dims = [0x08, 0x80, 0xad, 0xe2, 0x04];
+    let tensor = [&dims[..], &[0x10, 1], &field(8, b"w"), &field(9, &weights)].concat();
+    one_node("Add", &["x", "w"], &tensor)
 }
 
 /// Killed in the middle again and again: whatever can be seen is whole, and the rest is imported by the next run.

@@ -304,3 +304,74 @@ fn limit_memory(bytes: u64) -> Result<(), Failure> {
 fn limit_memory(_: u64) -> Result<(), Failure> {
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::examine::Subjects;
+    use super::*;
+
+    /// What became of an order by a process that runs this script instead.
+    fn by(script: &str) -> Execution {
+        let launch = Launch {
+            program: "/bin/sh".into(),
+            arguments: vec!["-c".into(), script.into()],
+            bounds: Bounds {
+                seconds: 1,
+                bytes: 1 << 20,
+            },
+        };
+        let order = Order {
+            subject: Subjects::Folder("/nowhere".into()),
+            compile_to: None,
+            proof_bytes: 0,
+        };
+        let mut worker = Worker::new(launch);
+        let report = worker.examine(&order, &|| false).expect("a report");
+        // The next order is answered as well.
+        worker.examine(&order, &|| false).expect("another one");
+        report.examination.execution
+    }
+
+    #[test]
+    fn whatever_the_process_does_there_is_a_report() {
+        for (script, words) in [
+            ("exec sleep 60", "took longer than 1 s"),
+            ("exit 7", "ended its process"),
+            (
+                "read order; echo nonsense; exec sleep 60",
+                "ended its process",
+            ),
+            (
+                "echo 'memory allocation of 9 bytes failed' >&2; exit 1",
+                "needed more than 1 MiB",
+            ),
+            (
+                "echo 'thread has overflowed its stack' >&2; kill -ABRT $$",
+                "stack",
+            ),
+        ] {
+            match by(script) {
+                Execution::Refused { reason, .. } => {
+                    assert!(reason.contains(words), "{script}: {reason}")
+                }
+                other => panic!("{script}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_stops_waiting_gets_no_report() {
+        let launch = Launch {
+            program: "/bin/sh".into(),
+            arguments: vec!["-c".into(), "exec sleep 60".into()],
+            bounds: Bounds::default(),
+        };
+        let order = Order {
+            subject: Subjects::Folder("/nowhere".into()),
+            compile_to: None,
+            proof_bytes: 0,
+        };
+        let stopped = Worker::new(launch).examine(&order, &|| true);
+        assert_eq!(stopped.expect_err("stopped").exit, Exit::Interrupted);
+    }
+}
