@@ -732,15 +732,7 @@ fn a_killed_import_leaves_whole_versions_only() {
         let bytes = [&model[..], &[0xfa, 0x3e, 1, i]].concat();
         fs::write(sandbox.path(&format!("many/m{i}.onnx")), bytes).expect("written");
     }
-    let args = [
-        "hub",
-        "import",
-        "many",
-        "--owner",
-        "test",
-        "--no-proofs",
-        "--json",
-    ];
+    let args = ["hub", "import", "many", "--owner", "test", "--no-proofs"];
     let mut before = 0;
     for round in 1..=3 {
         let mut child = sandbox
