@@ -30,45 +30,25 @@ use crate::problem::Problem;
 const MAX_ASKED: usize = carat_hub::manifest::MAX_FILES;
 
 /// The routes.
+#[rustfmt::skip] // a table, one line each: the OpenAPI document is compared with it
 pub(super) fn router() -> Router<Arc<Node>> {
     Router::new()
         .route("/v1/hub/models", get(search))
         .route("/v1/hub/models/{owner}/{name}", get(model))
         .route("/v1/hub/models/{owner}/{name}/versions", post(publish))
-        .route(
-            "/v1/hub/models/{owner}/{name}/versions/{revision}",
-            get(version),
-        )
-        .route(
-            "/v1/hub/models/{owner}/{name}/versions/{revision}",
-            delete(take_down),
-        )
-        .route(
-            "/v1/hub/models/{owner}/{name}/versions/{revision}/manifest",
-            get(manifest),
-        )
+        .route("/v1/hub/models/{owner}/{name}/versions/{revision}", get(version))
+        .route("/v1/hub/models/{owner}/{name}/versions/{revision}", delete(take_down))
+        .route("/v1/hub/models/{owner}/{name}/versions/{revision}/manifest", get(manifest))
         .route("/v1/hub/models/{owner}/{name}/tags/{tag}", get(tag))
         .route("/v1/hub/models/{owner}/{name}/tags/{tag}", put(move_tag))
         .route("/v1/hub/files/missing", post(missing))
         .route("/v1/hub/files/{sha256}", put(files::upload))
         .route("/api/models", get(layout::models))
         .route("/api/models/{owner}/{name}", get(layout::model))
-        .route(
-            "/api/models/{owner}/{name}/revision/{revision}",
-            get(layout::revision),
-        )
-        .route(
-            "/api/models/{owner}/{name}/tree/{revision}",
-            get(layout::tree),
-        )
-        .route(
-            "/api/models/{owner}/{name}/tree/{revision}/{*path}",
-            get(layout::subtree),
-        )
-        .route(
-            "/{owner}/{name}/resolve/{revision}/{*path}",
-            get(files::resolve),
-        )
+        .route("/api/models/{owner}/{name}/revision/{revision}", get(layout::revision))
+        .route("/api/models/{owner}/{name}/tree/{revision}", get(layout::tree))
+        .route("/api/models/{owner}/{name}/tree/{revision}/{*path}", get(layout::subtree))
+        .route("/{owner}/{name}/resolve/{revision}/{*path}", get(files::resolve))
 }
 
 /// The hub of this server.
