@@ -76,13 +76,7 @@ impl Folder {
 
     /// A new name among what is incoming; it does not outlast the process.
     pub(crate) fn scratch(&self) -> Result<PathBuf, HubError> {
-        let mut random = [0; 16];
-        getrandom::fill(&mut random).map_err(|_| HubError::Io {
-            action: "naming a file in",
-            path: self.incoming.clone(),
-            source: io::Error::other("the operating system gave no randomness"),
-        })?;
-        Ok(self.incoming.join(hex::encode(random)))
+        scratch_in(&self.incoming)
     }
 
     pub(crate) fn path(&self, digest: &Digest) -> PathBuf {
@@ -181,7 +175,24 @@ impl Folder {
     }
 }
 
-fn sync_dir(dir: &Path) -> Result<(), HubError> {
+/// A new name among what is incoming, before the folder was opened.
+pub(crate) fn aside(root: &Path) -> Result<PathBuf, HubError> {
+    let incoming = root.join("incoming");
+    fs::create_dir_all(&incoming).map_err(HubError::io("making the directory", &incoming))?;
+    scratch_in(&incoming)
+}
+
+fn scratch_in(incoming: &Path) -> Result<PathBuf, HubError> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|_| HubError::Io {
+        action: "naming a file in",
+        path: incoming.to_path_buf(),
+        source: io::Error::other("the operating system gave no randomness"),
+    })?;
+    Ok(incoming.join(hex::encode(random)))
+}
+
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), HubError> {
     File::open(dir)
         .and_then(|dir| dir.sync_all())
         .map_err(HubError::io("writing", dir))

@@ -96,21 +96,56 @@ fn reference(blob: &Digest, version: &[u8]) -> Vec<u8> {
     [blob.as_bytes().as_slice(), version].concat()
 }
 
+/// The tables.
+const SPACES: [&str; 8] = [
+    "meta", "versions", "digests", "tags", "moves", "blobs", "refs", "pending",
+];
+
+fn options() -> KeyspaceCreateOptions {
+    KeyspaceCreateOptions::default().max_memtable_size(8 << 20)
+}
+
+fn database(path: &Path) -> fjall::Result<Database> {
+    Database::builder(path).worker_threads(1).open()
+}
+
+/// Makes an empty catalogue aside and gives it its name when it is whole: the engine cannot open one whose making was cut off.
+fn create(root: &Path, path: &Path) -> Result<(), HubError> {
+    let of = HubError::engine(root);
+    let aside = crate::blobs::aside(root)?;
+    let make = || -> Result<(), HubError> {
+        let db = database(&aside).map_err(&of)?;
+        for name in SPACES {
+            db.keyspace(name, options).map_err(&of)?;
+        }
+        let meta = db.keyspace("meta", options).map_err(&of)?;
+        let mut batch = db.batch().durability(Some(PersistMode::SyncAll));
+        batch.insert(&meta, "schema", SCHEMA.to_be_bytes());
+        batch.commit().map_err(&of)
+    };
+    let made = make().and_then(|()| {
+        std::fs::rename(&aside, path).map_err(HubError::io("making the catalogue", path))?;
+        crate::blobs::sync_dir(root)
+    });
+    match made {
+        // Another process was faster: its catalogue is opened instead.
+        Err(_) if path.exists() => Ok(()),
+        other => other,
+    }
+}
+
 impl Hub {
     /// Opens the hub in a folder, or makes it there. `now` in Unix seconds.
     pub fn open(root: &Path, limits: Limits, now: u64) -> Result<Self, HubError> {
         std::fs::create_dir_all(root).map_err(HubError::io("making the directory", root))?;
         let path = root.join("catalogue");
+        if !path.exists() {
+            create(root, &path)?;
+        }
         let of = HubError::engine(root);
         // The lock of the database comes first: nothing is cleared away under a hub that runs.
-        let db = Database::builder(&path)
-            .worker_threads(1)
-            .open()
-            .map_err(&of)?;
-        let space = |name: &str| {
-            let options = || KeyspaceCreateOptions::default().max_memtable_size(8 << 20);
-            db.keyspace(name, options).map_err(&of)
-        };
+        let db = database(&path).map_err(&of)?;
+        let space = |name: &str| db.keyspace(name, options).map_err(&of);
         let hub = Self {
             folder: Folder::open(root)?,
             limits,
