@@ -40,11 +40,19 @@ pub enum Scope {
     Upgrade,
     /// Erasing openings.
     Erase,
+    /// Publishing models in the tenant's namespace of the hub.
+    Publish,
 }
 
 impl Scope {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Infer, Self::Read, Self::Upgrade, Self::Erase];
+    pub const ALL: [Self; 5] = [
+        Self::Infer,
+        Self::Read,
+        Self::Upgrade,
+        Self::Erase,
+        Self::Publish,
+    ];
 
     /// Its name.
     pub const fn as_str(self) -> &'static str {
@@ -53,6 +61,7 @@ impl Scope {
             Self::Read => "read",
             Self::Upgrade => "upgrade",
             Self::Erase => "erase",
+            Self::Publish => "publish",
         }
     }
 }
@@ -64,7 +73,7 @@ impl std::str::FromStr for Scope {
         Self::ALL
             .into_iter()
             .find(|scope| scope.as_str() == text)
-            .ok_or_else(|| "the scopes are infer, read, upgrade and erase".to_string())
+            .ok_or_else(|| "the scopes are infer, read, upgrade, erase and publish".to_string())
     }
 }
 

@@ -51,10 +51,41 @@ pub struct Config {
     pub log: LogFormat,
     /// Limits.
     pub limits: Limits,
+    /// The hub; without this table the server has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hub: Option<HubConfig>,
     /// The models that are served.
     pub model: Vec<ModelEntry>,
     /// Services whose answers are passed on: `docs/courier.md`.
     pub upstreams: Vec<UpstreamEntry>,
+}
+
+/// The hub of a server. Each limit is named in the error that it causes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HubConfig {
+    /// Largest file, in bytes.
+    pub file_bytes: u64,
+    /// Largest version, in bytes.
+    pub version_bytes: u64,
+    /// Most bytes of one namespace.
+    pub tenant_bytes: u64,
+    /// Seconds that examining a version may take; 0: nothing is examined.
+    pub examine_seconds: u64,
+    /// Memory that examining a version may take, in bytes.
+    pub examine_bytes: u64,
+}
+
+impl Default for HubConfig {
+    fn default() -> Self {
+        Self {
+            file_bytes: 2 << 30,
+            version_bytes: 4 << 30,
+            tenant_bytes: 64 << 30,
+            examine_seconds: 60,
+            examine_bytes: 4 << 30,
+        }
+    }
 }
 
 /// Who may call.
@@ -83,8 +114,15 @@ pub enum LogFormat {
 pub struct ModelEntry {
     /// Name in addresses: letters, digits, `-`, `_` and `.`.
     pub name: String,
-    /// A compiled model, or a folder; relative to the configuration file.
+    /// A compiled model, or a folder, relative to the configuration file; or `hub:OWNER/NAME@REVISION`, a version of the hub.
     pub path: PathBuf,
+}
+
+impl ModelEntry {
+    /// The version of the hub that it names, if it names one.
+    pub fn in_hub(&self) -> Option<&str> {
+        self.path.to_str()?.strip_prefix("hub:")
+    }
 }
 
 /// Limits. Each is named in the error that it causes.
@@ -163,6 +201,7 @@ impl Default for Config {
             drain_seconds: 30,
             log: LogFormat::Text,
             limits: Limits::default(),
+            hub: None,
             model: Vec::new(),
             upstreams: Vec::new(),
         }
@@ -219,6 +258,7 @@ impl Config {
         config
             .model
             .iter_mut()
+            .filter(|entry| entry.in_hub().is_none())
             .for_each(|entry| place(&mut entry.path));
         for upstream in &mut config.upstreams {
             upstream.key_file.iter_mut().for_each(place);
@@ -237,7 +277,8 @@ impl Config {
                 self.listen
             ));
         }
-        if self.model.is_empty() && self.upstreams.is_empty() {
+        // A server may be a hub, or in front of upstreams, and nothing else.
+        if self.model.is_empty() && self.upstreams.is_empty() && self.hub.is_none() {
             return refuse("no model is served: add [[model]] with name and path".into());
         }
         let local: Vec<&str> = self.model.iter().map(|entry| entry.name.as_str()).collect();
@@ -250,6 +291,12 @@ impl Config {
             if !fits {
                 return refuse(format!(
                     "model name {:?}: 1 to 100 letters, digits, -, _ and ., not beginning with a dot",
+                    entry.name
+                ));
+            }
+            if entry.in_hub().is_some() && self.hub.is_none() {
+                return refuse(format!(
+                    "the model {:?} is in the hub, and there is no hub: add [hub]",
                     entry.name
                 ));
             }
@@ -395,6 +442,7 @@ mod tests {
         let full = Config {
             policy: Some("p".into()),
             trust: Some("t".into()),
+            hub: Some(HubConfig::default()),
             ..Config::default()
         };
         let table = toml::Table::try_from(&full).expect("a table");
@@ -428,6 +476,8 @@ mod tests {
             ("upgrade_days = 40000\n", "upgrade_days"),
             ("[limits]\nqueue = 0\n", "limits.queue"),
             ("[limits]\ncache_bytes = 5\n", "limits.cache_bytes"),
+            ("[hub]\nnonsense = 1\n", "nonsense"),
+            ("[[model]]\nname = \"x\"\npath = \"hub:acme/x\"\n", "no hub"),
         ];
         for (text, part) in cases {
             let text = if text.is_empty() {

@@ -23,6 +23,7 @@ pub mod courier;
 pub mod exit;
 pub mod files;
 pub mod home;
+pub mod hub;
 pub mod issue;
 pub mod jobs;
 pub mod keeper;

@@ -31,6 +31,8 @@ use crate::courier::Couriers;
 use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::home::{self, Home, Place, log_failure};
+use crate::hub::service::Service;
+use crate::hub::worker::{Bounds, Launch};
 use crate::issue::{self, Issuer, Order};
 use crate::jobs::Jobs;
 use crate::keeper::{self, Draft, Keeper, Kept, Recovered, dead, named};
@@ -109,6 +111,8 @@ pub struct Node {
     pub metrics: Arc<Metrics>,
     /// Jobs that wait.
     pub jobs: Jobs,
+    /// The hub, where the server has one.
+    pub hub: Option<Arc<Service>>,
     pub(crate) home: Home,
     pub(crate) store: Arc<Store>,
     pub(crate) log: Arc<Log>,
@@ -160,6 +164,8 @@ pub struct Parts {
     models: Vec<Arc<Served>>,
     rules: InForce,
     couriers: Couriers,
+    /// Opened here where models come from it, else with the store.
+    hub: Option<Arc<Service>>,
 }
 
 impl Parts {
@@ -188,7 +194,12 @@ impl Parts {
             }
         };
         let couriers = Couriers::prepare(&config.upstreams)?;
-        let models = served::load(&config, &home, &place)?;
+        let from_hub = config.model.iter().any(|entry| entry.in_hub().is_some());
+        let hub = match from_hub {
+            true => open_hub(&config, &home)?,
+            false => None,
+        };
+        let models = served::load(&config, &home, &place, hub.as_deref())?;
         let rules = InForce::load(&home, config.policy.as_deref(), &models)?;
         Ok(Self {
             config,
@@ -198,6 +209,7 @@ impl Parts {
             models,
             rules,
             couriers,
+            hub,
         })
     }
 
@@ -222,6 +234,29 @@ impl Parts {
     }
 }
 
+/// The hub of the configuration, which lies beside the server's directory, so that commands find it when the server is down.
+fn open_hub(config: &Config, home: &Home) -> Result<Option<Arc<Service>>, Failure> {
+    let Some(hub) = &config.hub else {
+        return Ok(None);
+    };
+    let limits = carat_hub::Limits {
+        file_bytes: hub.file_bytes,
+        version_bytes: hub.version_bytes,
+        tenant_bytes: hub.tenant_bytes,
+    };
+    let bounds = Bounds {
+        seconds: hub.examine_seconds,
+        bytes: hub.examine_bytes,
+    };
+    let launch = (bounds.seconds > 0)
+        .then(|| Launch::own(bounds))
+        .transpose()?;
+    let proof_bytes = config.limits.proof_bytes.min(bounds.bytes);
+    let data = home.root().parent().unwrap_or(home.root());
+    let hub = crate::hub::open(&Home::at(data.to_path_buf()), limits)?;
+    Ok(Some(Arc::new(Service::new(hub, launch, proof_bytes))))
+}
+
 impl Prepared {
     /// Opens store and log in the server's directory, and brings them together.
     pub fn open(parts: Parts, accept_foreign: bool) -> Result<Self, Failure> {
@@ -233,6 +268,7 @@ impl Prepared {
             models,
             rules,
             couriers,
+            hub,
         } = parts;
         // The lock of the store first: a second server ends here, before it waits for the log.
         let store = Arc::new(Store::open(
@@ -260,6 +296,10 @@ impl Prepared {
             store.put_program(&served.model.digest, &served.model.program().encode())?;
         }
         let jobs = Jobs::load(&store)?;
+        let hub = match hub {
+            None => open_hub(&config, &home)?,
+            there => there,
+        };
         let limits = &config.limits;
         let metrics = Arc::new(Metrics::default());
         let counted = metrics.clone();
@@ -285,6 +325,7 @@ impl Prepared {
             couriers,
             trust,
             jobs,
+            hub,
             home,
             store,
             log,
@@ -307,11 +348,15 @@ impl Prepared {
         for i in 0..count {
             workers.push(watched(&node, format!("carat-work-{i}"), Node::work)?);
         }
-        let others = vec![
+        let mut others = vec![
             watched(&node, "carat-jobs".into(), Node::run_jobs)?,
             watched(&node, "carat-tick".into(), Node::tick)?,
             watched(&node, "carat-checkpoint".into(), Node::publish)?,
         ];
+        if let Some(hub) = node.hub.clone() {
+            // Not watched: what a tenant published must not be able to take the node down at every start.
+            others.push(named("carat-hub", move || hub.examine())?);
+        }
         Ok(Running {
             node,
             workers,
@@ -350,6 +395,9 @@ impl Running {
         };
         self.workers.into_iter().try_for_each(join)?;
         self.node.ending.store(true, Ordering::Release);
+        if let Some(hub) = &self.node.hub {
+            hub.stop();
+        }
         self.others.into_iter().try_for_each(join)?;
         self.node.keeper.finish()?;
         if let Some(fault) = self.node.fault() {

@@ -37,7 +37,7 @@ struct NewArgs {
     /// Whose key it is. Tenants see nothing of each other.
     #[arg(long, value_name = "NAME", value_parser = parse::<Label>)]
     tenant: Label,
-    /// What it allows: infer, read, upgrade, erase.
+    /// What it allows: infer, read, upgrade, erase, publish.
     #[arg(long, value_delimiter = ',', default_values = ["infer", "read", "upgrade"], value_parser = parse::<Scope>)]
     scope: Vec<Scope>,
     /// Days after which it is refused [default: never].

@@ -8,6 +8,7 @@ mod certificate;
 mod conformance;
 mod explain;
 mod help;
+mod hub;
 mod keys;
 mod log;
 mod models;
@@ -68,6 +69,7 @@ enum Command {
     Policy(policy::Args),
     Calibrate(calibrate::Args),
     Model(models::Args),
+    Hub(hub::Args),
     Trust(trust::Args),
     Log(log::Args),
     Tee(tee::Args),
@@ -155,6 +157,7 @@ fn dispatch(command: Command, context: &Context) -> Outcome {
         Command::Policy(args) => policy::run(args, context),
         Command::Calibrate(args) => calibrate::run(args, context),
         Command::Model(args) => models::run(args, context),
+        Command::Hub(args) => hub::run(args, context),
         Command::Trust(args) => trust::run(args, context),
         Command::Log(args) => log::run(args, context),
         Command::Tee(args) => tee::run(args, context),

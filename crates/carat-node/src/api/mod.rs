@@ -1,5 +1,6 @@
 //! The HTTP interface. Handlers read requests, ask the [`Node`], and write answers; nothing is decided here.
 
+mod hub;
 mod infer;
 mod log;
 mod openai;
@@ -56,6 +57,7 @@ pub fn router(node: Arc<Node>) -> Router {
         .route("/health/ready", get(ready))
         .route("/metrics", get(metrics))
         .merge(v2::router())
+        .merge(hub::router())
         .fallback(|| async { problem(Problem::not_found("address")) })
         .method_not_allowed_fallback(|| async {
             problem(Problem::new(

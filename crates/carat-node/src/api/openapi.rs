@@ -54,6 +54,22 @@ const OPERATIONS: &[Operation] = &[
     ("/v2/models/{name}/versions/{version}", "get", "infer", 200, JSON, "As without a version."),
     ("/v2/models/{name}/versions/{version}/ready", "get", FREE, 200, JSON, "As without a version."),
     ("/v2/models/{name}/versions/{version}/infer", "post", "infer", 200, JSON, "As without a version."),
+    ("/v1/hub/models", "get", FREE, 200, JSON, "Search: q, owner, task, licence, operators, execution, rung, max_cost_micros, opset_min, opset_max, max_bytes, sort, offset, limit."),
+    ("/v1/hub/models/{owner}/{name}", "get", FREE, 200, JSON, "A model of the hub: versions, tags, and the card of the latest."),
+    ("/v1/hub/models/{owner}/{name}/versions", "post", "publish", 201, JSON, "Publish a version, whose files were sent before."),
+    ("/v1/hub/models/{owner}/{name}/versions/{revision}", "get", FREE, 200, JSON, "The card of a version; by version, tag or digest."),
+    ("/v1/hub/models/{owner}/{name}/versions/{revision}", "delete", "publish", 200, JSON, "Take a version down: its name, digest and the reason stay."),
+    ("/v1/hub/models/{owner}/{name}/versions/{revision}/manifest", "get", FREE, 200, JSON, "The bytes that the version's digest is over."),
+    ("/v1/hub/models/{owner}/{name}/tags/{tag}", "get", FREE, 200, JSON, "Where a tag stands, and stood."),
+    ("/v1/hub/models/{owner}/{name}/tags/{tag}", "put", "publish", 200, JSON, "Put a tag at a version."),
+    ("/v1/hub/files/missing", "post", "publish", 200, JSON, "Which of these files have to be sent."),
+    ("/v1/hub/files/{sha256}", "put", "publish", 201, JSON, "Send a file."),
+    ("/api/models", "get", FREE, 200, JSON, "Search, as clients of the Hugging Face hub ask."),
+    ("/api/models/{owner}/{name}", "get", FREE, 200, JSON, "The same: a model."),
+    ("/api/models/{owner}/{name}/revision/{revision}", "get", FREE, 200, JSON, "The same: a version."),
+    ("/api/models/{owner}/{name}/tree/{revision}", "get", FREE, 200, JSON, "The same: its files."),
+    ("/api/models/{owner}/{name}/tree/{revision}/{path}", "get", FREE, 200, JSON, "The same: the files of a folder."),
+    ("/{owner}/{name}/resolve/{revision}/{path}", "get", FREE, 200, BYTES, "The same: a file, or a range of it."),
 ];
 
 /// Headers with which a caller asks for something.
@@ -279,6 +295,7 @@ mod tests {
         routed.extend(routes(models, "/v2/models/{name}"));
         routed.extend(routes(versions, "/v2/models/{name}/versions/{version}"));
         routed.extend(routes(rest, ""));
+        routed.extend(routes(include_str!("hub/mod.rs"), ""));
         let described: BTreeSet<(String, String)> = OPERATIONS
             .iter()
             .map(|operation| (operation.0.to_string(), operation.1.to_string()))
