@@ -162,6 +162,10 @@ DIGEST = sized(32)
 ENGINE = fixed(label, uint)
 AMOUNT = fixed(lambda v: isinstance(v, str) and len(v) == 3 and v.isascii() and v.isupper() and v.isalpha(), uint)
 TIME = lambda v: uint(v) and v <= 253402300799  # noqa: E731
+COURIER = mapping(
+    {1: label, 2: label, 4: DIGEST, 5: DIGEST, 6: lambda v: uint(v) and v <= 6},
+    {3: label, 7: lambda v: mapping({}, {n: uint for n in range(1, 4)})(v) and len(v) > 0},
+)
 CLAIMS = mapping(
     {
         1: label,
@@ -198,6 +202,7 @@ CLAIMS = mapping(
         -70023: many(fixed(DIGEST, AMOUNT), 1, 64),
         -70024: DIGEST,
         -70025: fixed(DIGEST, uint, lambda v: isinstance(v, bool)),
+        -70026: COURIER,
     },
 )
 COSIGNATURE = mapping({1: sized(32), 2: label, 3: uint})
@@ -213,11 +218,22 @@ EVIDENCE = {
 LOG_PART = fixed(sized(32), many(fixed(lambda v: v in LOG_TYPES, BYTES64K), 0, 16))
 OPENED = fixed(sized(32), lambda v: isinstance(v, bytes))
 OPENING = mapping(
-    {0: equal("carat/opening/v1"), 1: DIGEST, 2: DIGEST, 3: OPENED, 4: OPENED}, {5: OPENED, 6: sized(32)}
+    {0: equal("carat/opening/v1"), 1: DIGEST, 2: DIGEST, 3: OPENED, 4: OPENED},
+    {5: OPENED, 6: sized(32), 7: many(uint, 0, 1 << 20), 8: OPENED, 9: OPENED},
 )
 
 
 # ---- the log (RFC 9162, C2SP) -------------------------------------------------------------------------------------
+
+
+def tree_root(leaves):
+    """RFC 9162 section 2.1.1."""
+    if not leaves:
+        return sha256(b"")
+    if len(leaves) == 1:
+        return sha256(b"\x00" + leaves[0])
+    middle = 1 << (len(leaves) - 1).bit_length() - 1
+    return sha256(b"\x01" + tree_root(leaves[:middle]) + tree_root(leaves[middle:]))
 
 
 def root_from_path(leaf_hash, index, size, path):
@@ -291,6 +307,7 @@ class Reader:
                 self.evidence(len(seen) - 1, body, receipt_id, claims)
             elif number == 2:
                 need(sized(1, 16 * 1024 * 1024)(body), "the Program is not a byte string of the right size")
+                need(-70026 not in claims, "a courier's receipt carries no Program")
                 same = tagged_hash("carat/program/v1", body) == claims[-70004]
                 self.check("program", same, "the Program in the file is the one named" if same else "another Program")
             else:
@@ -322,8 +339,10 @@ class Reader:
             need(many(sized(1, 16384), 1, 8)(receipts), "COSE receipts of the wrong shape")
         claims = item(payload)
         need(CLAIMS(claims), "the claims do not fit the schema")
-        subject = "carat:program:" + claims[-70004].hex()
-        need(claims[2] == subject, "sub does not name the program")
+        subject = f"carat:{'upstream' if -70026 in claims else 'program'}:" + claims[-70004].hex()
+        need(claims[2] == subject, "sub does not name the program, or the upstream's model")
+        if -70026 in claims:
+            self.courier(claims)
         need(-70022 not in claims or claims[-70022] >= claims[6], "the option expires before the receipt is issued")
         planned = {-70019, -70020, -70021} & set(claims)
         need(not planned or -70017 in claims, "claims of a planner without a Plan")
@@ -335,6 +354,16 @@ class Reader:
         ok = verifies(claims[-70002], signature, signed)
         self.check("signature", ok, "the key in the Statement signed it" if ok else "the signature does not verify")
         return claims, sha256(signed)
+
+    def courier(self, claims):
+        """The rules between a courier's claims and the others."""
+        said = claims[-70026]
+        need(claims[-70008] != [0], "a courier's claims, and the execution is local")
+        identity = tagged_hash("carat/upstream-model/v1", claims[-70008][1].encode(), said[2].encode())
+        need(claims[-70004] == identity, "the digest is not that of the upstream's model")
+        complete = claims[-70025][2] if -70025 in claims else True
+        need(complete == (said[6] == 0), "the ending contradicts the stream")
+        need(not {-70015, -70016, -70022} & set(claims), "a courier's claims beside claims that rest on a Program")
 
     def evidence(self, number, body, receipt_id, claims):
         need(isinstance(body, list) and len(body) == 3, "evidence is [kind, D, body]")
@@ -414,10 +443,32 @@ class Reader:
             wrong.append("it is for another receipt")
         if opened[2] != claims[-70004]:
             wrong.append("it names another program")
-        for key, role, claim in ((3, b"input", -70010), (4, b"output", -70011), (5, b"facts", -70019)):
-            if key in opened and tagged_hash("carat/commit/v1", role, *opened[key]) != claims.get(claim):
+        need((8 in opened) == (9 in opened) and (7 not in opened or 8 in opened), "what was carried is opened in part")
+        expected = {3: (b"input", claims[-70010]), 4: (b"output", claims[-70011]), 5: (b"facts", claims.get(-70019))}
+        carried = claims.get(-70026, {})
+        expected |= {8: (b"sent", carried.get(4)), 9: (b"received", carried.get(5))}
+        if carried and 8 not in opened:
+            wrong.append("it does not open what was carried")
+        for key, (role, committed) in expected.items():
+            if key in opened and tagged_hash("carat/commit/v1", role, *opened[key]) != committed:
                 wrong.append(f"its {role.decode()} is not the one committed to")
         self.check("opening", not wrong, "; ".join(wrong) or "input and output are the ones committed to")
+        if 7 in opened and not wrong:
+            self.stream(opened, claims)
+
+    def stream(self, opened, claims):
+        """The chunks of the output, against the root in the Statement."""
+        salt, output = opened[4]
+        leaves, at = [], 0
+        for index, length in enumerate(opened[7]):
+            chunk = output[at : at + length]
+            at += length
+            chunk_salt = tagged_hash("carat/stream-salt/v1", salt, index.to_bytes(8, "big"))
+            leaves.append(tagged_hash("carat/stream-chunk/v1", chunk_salt, chunk))
+        stream = claims.get(-70025)
+        same = stream is not None and 0 not in opened[7] and at == len(output)
+        same = same and stream[:2] == [tree_root(leaves), len(leaves)]
+        self.check("stream", same, "the chunks are the ones committed to" if same else "other chunks than the stream's")
 
 
 def read_file(path, opening, log_key):

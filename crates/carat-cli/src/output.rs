@@ -68,6 +68,28 @@ impl Progress {
         Self(Some(bar))
     }
 
+    /// Starts a bar over so many steps.
+    pub(crate) fn bar(message: impl Into<String>, steps: usize) -> Self {
+        if !io::stderr().is_terminal() {
+            return Self(None);
+        }
+        let bar = ProgressBar::new(steps as u64);
+        let template = "{msg} {wide_bar} {pos} of {len} ({elapsed}, {eta} left)";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_message(message.into());
+        Self(Some(bar))
+    }
+
+    /// So many steps of a bar are done, of so many.
+    pub(crate) fn at(&self, done: usize, steps: usize) {
+        if let Some(bar) = &self.0 {
+            bar.set_length(steps as u64);
+            bar.set_position(done as u64);
+        }
+    }
+
     /// Says something else.
     pub(crate) fn say(&self, message: impl Into<String>) {
         if let Some(bar) = &self.0 {

@@ -40,17 +40,20 @@ pub enum Scope {
     Upgrade,
     /// Erasing openings.
     Erase,
+    /// Publishing models in the tenant's namespace of the hub.
+    Publish,
     /// The operator's: statistics and audits, over all tenants.
     Admin,
 }
 
 impl Scope {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Infer,
         Self::Read,
         Self::Upgrade,
         Self::Erase,
+        Self::Publish,
         Self::Admin,
     ];
 
@@ -61,6 +64,7 @@ impl Scope {
             Self::Read => "read",
             Self::Upgrade => "upgrade",
             Self::Erase => "erase",
+            Self::Publish => "publish",
             Self::Admin => "admin",
         }
     }
@@ -73,7 +77,9 @@ impl std::str::FromStr for Scope {
         Self::ALL
             .into_iter()
             .find(|scope| scope.as_str() == text)
-            .ok_or_else(|| "the scopes are infer, read, upgrade, erase and admin".to_string())
+            .ok_or_else(|| {
+                "the scopes are infer, read, upgrade, erase, publish and admin".to_string()
+            })
     }
 }
 

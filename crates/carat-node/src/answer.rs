@@ -5,7 +5,7 @@ use std::sync::Arc;
 use carat_nn::edge::{self, OutputValues};
 use carat_program::decode_tensors;
 use carat_receipt::{Digest, Opening, ReceiptFile, Role, SignedStatement};
-use carat_verify::{Appraisal, Question};
+use carat_verify::{Appraisal, CourierAsked, Question};
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, Failure};
@@ -222,6 +222,10 @@ impl Node {
             nonce: optional.nonce.as_ref().map(|nonce| nonce.as_bytes()),
             audience: optional.audience.as_ref(),
             opening: opening.as_ref(),
+            courier: optional.courier.as_ref().map(|claims| CourierAsked {
+                endpoint: claims.endpoint.as_str(),
+                model: file.signed.statement().model_name.as_str(),
+            }),
             ..Question::default()
         };
         let appraisal =

@@ -203,7 +203,7 @@ impl Call {
     }
 }
 
-/// Reads a nonce.
+/// A nonce in hexadecimal.
 pub(crate) fn nonce(text: &str) -> Result<Nonce, Problem> {
     hex::decode(text)
         .ok()

@@ -1,11 +1,16 @@
 //! A caller's side: one request at a time to a server, over HTTP or HTTPS.
 
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Bytes;
-use hyper::{Method, Request, Uri};
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+use hyper::{Method, Request, Response, Uri};
 use zeroize::Zeroizing;
 
 use crate::connect::{Broken, Target};
@@ -15,6 +20,77 @@ use crate::exit::{Exit, Failure};
 const MAX_ANSWER: usize = carat_receipt::file::MAX_FILE_BYTES;
 /// How long one request may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long sending or fetching a file may take.
+const FILE_PATIENCE: Duration = Duration::from_secs(3600);
+/// Bytes of a file that are read at a time.
+const PIECE: usize = 256 << 10;
+
+/// What is sent with a request.
+#[derive(Debug, Clone, Copy)]
+pub enum Sent<'a> {
+    /// Nothing.
+    Nothing,
+    /// JSON.
+    Json(&'a serde_json::Value),
+    /// The bytes of a file.
+    File(&'a Path),
+}
+
+/// The bytes of a file, read as they are sent. This side has one thread and nothing else to do meanwhile.
+struct FileBody {
+    file: File,
+    left: u64,
+}
+
+impl Body for FileBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        let mut piece = vec![0; PIECE.min(usize::try_from(self.left).unwrap_or(PIECE))];
+        let read = self.file.read_exact(&mut piece);
+        Poll::Ready(Some(read.map(|()| {
+            self.left -= piece.len() as u64;
+            Frame::data(piece.into())
+        })))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+impl Sent<'_> {
+    /// The body, and its media type.
+    fn body(self) -> io::Result<(BoxBody<Bytes, io::Error>, Option<&'static str>)> {
+        let full = |bytes: Vec<u8>| {
+            Full::new(Bytes::from(bytes))
+                .map_err(|never| match never {})
+                .boxed()
+        };
+        match self {
+            Self::Nothing => Ok((full(Vec::new()), None)),
+            Self::Json(json) => Ok((
+                full(json.to_string().into_bytes()),
+                Some("application/json"),
+            )),
+            Self::File(path) => {
+                let file = File::open(path)?;
+                let left = file.metadata()?.len();
+                Ok((
+                    FileBody { file, left }.boxed(),
+                    Some("application/octet-stream"),
+                ))
+            }
+        }
+    }
+}
 
 /// A server, and the key to call it with.
 pub struct Client {
@@ -49,7 +125,16 @@ impl Reply {
             .ok()
             .and_then(|json| json["detail"].as_str().map(str::to_string))
             .unwrap_or_else(|| "it gave no reason".into());
+        // What the hub withholds is told by its own status, whoever is asked.
+        let kind = self
+            .json()
+            .ok()
+            .and_then(|json| json["kind"].as_str().map(str::to_string));
         let exit = match self.status {
+            403 if kind.as_deref() == Some("private") => Exit::Withheld,
+            410 if kind.as_deref() == Some("taken-down") => Exit::Withheld,
+            422 if kind.as_deref() == Some("bad-signature") => Exit::Invalid,
+            413 => Exit::TooLarge,
             422 => Exit::Refused,
             429 | 503 | 507 => Exit::Busy,
             500.. => Exit::Io,
@@ -90,29 +175,80 @@ impl Client {
 
     /// Asks for what is at a path.
     pub fn get(&self, path: &str) -> Result<Reply, Failure> {
-        self.request(Method::GET, path, &[])
+        self.send("GET", path, Sent::Nothing)
     }
 
     /// Posts nothing to a path.
     pub fn post(&self, path: &str) -> Result<Reply, Failure> {
-        self.request(Method::POST, path, &[])
+        self.send("POST", path, Sent::Nothing)
     }
 
     /// Posts nothing to a path, with headers.
     pub fn post_with(&self, path: &str, headers: &[(&str, &str)]) -> Result<Reply, Failure> {
-        self.request(Method::POST, path, headers)
+        self.send_with("POST", path, headers, Sent::Nothing)
     }
 
-    fn request(
+    /// Sends a request and takes a small answer.
+    pub fn send(&self, method: &str, path: &str, sent: Sent<'_>) -> Result<Reply, Failure> {
+        self.send_with(method, path, &[], sent)
+    }
+
+    fn send_with(
         &self,
-        method: Method,
+        method: &str,
         path: &str,
         headers: &[(&str, &str)],
+        sent: Sent<'_>,
     ) -> Result<Reply, Failure> {
-        let exchange =
-            async { tokio::time::timeout(PATIENCE, self.exchange(method, path, headers)).await };
-        match self.runtime.block_on(exchange) {
-            Ok(Ok(reply)) => Ok(reply),
+        let patience = match sent {
+            Sent::File(_) => FILE_PATIENCE,
+            _ => PATIENCE,
+        };
+        self.wait(patience, async {
+            let answer = self.exchange(method, path, headers, sent).await?;
+            let status = answer.status().as_u16();
+            let body = Limited::new(answer.into_body(), MAX_ANSWER)
+                .collect()
+                .await?;
+            let body = body.to_bytes().to_vec();
+            Ok(Ok(Reply { status, body }))
+        })
+    }
+
+    /// Fetches what is at a path, piece by piece. An answer that is cut short is a failure.
+    pub fn download(
+        &self,
+        path: &str,
+        take: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        self.wait(FILE_PATIENCE, async {
+            let answer = self.exchange("GET", path, &[], Sent::Nothing).await?;
+            let status = answer.status().as_u16();
+            let mut body = answer.into_body();
+            if !(200..300).contains(&status) {
+                let body = Limited::new(body, MAX_ANSWER).collect().await?;
+                let body = body.to_bytes().to_vec();
+                return Ok(Reply { status, body }.good().map(drop));
+            }
+            while let Some(frame) = body.frame().await {
+                if let Ok(bytes) = frame?.into_data()
+                    && let Err(failure) = take(&bytes)
+                {
+                    return Ok(Err(failure));
+                }
+            }
+            Ok(Ok(()))
+        })
+    }
+
+    fn wait<T>(
+        &self,
+        patience: Duration,
+        exchange: impl Future<Output = Result<Result<T, Failure>, Broken>>,
+    ) -> Result<T, Failure> {
+        let limited = async { tokio::time::timeout(patience, exchange).await };
+        match self.runtime.block_on(limited) {
+            Ok(Ok(result)) => result,
             Ok(Err(error)) => Err(Failure::new(
                 Exit::Io,
                 format!("asking {} failed: {error}", self.target.authority),
@@ -122,7 +258,7 @@ impl Client {
                 format!(
                     "{} did not answer within {} s",
                     self.target.authority,
-                    PATIENCE.as_secs()
+                    patience.as_secs()
                 ),
             )),
         }
@@ -130,31 +266,27 @@ impl Client {
 
     async fn exchange(
         &self,
-        method: Method,
+        method: &str,
         path: &str,
         headers: &[(&str, &str)],
-    ) -> Result<Reply, Broken> {
+        sent: Sent<'_>,
+    ) -> Result<Response<Incoming>, Broken> {
+        let (body, media_type) = sent.body()?;
         let mut sender = self.target.open().await?;
         let mut request = Request::builder()
-            .method(method)
+            .method(Method::from_bytes(method.as_bytes())?)
             .uri(path)
             .header("host", &self.target.authority);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
+        if let Some(media_type) = media_type {
+            request = request.header("content-type", media_type);
+        }
         if let Some(key) = &self.key {
             request = request.header("authorization", format!("Bearer {}", key.as_str()));
         }
-        let answer = sender
-            .send_request(request.body(Full::new(Bytes::new()))?)
-            .await?;
-        let status = answer.status().as_u16();
-        let body = Limited::new(answer.into_body(), MAX_ANSWER)
-            .collect()
-            .await?
-            .to_bytes()
-            .to_vec();
-        Ok(Reply { status, body })
+        Ok(sender.send_request(request.body(body)?).await?)
     }
 }
 

@@ -13,9 +13,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::attesting;
+use crate::courier::{self, UpstreamEntry};
 use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::spending::{self, Budget, Tenant};
+use crate::store::StoreOptions;
 
 pub use sections::{Retention, Storage, Tls, Traces};
 
@@ -72,8 +74,41 @@ pub struct Config {
     pub budget: Budget,
     /// What is stated about tenants, by name; `*` is everybody without an entry.
     pub tenants: BTreeMap<String, Tenant>,
+    /// The hub; without this table the server has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hub: Option<HubConfig>,
     /// The models that are served.
     pub model: Vec<ModelEntry>,
+    /// Services whose answers are passed on: `docs/courier.md`.
+    pub upstreams: Vec<UpstreamEntry>,
+}
+
+/// The hub of a server. Each limit is named in the error that it causes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HubConfig {
+    /// Largest file, in bytes.
+    pub file_bytes: u64,
+    /// Largest version, in bytes.
+    pub version_bytes: u64,
+    /// Most bytes of one namespace.
+    pub tenant_bytes: u64,
+    /// Seconds that examining a version may take; 0: nothing is examined.
+    pub examine_seconds: u64,
+    /// Memory that examining a version may take, in bytes.
+    pub examine_bytes: u64,
+}
+
+impl Default for HubConfig {
+    fn default() -> Self {
+        Self {
+            file_bytes: 2 << 30,
+            version_bytes: 4 << 30,
+            tenant_bytes: 64 << 30,
+            examine_seconds: 60,
+            examine_bytes: 4 << 30,
+        }
+    }
 }
 
 /// Who may call.
@@ -102,11 +137,18 @@ pub enum LogFormat {
 pub struct ModelEntry {
     /// Name in addresses: letters, digits, `-`, `_` and `.`.
     pub name: String,
-    /// A compiled model, or a folder; relative to the configuration file.
+    /// A compiled model, or a folder, relative to the configuration file; or `hub:OWNER/NAME@REVISION`, a version of the hub.
     pub path: PathBuf,
     /// Facts for the policy, under `model`.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub facts: serde_json::Map<String, serde_json::Value>,
+}
+
+impl ModelEntry {
+    /// The version of the hub that it names, if it names one.
+    pub fn in_hub(&self) -> Option<&str> {
+        self.path.to_str()?.strip_prefix("hub:")
+    }
 }
 
 /// Limits. Each is named in the error that it causes.
@@ -137,6 +179,14 @@ pub struct Limits {
     pub free_bytes: u64,
     /// Connections at a time.
     pub connections: usize,
+    /// Seconds that one write may take before nothing more is accepted; after ten times as long the process ends.
+    pub stall_seconds: u64,
+    /// Memory for parts of the store that were read, in bytes.
+    pub cache_bytes: u64,
+    /// What each table of the store keeps in memory before it is written out, in bytes; fixed when the store is made.
+    pub table_bytes: u64,
+    /// How often a job is started that does not end because the process does.
+    pub job_starts: u32,
 }
 
 impl Default for Limits {
@@ -154,6 +204,10 @@ impl Default for Limits {
             proof_batch: 16,
             free_bytes: 256 << 20,
             connections: 1024,
+            stall_seconds: 30,
+            cache_bytes: StoreOptions::default().cache_bytes,
+            table_bytes: StoreOptions::default().table_bytes,
+            job_starts: 5,
         }
     }
 }
@@ -181,7 +235,9 @@ impl Default for Config {
             attestation: attesting::Config::default(),
             budget: Budget::default(),
             tenants: BTreeMap::new(),
+            hub: None,
             model: Vec::new(),
+            upstreams: Vec::new(),
         }
     }
 }
@@ -243,7 +299,12 @@ impl Config {
         config
             .model
             .iter_mut()
+            .filter(|entry| entry.in_hub().is_none())
             .for_each(|entry| place(&mut entry.path));
+        for upstream in &mut config.upstreams {
+            upstream.key_file.iter_mut().for_each(place);
+            upstream.ca_file.iter_mut().for_each(place);
+        }
         config.check()?;
         Ok(config)
     }
@@ -268,9 +329,12 @@ impl Config {
         self.tls.check(self.listen)?;
         self.storage.check()?;
         self.traces.check()?;
-        if self.model.is_empty() {
+        // A server may be a hub, or in front of upstreams, and nothing else.
+        if self.model.is_empty() && self.upstreams.is_empty() && self.hub.is_none() {
             return refuse("no model is served: add [[model]] with name and path".into());
         }
+        let local: Vec<&str> = self.model.iter().map(|entry| entry.name.as_str()).collect();
+        courier::config::check(&self.upstreams, &local)?;
         for (i, entry) in self.model.iter().enumerate() {
             let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
             let fits = (1..=100).contains(&entry.name.len())
@@ -279,6 +343,12 @@ impl Config {
             if !fits {
                 return refuse(format!(
                     "model name {:?}: 1 to 100 letters, digits, -, _ and ., not beginning with a dot",
+                    entry.name
+                ));
+            }
+            if entry.in_hub().is_some() && self.hub.is_none() {
+                return refuse(format!(
+                    "the model {:?} is in the hub, and there is no hub: add [hub]",
                     entry.name
                 ));
             }
@@ -294,6 +364,10 @@ impl Config {
             burst,
             proof_batch,
             connections,
+            stall_seconds,
+            cache_bytes,
+            table_bytes,
+            job_starts,
             ..
         } = self.limits;
         for (name, value) in [
@@ -304,6 +378,8 @@ impl Config {
             ("limits.burst", burst),
             ("limits.proof_batch", proof_batch as u64),
             ("limits.connections", connections as u64),
+            ("limits.stall_seconds", stall_seconds),
+            ("limits.job_starts", job_starts.into()),
             ("run_threads", self.run_threads as u64),
             ("provers", self.provers as u64),
             ("checkpoint_ms", self.checkpoint_ms),
@@ -317,6 +393,7 @@ impl Config {
             ("upgrade_days", self.upgrade_days, MAX_DAYS),
             ("idempotency_hours", self.idempotency_hours, 24 * MAX_DAYS),
             ("drain_seconds", self.drain_seconds, 86_400),
+            ("limits.stall_seconds", stall_seconds, 86_400),
         ] {
             if value > most {
                 return refuse(format!("{name} is {value}; it is at most {most}"));
@@ -329,6 +406,17 @@ impl Config {
                 "limits.proof_batch: one proof covers at most {} receipts",
                 carat_receipt::evidence::MAX_PROOF_STATEMENTS
             ));
+        }
+        for (name, value, least) in [
+            ("limits.cache_bytes", cache_bytes, 1 << 20),
+            ("limits.table_bytes", table_bytes, 64 << 10),
+        ] {
+            if !(least..=4 << 30).contains(&value) {
+                return refuse(format!(
+                    "{name} is {value}; it is {least} to {}",
+                    4u64 << 30
+                ));
+            }
         }
         if body_bytes > carat_receipt::commit::MAX_VALUE_BYTES {
             return refuse(format!(
@@ -436,6 +524,7 @@ mod tests {
                 day: Some("1USD".parse().expect("an amount")),
                 month: Some("1USD".parse().expect("an amount")),
             },
+            hub: Some(HubConfig::default()),
             ..Config::default()
         };
         let table = toml::Table::try_from(&full).expect("a table");
@@ -481,6 +570,9 @@ mod tests {
             ),
             ("[retention]\nopenings = \"soon\"\n", "45s, 90m"),
             ("[traces]\nsample_percent = 101\n", "sample_percent"),
+            ("[limits]\ncache_bytes = 5\n", "limits.cache_bytes"),
+            ("[hub]\nnonsense = 1\n", "nonsense"),
+            ("[[model]]\nname = \"x\"\npath = \"hub:acme/x\"\n", "no hub"),
         ];
         for (text, part) in cases {
             let text = if text.is_empty() {

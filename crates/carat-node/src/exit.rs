@@ -43,6 +43,8 @@ pub enum Exit {
     Refused,
     /// A proof would need more memory than allowed.
     Memory,
+    /// A version of a hub was taken down, or does not leave it.
+    Withheld,
     /// A fault of Carat itself.
     Internal,
     /// Ctrl-C, or a request to terminate.
@@ -100,6 +102,7 @@ pub const TABLE: &[Row] = &[
     row(Exit::Mismatch, 20, "mismatch", "Files that must belong together do not: an opening of another receipt, a model of another program, or a replay that gives another answer than the receipt says.", "Give the files that belong to this receipt. If they are the right ones, the receipt is wrong: keep both."),
     row(Exit::Refused, 21, "refused", "`run`, `plan`: nothing that is supplied here covers what is at stake, or the policy does not say what is. Nothing was run.", "The message says what would be sufficient and what is covered: state less, supply auditors and a bond in environment.toml, or change the policy."),
     row(Exit::Memory, 22, "needs-memory", "A proof would need more memory than `--memory-limit` allows. It was not started.", "Allow more, or prove fewer receipts at once; the message gives the estimate."),
+    row(Exit::Withheld, 26, "withheld", "`hub`: the version was taken down, or it is private, so that its files do not leave the hub.", "The message has the reason and the date, or says that it is private. Choose another version."),
     row(Exit::Internal, 70, "internal", "A fault of Carat itself.", "Please report it with the message and, if you can, the file."),
     row(Exit::Interrupted, 130, "interrupted", "Ctrl-C or a request to terminate. No partial file was left.", "Run the command again."),
 ];
@@ -230,6 +233,7 @@ mod tests {
             Mismatch,
             Refused,
             Memory,
+            Withheld,
             Internal,
             Interrupted,
         ];

@@ -123,6 +123,7 @@ pub fn sign(order: &Order<'_>, issuer: &Issuer, now: u64) -> Result<Signed, Fail
         output,
         facts,
         trace_salt: None,
+        carried: None,
     };
     Ok(Signed {
         signed,

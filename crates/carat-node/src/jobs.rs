@@ -181,6 +181,11 @@ pub(crate) struct Asked<'a> {
     pub(crate) key: Option<(Digest, Digest)>,
 }
 
+/// Whether a job can be done later, though not now.
+pub(crate) fn is_later(problem: &Problem) -> bool {
+    [503, 507].contains(&problem.status)
+}
+
 impl Node {
     /// Refuses where no more jobs of a tenant can wait.
     pub(crate) fn room_for_job(&self, tenant: &str) -> Result<(), Problem> {
@@ -315,9 +320,9 @@ impl Node {
     }
 
     fn run_infer(&self, id: &JobId, job: JobRecord) -> Result<(), Problem> {
-        let answered = Raw::decode(&job.request)
-            .map_err(Failure::of(Exit::Store))
-            .map_err(Problem::from)
+        let answered = self
+            .started(id)
+            .and_then(|()| Ok(Raw::decode(&job.request).map_err(Failure::of(Exit::Store))?))
             .and_then(|raw| {
                 let model = self.model(&raw.model)?.clone();
                 Call::read(&job.tenant, model, raw.form, raw.asked, &raw.body)
@@ -332,6 +337,19 @@ impl Node {
         }
     }
 
+    /// Counts a start of a job. One whose starts all ended with the process is given up, so that it does not end it for ever.
+    pub(crate) fn started(&self, id: &JobId) -> Result<(), Problem> {
+        let most = self.config.limits.job_starts;
+        if self.store.start_job(id)? > most {
+            let detail = format!(
+                "the server ended {most} times (limits.job_starts) while it worked on this job, and does not start it again; \
+                 please report it with the request, if you can"
+            );
+            return Err(Problem::new(500, "internal", detail));
+        }
+        Ok(())
+    }
+
     /// Ends a job that cannot be done. One that only cannot be done now is an error.
     pub(crate) fn fail(
         &self,
@@ -339,7 +357,7 @@ impl Node {
         job: JobRecord,
         problem: &Problem,
     ) -> Result<(), Problem> {
-        if [503, 507].contains(&problem.status) {
+        if is_later(problem) {
             return Err(problem.clone());
         }
         let mut problem = problem.clone();

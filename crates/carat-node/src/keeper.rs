@@ -5,13 +5,13 @@
 //! disk holds is found out by [`recover`], which completes what was between the two.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use carat_log::store::Log;
 use carat_receipt::Digest;
-use tokio::sync::oneshot;
 
 use crate::exit::{Exit, Failure};
 use crate::home::log_failure;
@@ -25,18 +25,19 @@ const MAX_GROUP_BYTES: usize = 32 << 20;
 /// Most groups between store and log.
 const MAX_GROUPS: usize = 4;
 
+/// What is told once a receipt is durable, with its entry of the log, or why it is not.
+pub type Done = Box<dyn FnOnce(Result<u64, Problem>) + Send>;
+
 /// A receipt on its way.
-pub struct Draft<A> {
+pub struct Draft {
     /// What goes into the store.
     pub entry: Entry,
     /// What goes into the log.
     pub leaf: Vec<u8>,
-    /// What the caller gets once both are durable.
-    pub answer: A,
     /// When its request was accepted.
     pub accepted: Instant,
-    /// Where it gets it.
-    pub reply: oneshot::Sender<Result<Kept<A>, Problem>>,
+    /// Called once both are durable, or cannot be.
+    pub done: Done,
 }
 
 /// A receipt that is durable.
@@ -52,22 +53,56 @@ pub struct Kept<A> {
 /// promised.
 pub type OnKept = Box<dyn Fn(Duration, Option<&(JobId, JobRecord)>) + Send>;
 
-struct Group<A> {
+struct Group {
     number: u64,
-    drafts: Vec<Draft<A>>,
+    drafts: Vec<Draft>,
 }
 
 /// The two threads.
-pub struct Keeper<A> {
-    drafts: Arc<Queue<Draft<A>>>,
+pub struct Keeper {
+    drafts: Arc<Queue<Draft>>,
     fault: Arc<OnceLock<Failure>>,
     /// Whoever appends to the log and notes the places holds this, so that places are noted in the order of the log: a start
     /// looks for what is not noted behind the last one that is.
     appending: Arc<Mutex<()>>,
+    /// Of the store and of the log.
+    writes: [Arc<Write>; 2],
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-impl<A: Send + 'static> Keeper<A> {
+/// Since when a thread is writing.
+#[derive(Debug, Default)]
+struct Write(Mutex<Option<Instant>>);
+
+impl Write {
+    fn set(&self, since: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    fn during<T>(&self, write: impl FnOnce() -> T) -> T {
+        self.set(Some(Instant::now()));
+        let done = write();
+        self.set(None);
+        done
+    }
+
+    fn elapsed(&self) -> Duration {
+        let since = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+}
+
+/// Why the node goes down when one of its threads died.
+pub(crate) fn dead(thread: &str) -> Failure {
+    Failure::new(
+        Exit::Internal,
+        format!(
+            "a fault of carat: the thread {thread} panicked; start the server again, which loses nothing that was answered"
+        ),
+    )
+}
+
+impl Keeper {
     /// Starts them.
     pub fn start(
         store: Arc<Store>,
@@ -79,25 +114,49 @@ impl<A: Send + 'static> Keeper<A> {
         let groups = Arc::new(Queue::new(MAX_GROUPS));
         let fault = Arc::new(OnceLock::new());
         let appending = Arc::new(Mutex::new(()));
+        let writes: [Arc<Write>; 2] = Default::default();
         let mut threads = Vec::new();
         {
             let (drafts, groups, fault) = (drafts.clone(), groups.clone(), fault.clone());
-            let store = store.clone();
+            let (store, write) = (store.clone(), writes[0].clone());
             threads.push(named("carat-store", move || {
-                while let Some(taken) = drafts.take(MAX_GROUP) {
-                    for part in parts(taken) {
-                        write_store(&store, &groups, &fault, part);
+                let work = || {
+                    while let Some(taken) = drafts.take(MAX_GROUP) {
+                        for part in parts(taken) {
+                            write.during(|| write_store(&store, &groups, &fault, part));
+                        }
                     }
+                };
+                // Whoever waits for this thread is told.
+                if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                    let failure = fault.get_or_init(|| dead("carat-store"));
+                    drafts.close();
+                    while let Some(taken) = drafts.take(MAX_GROUP) {
+                        refuse(taken, failure);
+                    }
+                    write.set(None);
                 }
                 groups.close();
             })?);
         }
         {
-            let (fault, appending) = (fault.clone(), appending.clone());
+            let (fault, write) = (fault.clone(), writes[1].clone());
+            let appending = appending.clone();
             threads.push(named("carat-log", move || {
-                while let Some(taken) = groups.take(MAX_GROUPS) {
-                    let _alone = appending.lock().unwrap_or_else(PoisonError::into_inner);
-                    write_log(&store, &log, &fault, &kept, taken);
+                let work = || {
+                    while let Some(taken) = groups.take(MAX_GROUPS) {
+                        let _alone = appending.lock().unwrap_or_else(PoisonError::into_inner);
+                        write.during(|| write_log(&store, &log, &fault, &kept, taken));
+                    }
+                };
+                if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                    let failure = fault.get_or_init(|| dead("carat-log"));
+                    groups.close();
+                    while let Some(taken) = groups.take(MAX_GROUPS) {
+                        let drafts = taken.into_iter().flat_map(|group| group.drafts);
+                        refuse(drafts.collect(), failure);
+                    }
+                    write.set(None);
                 }
             })?);
         }
@@ -105,16 +164,15 @@ impl<A: Send + 'static> Keeper<A> {
             drafts,
             fault,
             appending,
+            writes,
             threads: Mutex::new(threads),
         })
     }
 
     /// Hands a receipt over, waiting while there is no room.
-    pub fn keep(&self, draft: Draft<A>) {
+    pub fn keep(&self, draft: Draft) {
         if let Err(draft) = self.drafts.push(draft) {
-            let _ = draft
-                .reply
-                .send(Err(Problem::stopping("the server is going down")));
+            (draft.done)(Err(Problem::stopping("the server is going down")));
         }
     }
 
@@ -159,6 +217,12 @@ impl<A: Send + 'static> Keeper<A> {
         self.fault.get()
     }
 
+    /// For how long the write that takes longest has been going on.
+    pub fn stalled(&self) -> Duration {
+        let times = self.writes.iter().map(|write| write.elapsed());
+        times.max().unwrap_or_default()
+    }
+
     /// Receipts on their way.
     pub fn waiting(&self) -> usize {
         self.drafts.len()
@@ -196,7 +260,7 @@ pub(crate) fn named(
 }
 
 /// Cuts what was taken where a group would become too large.
-fn parts<A>(taken: Vec<Draft<A>>) -> Vec<Vec<Draft<A>>> {
+fn parts(taken: Vec<Draft>) -> Vec<Vec<Draft>> {
     let mut parts = vec![Vec::new()];
     let mut bytes = 0;
     for draft in taken {
@@ -212,18 +276,18 @@ fn parts<A>(taken: Vec<Draft<A>>) -> Vec<Vec<Draft<A>>> {
     parts
 }
 
-fn refuse<A>(drafts: Vec<Draft<A>>, fault: &Failure) {
+fn refuse(drafts: Vec<Draft>, fault: &Failure) {
     let problem = Problem::from(Failure::new(fault.exit, &fault.message));
     for draft in drafts {
-        let _ = draft.reply.send(Err(problem.clone()));
+        (draft.done)(Err(problem.clone()));
     }
 }
 
-fn write_store<A>(
+fn write_store(
     store: &Store,
-    groups: &Queue<Group<A>>,
+    groups: &Queue<Group>,
     fault: &OnceLock<Failure>,
-    drafts: Vec<Draft<A>>,
+    drafts: Vec<Draft>,
 ) {
     if let Some(fault) = fault.get() {
         return refuse(drafts, fault);
@@ -231,20 +295,19 @@ fn write_store<A>(
     let (entries, rest): (Vec<Entry>, Vec<_>) = drafts
         .into_iter()
         .map(|draft| {
-            let rest = (draft.leaf, draft.answer, draft.accepted, draft.reply);
+            let rest = (draft.leaf, draft.accepted, draft.done);
             (draft.entry, rest)
         })
         .unzip();
     let written = store.put_group(&entries);
-    let drafts: Vec<Draft<A>> = entries
+    let drafts: Vec<Draft> = entries
         .into_iter()
         .zip(rest)
-        .map(|(entry, (leaf, answer, accepted, reply))| Draft {
+        .map(|(entry, (leaf, accepted, done))| Draft {
             entry,
             leaf,
-            answer,
             accepted,
-            reply,
+            done,
         })
         .collect();
     match written {
@@ -265,12 +328,12 @@ fn write_store<A>(
     }
 }
 
-fn write_log<A>(
+fn write_log(
     store: &Store,
     log: &Log,
     fault: &OnceLock<Failure>,
     kept: &OnKept,
-    groups: Vec<Group<A>>,
+    groups: Vec<Group>,
 ) {
     let drafts = || groups.iter().flat_map(|group| &group.drafts);
     let leaves: Vec<&[u8]> = drafts().map(|draft| draft.leaf.as_slice()).collect();
@@ -292,10 +355,7 @@ fn write_log<A>(
             for (draft, index) in drafts.zip(range) {
                 kept(draft.accepted.elapsed(), draft.entry.promised.as_ref());
                 // Whoever asked may have gone; the receipt is kept all the same.
-                let _ = draft.reply.send(Ok(Kept {
-                    index,
-                    answer: draft.answer,
-                }));
+                (draft.done)(Ok(index));
             }
         }
         Err(failure) => {
@@ -403,4 +463,67 @@ pub fn recover(store: &Store, log: &Log, accept_foreign: bool) -> Result<Recover
     store.put_places(places.into_iter(), &groups)?;
     store.sync()?;
     Ok(recovered)
+}
+
+#[cfg(test)]
+mod tests {
+    use carat_log::NoteSigner;
+    use carat_log::store::Options;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::store::StoreOptions;
+    use crate::store::tests::entry;
+
+    /// A thread that dies is a fault that is said, and nobody waits for it for ever.
+    #[test]
+    fn a_thread_that_dies_takes_nobody_with_it() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let store = Store::open(&dir.path().join("store"), StoreOptions::default());
+        let signer = NoteSigner::new("log.example/keeper", &[1; 32]).expect("good name");
+        let log = Log::create(&dir.path().join("log"), signer, Options::default());
+        let (store, log) = (Arc::new(store.expect("store")), Arc::new(log.expect("log")));
+        let dies: OnKept = Box::new(|_, _| panic!("as a fault of ours would"));
+        let keeper = Keeper::start(store.clone(), log.clone(), 4, dies).expect("starts");
+        let replies: Vec<_> = (0..20)
+            .map(|i| {
+                let (reply, answer) = oneshot::channel::<Result<u64, Problem>>();
+                let entry = entry(i);
+                let leaf = leaf_of(&entry.record.signed, &entry.record.blind);
+                keeper.keep(Draft {
+                    entry,
+                    leaf,
+                    accepted: Instant::now(),
+                    done: Box::new(move |index| {
+                        let _ = reply.send(index);
+                    }),
+                });
+                answer
+            })
+            .collect();
+        for reply in replies {
+            // Refused, or the sender is gone: an answer in either case, and never a receipt.
+            assert!(!matches!(reply.blocking_recv(), Ok(Ok(_))));
+        }
+        let fault = keeper.fault().expect("a fault");
+        assert_eq!(fault.exit, Exit::Internal);
+        assert!(fault.message.contains("carat-log"), "{}", fault.message);
+        assert!(keeper.finish().is_err());
+        // What reached the disk before is completed by the next start.
+        drop(keeper);
+        recover(&store, &log, false).expect("recovers");
+        assert!(store.pending().expect("read").is_empty());
+    }
+
+    #[test]
+    fn a_write_that_goes_on_is_seen() {
+        let write = Write::default();
+        assert_eq!(write.elapsed(), Duration::ZERO);
+        let during = write.during(|| {
+            std::thread::sleep(Duration::from_millis(2));
+            write.elapsed()
+        });
+        assert!(during > Duration::ZERO);
+        assert_eq!(write.elapsed(), Duration::ZERO);
+    }
 }

@@ -1,6 +1,8 @@
 //! A load generator for a server on this machine. It takes loopback addresses only, and its limits are fixed.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -32,6 +34,8 @@ pub struct LoadOptions {
     pub time: Duration,
     /// Connections, each of which waits for its answer before it asks again.
     pub connections: usize,
+    /// Receipts after which no more is asked for.
+    pub receipts: Option<u64>,
 }
 
 /// What came back.
@@ -67,8 +71,9 @@ impl LoadReport {
     }
 }
 
-/// Sends requests until the time is over.
-pub fn run(options: &LoadOptions) -> Result<LoadReport, Failure> {
+/// Sends requests until the time is over, or there are as many receipts as are asked for. `count` has the receipts so far, for
+/// whoever watches from another thread.
+pub fn run(options: &LoadOptions, count: &Arc<AtomicU64>) -> Result<LoadReport, Failure> {
     let usage = |message: String| Err(Failure::new(Exit::Usage, message));
     if !options.address.ip().is_loopback() {
         return usage(format!(
@@ -91,7 +96,7 @@ pub fn run(options: &LoadOptions) -> Result<LoadReport, Failure> {
     let reports = runtime.block_on(async {
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..options.connections {
-            tasks.spawn(connection(options.clone(), until));
+            tasks.spawn(connection(options.clone(), until, count.clone()));
         }
         tasks.join_all().await
     });
@@ -104,11 +109,18 @@ pub fn run(options: &LoadOptions) -> Result<LoadReport, Failure> {
 }
 
 /// One connection's part; a broken connection is counted and made again.
-async fn connection(options: LoadOptions, until: Instant) -> LoadReport {
+async fn connection(options: LoadOptions, until: Instant, count: Arc<AtomicU64>) -> LoadReport {
     let mut report = LoadReport::default();
     let body = Bytes::from(options.body.clone());
-    while Instant::now() < until {
-        if exchange(&options, &body, until, &mut report).await.is_err() {
+    let goes_on = || {
+        let enough = |most| count.load(Ordering::Relaxed) >= most;
+        Instant::now() < until && !options.receipts.is_some_and(enough)
+    };
+    while goes_on() {
+        if exchange(&options, &body, &goes_on, &count, &mut report)
+            .await
+            .is_err()
+        {
             report.errors += 1;
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -119,14 +131,15 @@ async fn connection(options: LoadOptions, until: Instant) -> LoadReport {
 async fn exchange(
     options: &LoadOptions,
     body: &Bytes,
-    until: Instant,
+    goes_on: &(dyn Fn() -> bool + Sync),
+    count: &AtomicU64,
     report: &mut LoadReport,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let stream = TcpStream::connect(options.address).await?;
     stream.set_nodelay(true)?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
-    while Instant::now() < until {
+    while goes_on() {
         let request = Request::post(&options.path)
             .header("host", options.address.to_string())
             .header("content-type", "application/json")
@@ -141,6 +154,7 @@ async fn exchange(
         match status.as_u16() {
             200 if has_receipt => {
                 report.receipts += 1;
+                count.fetch_add(1, Ordering::Relaxed);
                 let micros = u32::try_from(started.elapsed().as_micros()).unwrap_or(u32::MAX);
                 report.micros.push(micros);
             }
@@ -166,6 +180,7 @@ mod tests {
             body: Vec::new(),
             time: Duration::from_secs(seconds),
             connections,
+            receipts: None,
         };
         for options in [
             options("192.0.2.1:80", 1, 1),
@@ -173,7 +188,10 @@ mod tests {
             options("127.0.0.1:1", MAX_CONNECTIONS + 1, 1),
             options("127.0.0.1:1", 1, MAX_SECONDS + 1),
         ] {
-            assert_eq!(run(&options).expect_err("refused").exit, Exit::Usage);
+            assert_eq!(
+                run(&options, &Arc::default()).expect_err("refused").exit,
+                Exit::Usage
+            );
         }
     }
 

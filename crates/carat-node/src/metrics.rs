@@ -20,6 +20,12 @@ struct Request {
     status: u16,
 }
 
+/// What befell a request to an upstream.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Befell {
+    code: &'static str,
+}
+
 /// The evidence that a receipt left with, or got later.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Rung {
@@ -40,12 +46,14 @@ pub struct Metrics {
     receipts: Counter,
     evidence: Family<Rung, Counter>,
     refusals: Counter,
+    courier_faults: Family<Befell, Counter>,
     overloads: Counter,
     missed: Counter,
     refused_upgrades: Counter,
     proofs: Counter,
     unattested: Counter,
     bad_policies: Counter,
+    clock_jumps: Counter,
     duration: Histogram,
     queue: Gauge<u64, AtomicU64>,
     keeping: Gauge<u64, AtomicU64>,
@@ -91,12 +99,14 @@ impl Default for Metrics {
             receipts: Counter::default(),
             evidence: Family::default(),
             refusals: Counter::default(),
+            courier_faults: Family::default(),
             overloads: Counter::default(),
             missed: Counter::default(),
             refused_upgrades: Counter::default(),
             proofs: Counter::default(),
             unattested: Counter::default(),
             bad_policies: Counter::default(),
+            clock_jumps: Counter::default(),
             duration: Histogram::new(buckets),
             queue: Gauge::default(),
             keeping: Gauge::default(),
@@ -117,6 +127,11 @@ impl Default for Metrics {
             "Requests by route and status",
             metrics.requests.clone(),
         );
+        registry.register(
+            "clock_jumps",
+            "Times that the wall clock was set, or the machine slept",
+            metrics.clock_jumps.clone(),
+        );
         registry.register("receipts", "Receipts issued", metrics.receipts.clone());
         registry.register(
             "evidence",
@@ -127,6 +142,11 @@ impl Default for Metrics {
             "refusals",
             "Requests that the policy refused",
             metrics.refusals.clone(),
+        );
+        registry.register(
+            "courier_faults",
+            "Answers of upstreams that were refused or cut, by what befell them",
+            metrics.courier_faults.clone(),
         );
         registry.register(
             "overloads",
@@ -267,6 +287,11 @@ impl Metrics {
         self.proofs.inc();
     }
 
+    /// An answer of an upstream was refused or cut.
+    pub fn courier_fault(&self, code: &'static str) {
+        self.courier_faults.get_or_create(&Befell { code }).inc();
+    }
+
     /// An upgrade was late.
     pub fn missed(&self) {
         self.missed.inc();
@@ -291,6 +316,11 @@ impl Metrics {
     /// A changed file could not be used.
     pub fn bad_policy(&self) {
         self.bad_policies.inc();
+    }
+
+    /// The wall clock moved by more than the time that passed.
+    pub fn clock_jump(&self) {
+        self.clock_jumps.inc();
     }
 
     /// Everything, as text.

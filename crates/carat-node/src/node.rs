@@ -4,6 +4,7 @@
 //! caller -> Gate -> Call -> queue -> worker: decide, run, sign, prove -> Keeper: store, log -> caller
 //! ```
 
+mod passed;
 mod retention;
 mod upkeep;
 
@@ -12,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use carat_log::store::Log;
 use carat_nn::edge;
@@ -26,13 +27,17 @@ use crate::access::{self, ApiKey, Gate, KEYS_FILE};
 use crate::answer::Answer;
 use crate::attesting::Attesting;
 use crate::call::Call;
+use crate::clock::Clock;
 use crate::config::{Access, Config};
+use crate::courier::Couriers;
 use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::home::{self, Home, Place, log_failure};
+use crate::hub::service::Service;
+use crate::hub::worker::{Bounds, Launch};
 use crate::issue::{self, Issuer, Order};
 use crate::jobs::{self, Jobs};
-use crate::keeper::{self, Keeper, Kept, Recovered, named};
+use crate::keeper::{self, Draft, Keeper, Kept, Recovered, dead, named};
 use crate::metrics::{Levels, Metrics};
 use crate::model;
 use crate::period::Period;
@@ -54,6 +59,8 @@ use crate::tls::Certificates;
 use crate::trace::{self, Endpoint, Span, Tracer};
 
 const DAY: u64 = 86_400;
+/// How many times `limits.stall_seconds` a write may hang before the process ends.
+const GIVE_UP: u32 = 10;
 
 /// Where an answer goes.
 pub type Reply = oneshot::Receiver<Result<Kept<Answer>, Problem>>;
@@ -111,6 +118,8 @@ pub struct Node {
     pub gate: Gate,
     /// The certificate in force, where TLS is spoken.
     pub tls: Option<Arc<Certificates>>,
+    /// The upstreams that answers are passed on from.
+    pub couriers: Couriers,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Jobs that wait.
@@ -121,13 +130,17 @@ pub struct Node {
     pub attesting: Attesting,
     /// Where spans go, where they go anywhere.
     pub tracer: Option<Arc<Tracer>>,
+    /// The hub, where the server has one.
+    pub hub: Option<Arc<Service>>,
     pub(crate) home: Home,
     pub(crate) store: Arc<Store>,
     pub(crate) log: Arc<Log>,
+    /// What expires is judged by it.
+    pub(crate) clock: Clock,
     store_keys: Option<Arc<Keys>>,
     issuer: Issuer,
     works: Queue<Work>,
-    keeper: Keeper<Answer>,
+    keeper: Keeper,
     claims: Arc<Claims>,
     /// Held by whoever counts the store.
     pub(crate) counting: Arc<Semaphore>,
@@ -137,6 +150,11 @@ pub struct Node {
     draining: AtomicBool,
     ending: AtomicBool,
     disk_full: AtomicBool,
+    /// A write hangs for so long that its thread is given up.
+    hung: AtomicBool,
+    /// The next proof panics.
+    #[cfg(test)]
+    pub(crate) panics: AtomicBool,
     fault: OnceLock<Failure>,
 }
 
@@ -181,6 +199,9 @@ pub struct Parts {
     collector: Option<Endpoint>,
     models: Vec<Arc<Served>>,
     rules: InForce,
+    couriers: Couriers,
+    /// Opened here where models come from it, else with the store.
+    hub: Option<Arc<Service>>,
 }
 
 impl Parts {
@@ -218,7 +239,13 @@ impl Parts {
         };
         let store_keys = config.storage.keys()?;
         let collector = Endpoint::read(&config.traces)?;
-        let models = served::load(&config, &home, &place)?;
+        let couriers = Couriers::prepare(&config.upstreams)?;
+        let from_hub = config.model.iter().any(|entry| entry.in_hub().is_some());
+        let hub = match from_hub {
+            true => open_hub(&config, &home)?,
+            false => None,
+        };
+        let models = served::load(&config, &home, &place, hub.as_deref())?;
         let kept = config.retention.openings.map(Period::seconds);
         let rules = InForce::load(&home, config.policy.as_deref(), kept, &models)?;
         config.budgets().check(rules.now().policy.currency)?;
@@ -233,7 +260,14 @@ impl Parts {
             collector,
             models,
             rules,
+            couriers,
+            hub,
         })
+    }
+
+    /// The upstreams.
+    pub fn couriers(&self) -> &Couriers {
+        &self.couriers
     }
 
     /// The models.
@@ -262,6 +296,29 @@ impl Parts {
     }
 }
 
+/// The hub of the configuration, which lies beside the server's directory, so that commands find it when the server is down.
+fn open_hub(config: &Config, home: &Home) -> Result<Option<Arc<Service>>, Failure> {
+    let Some(hub) = &config.hub else {
+        return Ok(None);
+    };
+    let limits = carat_hub::Limits {
+        file_bytes: hub.file_bytes,
+        version_bytes: hub.version_bytes,
+        tenant_bytes: hub.tenant_bytes,
+    };
+    let bounds = Bounds {
+        seconds: hub.examine_seconds,
+        bytes: hub.examine_bytes,
+    };
+    let launch = (bounds.seconds > 0)
+        .then(|| Launch::own(bounds))
+        .transpose()?;
+    let proof_bytes = config.limits.proof_bytes.min(bounds.bytes);
+    let data = home.root().parent().unwrap_or(home.root());
+    let hub = crate::hub::open(&Home::at(data.to_path_buf()), limits)?;
+    Ok(Some(Arc::new(Service::new(hub, launch, proof_bytes))))
+}
+
 impl Prepared {
     /// Opens store and log in the server's directory, and brings them together.
     pub fn open(parts: Parts, start: Start) -> Result<Self, Failure> {
@@ -275,16 +332,26 @@ impl Prepared {
             collector,
             models,
             rules,
+            couriers,
+            hub,
         } = parts;
         // The lock of the store first: a second server ends here, before it waits for the log.
         home.make()?;
         let options = StoreOptions {
+            cache_bytes: config.limits.cache_bytes,
+            table_bytes: config.limits.table_bytes,
             keys: store_keys.clone(),
-            ..StoreOptions::default()
         };
         let (store, rewritten) =
             Store::open_or_rewrite(&home.path("store"), &options, start.reseal)?;
         let store = Arc::new(store);
+        if home.key()?.is_none() && store.last_place()?.is_some() {
+            let message = format!(
+                "{} is gone, but the store has receipts that it signed; restore the key from a copy",
+                home.path("key").display()
+            );
+            return Err(Failure::new(Exit::Store, message));
+        }
         planning::settle(&home, store_keys.as_deref(), rewritten.is_some())?;
         if let (Some(records), Some(keys)) = (rewritten, &store_keys) {
             let key = hex::encode(keys.current());
@@ -305,6 +372,10 @@ impl Prepared {
         let jobs = Arc::new(Jobs::load(&store)?);
         let currency = rules.now().policy.currency;
         let spending = Spending::load(config.budgets(), currency, &store, home::clock()?)?;
+        let hub = match hub {
+            None => open_hub(&config, &home)?,
+            there => there,
+        };
         let limits = &config.limits;
         let metrics = Arc::new(Metrics::default());
         let tracer = collector
@@ -333,6 +404,9 @@ impl Prepared {
             draining: AtomicBool::new(false),
             ending: AtomicBool::new(false),
             disk_full: AtomicBool::new(false),
+            hung: AtomicBool::new(false),
+            #[cfg(test)]
+            panics: AtomicBool::new(false),
             fault: OnceLock::new(),
             keeper,
             config,
@@ -341,13 +415,17 @@ impl Prepared {
             store_keys,
             models,
             rules,
+            couriers,
             trust,
             jobs,
+            hub,
             home,
             store,
             log,
+            clock: Clock::start()?,
             issuer,
         };
+        node.look_at_dates()?;
         node.look_at_disk();
         Ok(Self { node, recovered })
     }
@@ -361,27 +439,27 @@ impl Prepared {
         };
         let mut workers = Vec::new();
         for i in 0..count {
-            let node = node.clone();
-            workers.push(named(&format!("carat-work-{i}"), move || node.work())?);
+            workers.push(watched(&node, format!("carat-work-{i}"), Node::work)?);
         }
         let mut provers = Vec::new();
         for i in 0..node.config.provers {
-            let node = node.clone();
-            provers.push(named(&format!("carat-prove-{i}"), move || {
-                node.prove_answers()
-            })?);
+            provers.push(watched(
+                &node,
+                format!("carat-prove-{i}"),
+                Node::prove_answers,
+            )?);
         }
-        let worker = node.clone();
-        workers.push(named("carat-jobs", move || worker.run_jobs())?);
-        let ticker = node.clone();
-        let checkpoints = node.clone();
+        workers.push(watched(&node, "carat-jobs".into(), Node::run_jobs)?);
         let mut others = vec![
-            named("carat-tick", move || ticker.tick())?,
-            named("carat-checkpoint", move || checkpoints.publish())?,
+            watched(&node, "carat-tick".into(), Node::tick)?,
+            watched(&node, "carat-checkpoint".into(), Node::publish)?,
         ];
+        if let Some(hub) = node.hub.clone() {
+            // Not watched: what a tenant published must not be able to take the node down at every start.
+            others.push(named("carat-hub", move || hub.examine())?);
+        }
         if node.attesting.has_source() {
-            let node = node.clone();
-            others.push(named("carat-attest", move || node.attest())?);
+            others.push(watched(&node, "carat-attest".into(), Node::attest)?);
         }
         Ok(Running {
             node,
@@ -392,12 +470,29 @@ impl Prepared {
     }
 }
 
+/// A thread of the node. One that dies takes the node down, so that whoever watches the process starts it again: a server that
+/// takes requests and has nobody who works on them would be worse.
+fn watched(node: &Arc<Node>, name: String, work: fn(&Node)) -> Result<JoinHandle<()>, Failure> {
+    let (node, own) = (node.clone(), name.clone());
+    named(&name, move || {
+        if catch_unwind(AssertUnwindSafe(|| work(&node))).is_err() {
+            node.go_down(dead(&own));
+        }
+    })
+}
+
 impl Running {
     /// Finishes what was accepted, makes a last checkpoint and stops the threads.
     pub fn finish(self) -> Result<(), Failure> {
         self.node.drain();
         self.node.works.close();
         self.node.jobs.close();
+        if self.node.hung.load(Ordering::Acquire) {
+            // Threads that wait for the disk are not waited for: the process ends, and the next start looks at what is there.
+            return self.node.fault().map_or(Ok(()), |fault| {
+                Err(Failure::new(fault.exit, &fault.message))
+            });
+        }
         let join = |thread: JoinHandle<()>| {
             thread
                 .join()
@@ -408,6 +503,9 @@ impl Running {
         self.node.unproven.close();
         self.provers.into_iter().try_for_each(join)?;
         self.node.ending.store(true, Ordering::Release);
+        if let Some(hub) = &self.node.hub {
+            hub.stop();
+        }
         self.others.into_iter().try_for_each(join)?;
         self.node.keeper.finish()?;
         if let Some(tracer) = &self.node.tracer {
@@ -430,7 +528,41 @@ impl Node {
 
     /// Why nothing is written any more, if that is so.
     pub fn fault(&self) -> Option<&Failure> {
-        self.fault.get().or_else(|| self.keeper.fault())
+        let known = self.fault.get().or_else(|| self.keeper.fault());
+        if known.is_some() || self.keeper.stalled() < self.stall() * GIVE_UP {
+            return known;
+        }
+        self.hung.store(true, Ordering::Release);
+        Some(self.fault.get_or_init(|| {
+            let message = format!(
+                "the disk took no write for {GIVE_UP} times limits.stall_seconds = {}; check it, and start the server again",
+                self.config.limits.stall_seconds
+            );
+            Failure::new(Exit::Io, message)
+        }))
+    }
+
+    /// Takes the node down.
+    fn go_down(&self, failure: Failure) {
+        tracing::error!(error = failure.message, "the node goes down");
+        let _ = self.fault.set(failure);
+    }
+
+    fn stall(&self) -> Duration {
+        Duration::from_secs(self.config.limits.stall_seconds)
+    }
+
+    /// Unix seconds that expiry is judged by; says so where the clock jumped.
+    pub(crate) fn expiry(&self) -> Result<u64, Failure> {
+        let seen = self.clock.look()?;
+        if seen.jumped != 0 {
+            self.metrics.clock_jump();
+            tracing::warn!(
+                seconds = seen.jumped,
+                "the clock jumped: receipts are dated by it; nothing expires by a jump forward within the next hour"
+            );
+        }
+        Ok(seen.expiry)
     }
 
     /// Refuses where nothing new can be accepted.
@@ -440,6 +572,13 @@ impl Node {
         }
         if self.draining.load(Ordering::Acquire) {
             return Err(Problem::stopping("the server is going down"));
+        }
+        if self.keeper.stalled() > self.stall() {
+            let detail = format!(
+                "the disk has not taken a write for limits.stall_seconds = {} s; nothing is accepted until it does",
+                self.config.limits.stall_seconds
+            );
+            return Err(Problem::stopping(detail));
         }
         if self.disk_full.load(Ordering::Acquire) {
             let detail = format!(
@@ -491,7 +630,8 @@ impl Node {
                     Some(other) => other.clone(),
                     None => {
                         let known = self.store.remembered(&key)?;
-                        let oldest = now()?
+                        let oldest = self
+                            .expiry()?
                             .saturating_sub(self.config.idempotency_hours.saturating_mul(3600));
                         match known.filter(|known| known.created >= oldest) {
                             Some(known) if known.request == request => {
@@ -759,7 +899,7 @@ impl Node {
         &self.issuer
     }
 
-    pub(crate) fn keeper(&self) -> &Keeper<Answer> {
+    pub(crate) fn keeper(&self) -> &Keeper {
         &self.keeper
     }
 
@@ -853,7 +993,28 @@ impl Node {
     }
 }
 
+/// A receipt on its way, whose answer goes to whoever waits once it is durable.
+pub(crate) fn draft(
+    entry: Entry,
+    leaf: Vec<u8>,
+    answer: Answer,
+    accepted: Instant,
+    reply: oneshot::Sender<Result<Kept<Answer>, Problem>>,
+) -> Draft {
+    Draft {
+        entry,
+        leaf,
+        accepted,
+        done: Box::new(move |index| {
+            let _ = reply.send(index.map(|index| Kept { index, answer }));
+        }),
+    }
+}
+
 /// Unix seconds by this machine's clock.
 pub(crate) fn now() -> Result<u64, Problem> {
     home::clock().map_err(Problem::from)
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,8 +10,8 @@ use carat_receipt::{Digest, Evidence};
 use tokio::sync::oneshot;
 
 use crate::answer::Answer;
-use crate::keeper::{Draft, Kept};
-use crate::node::Node;
+use crate::keeper::Kept;
+use crate::node::{Node, draft};
 use crate::problem::Problem;
 use crate::prover::{self, Subject};
 use crate::served::{PROFILE, Served};
@@ -105,13 +105,8 @@ impl Node {
             trace,
         } = leaving;
         made.answer.keeping = trace::within(trace, || self.span("keep"));
-        self.keeper().keep(Draft {
-            entry: made.entry,
-            leaf: made.leaf,
-            answer: made.answer,
-            accepted,
-            reply,
-        });
+        self.keeper()
+            .keep(draft(made.entry, made.leaf, made.answer, accepted, reply));
     }
 
     /// A prover's life.
@@ -215,6 +210,11 @@ impl Node {
         span.set("carat.proof.receipts", subjects.len() as u64);
         let _place = self.provers().place();
         let proving = || {
+            #[cfg(test)]
+            assert!(
+                !self.panics.swap(false, std::sync::atomic::Ordering::AcqRel),
+                "as a fault of ours would"
+            );
             prover::proof_with(
                 &served.model,
                 served.key()?,

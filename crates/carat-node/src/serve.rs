@@ -29,6 +29,11 @@ pub fn interrupt() -> bool {
     STOP.get().is_some_and(|stop| !stop.send_replace(true))
 }
 
+/// What becomes true when [`interrupt`] is called.
+pub(crate) fn told() -> watch::Receiver<bool> {
+    STOP.get_or_init(|| watch::channel(false).0).subscribe()
+}
+
 /// Sets up log lines on standard error. The level is `CARAT_LOG`, such as `info` or `carat_node=debug`.
 pub fn start_logging(format: LogFormat) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("CARAT_LOG")
@@ -55,8 +60,7 @@ pub fn serve(
         .thread_name("carat-http")
         .build()
         .map_err(|error| Failure::new(Exit::Io, format!("the system gave no threads: {error}")))?;
-    let stop = STOP.get_or_init(|| watch::channel(false).0);
-    let told = stop.subscribe();
+    let told = told();
     let listener = runtime
         .block_on(TcpListener::bind(config.listen))
         .map_err(|error| {

@@ -8,6 +8,7 @@ use carat_zk::{Profile, ProvingKey};
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::home::{Home, Place};
+use crate::hub::service::Service;
 use crate::model::{self, Model};
 use crate::prover;
 use crate::supply::{self, Record};
@@ -42,10 +43,18 @@ impl Served {
 }
 
 /// Loads the models of a configuration, and measures those that were not measured yet.
-pub fn load(config: &Config, home: &Home, place: &Place) -> Result<Vec<Arc<Served>>, Failure> {
+pub fn load(
+    config: &Config,
+    home: &Home,
+    place: &Place,
+    hub: Option<&Service>,
+) -> Result<Vec<Arc<Served>>, Failure> {
     let mut found = Vec::with_capacity(config.model.len());
     for entry in &config.model {
-        let model = Model::load(&entry.path, place)?;
+        let model = match entry.in_hub().zip(hub) {
+            Some((reference, hub)) => hub.model(reference)?,
+            None => Model::load(&entry.path, place)?,
+        };
         let zeros = model::zeros(model.program())?;
         if supply::record(home, &model.digest, "execute")?.is_none() {
             supply::calibrate(home, &model, &zeros)?;

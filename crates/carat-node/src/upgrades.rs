@@ -10,7 +10,7 @@ use carat_receipt::{Currency, Digest, Nonce, Role};
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, Failure};
-use crate::jobs::Asked;
+use crate::jobs::{Asked, is_later};
 use crate::node::{Node, now};
 use crate::problem::Problem;
 use crate::proofs::Proven;
@@ -134,6 +134,8 @@ impl Node {
             match self.subject(&job.tenant, &receipt) {
                 // Another job was for the same receipt.
                 Err(problem) if problem.kind == PROVEN => self.end(&id, job, receipt, None)?,
+                // One that cannot be done now is looked at when it is the most urgent, and does not hold up those before it.
+                Err(problem) if !chosen.is_empty() && is_later(&problem) => {}
                 Err(problem) => self.fail_or_set_aside(&id, job, &problem),
                 Ok((served, subject)) => {
                     let first = model.get_or_insert_with(|| served.clone());
@@ -142,12 +144,27 @@ impl Node {
                     if other || !self.fits(&served, statements.len() + 1) {
                         continue;
                     }
-                    statements.push(subject);
-                    chosen.push((id, job, receipt));
+                    // One that was started before may be what ended the process: alone it does no harm to others.
+                    let again = self.store.starts(&id)? > 0;
+                    if again && !chosen.is_empty() {
+                        continue;
+                    }
+                    match self.started(&id) {
+                        Err(problem) => self.fail_or_set_aside(&id, job, &problem),
+                        Ok(()) => {
+                            statements.push(subject);
+                            chosen.push((id, job, receipt));
+                        }
+                    }
+                    if again {
+                        break;
+                    }
                 }
             }
         }
-        let Some(served) = model else { return Ok(()) };
+        let Some(served) = model.filter(|_| !chosen.is_empty()) else {
+            return Ok(());
+        };
         let proved = self.prove_all(&served, &statements);
         for ((id, job, receipt), evidence) in chosen.into_iter().zip(proved) {
             match evidence {
@@ -171,6 +188,11 @@ impl Node {
     fn provable(&self, tenant: &str, id: &Digest) -> Result<&Arc<Served>, Problem> {
         let record = self.record(tenant, id)?;
         let statement = record.signed.statement();
+        if statement.optional.courier.is_some() {
+            let detail =
+                "the answer was passed on from an upstream: nothing ran here that could be proven";
+            return Err(Problem::new(422, "unprovable", detail));
+        }
         let served = self
             .models
             .iter()

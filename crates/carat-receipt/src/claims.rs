@@ -8,6 +8,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::cbor::{DecodeError, MapWriter, Reader, Writer, owned};
+use crate::courier::Courier;
 use crate::statement::{
     Clock, Engine, Execution, IoCommitment, MAX_PARAMETER_BYTES, MAX_PARAMETERS, MAX_RELIES_ON,
     Nonce, Optional, Parameter, Parameters, Plan, Reliance, Statement, Stream, Timing, Usage,
@@ -20,6 +21,8 @@ pub const PROFILE: &str = "https://github.com/carat-labs/carat/receipt/v1";
 pub const VERSION: u64 = 1;
 /// What the subject of a Statement starts with; the program digest follows in hexadecimal.
 pub const SUBJECT_PREFIX: &str = "carat:program:";
+/// The same of a courier's Statement, whose model is not a Program.
+pub const UPSTREAM_SUBJECT_PREFIX: &str = "carat:upstream:";
 
 /// Issuer (RFC 8392).
 pub const ISS: i64 = 1;
@@ -85,13 +88,20 @@ pub const RELIES_ON: i64 = -70023;
 pub const PREVIOUS: i64 = -70024;
 /// Streamed output.
 pub const STREAM: i64 = -70025;
+/// What a courier says.
+pub const COURIER: i64 = -70026;
 
 const WHAT: &str = "statement";
 const MAX_CLAIMS: usize = 40;
 
-/// The subject that goes with a program digest.
-pub fn subject(program: &Digest) -> String {
-    format!("{SUBJECT_PREFIX}{program}")
+/// The subject that goes with a program digest; `courier` says that it is the digest of an upstream's model instead.
+pub fn subject(program: &Digest, courier: bool) -> String {
+    let prefix = if courier {
+        UPSTREAM_SUBJECT_PREFIX
+    } else {
+        SUBJECT_PREFIX
+    };
+    format!("{prefix}{program}")
 }
 
 impl Statement {
@@ -107,7 +117,7 @@ impl Statement {
         };
         map.put(ISS, |w| text(w, &self.issuer));
         map.put(SUB, |w| {
-            w.text(&subject(&self.program));
+            w.text(&subject(&self.program, optional.courier.is_some()));
         });
         map.put_some(AUD, optional.audience.as_ref(), text);
         map.put(IAT, |w| {
@@ -179,6 +189,9 @@ impl Statement {
                 .bytes(stream.root.as_bytes())
                 .uint(stream.chunks)
                 .bool(stream.complete);
+        });
+        map.put_some(COURIER, optional.courier.as_ref(), |w, courier| {
+            courier.write(w);
         });
         let mut writer = Writer::new();
         map.finish(&mut writer);
@@ -254,6 +267,7 @@ impl Statement {
                         complete: r.bool("stream")?,
                     });
                 }
+                COURIER => o.courier = Some(Courier::read(r)?),
                 other => return Err(map.unknown(other)),
             }
         }
@@ -271,10 +285,10 @@ impl Statement {
             });
         }
         let program = map.require(PROGRAM, program)?;
-        if map.require(SUB, sub)? != subject(&program) {
+        if map.require(SUB, sub)? != subject(&program, o.courier.is_some()) {
             return Err(DecodeError::Value {
                 what: "subject",
-                reason: "does not name the program digest",
+                reason: "does not name the program digest, or the digest of the upstream's model",
             });
         }
         let statement = Self {

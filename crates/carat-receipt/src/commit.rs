@@ -6,12 +6,13 @@ use core::fmt;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::cbor::{DecodeError, MapWriter, Reader, Writer};
+use crate::courier::{Carried, MAX_CHUNKS};
 use crate::{Digest, domain};
 
 /// Largest value (input or output) that an Opening holds, in bytes.
 pub const MAX_VALUE_BYTES: usize = 256 * 1024 * 1024;
 /// Largest Opening in bytes.
-pub const MAX_OPENING_BYTES: usize = 3 * MAX_VALUE_BYTES + 4096;
+pub const MAX_OPENING_BYTES: usize = 5 * MAX_VALUE_BYTES + 9 * MAX_CHUNKS + 4096;
 /// What the first field of an Opening says.
 pub const OPENING_TYPE: &str = "carat/opening/v1";
 
@@ -28,6 +29,10 @@ pub enum Role {
     Output,
     /// Facts of the request that the planner saw.
     Facts,
+    /// Bytes that a courier sent to the upstream.
+    Sent,
+    /// Bytes that a courier received from the upstream.
+    Received,
 }
 
 /// The operating system gave no randomness.
@@ -82,6 +87,8 @@ impl Role {
             Self::Input => "input",
             Self::Output => "output",
             Self::Facts => "facts",
+            Self::Sent => "sent",
+            Self::Received => "received",
         }
     }
 }
@@ -149,6 +156,8 @@ pub struct Opening {
     pub facts: Option<Opened>,
     /// Salt of the trace root, where the Statement has one.
     pub trace_salt: Option<Salt>,
+    /// What a courier sent and received, where the Statement is a courier's.
+    pub carried: Option<Carried>,
 }
 
 impl Opening {
@@ -170,6 +179,16 @@ impl Opening {
         map.put_some(6, self.trace_salt.as_ref(), |w, salt| {
             w.bytes(&salt.0);
         });
+        if let Some(carried) = &self.carried {
+            map.put_some(7, carried.chunks.as_ref(), |w, lengths| {
+                w.array(lengths.len());
+                for length in lengths {
+                    w.uint(*length);
+                }
+            });
+            map.put(8, |w| carried.sent.write(w));
+            map.put(9, |w| carried.received.write(w));
+        }
         let mut w = Writer::new();
         map.finish(&mut w);
         Zeroizing::new(w.into_bytes())
@@ -188,9 +207,10 @@ impl Opening {
             });
         }
         let r = &mut Reader::new(bytes);
-        let mut map = r.int_map(WHAT, 7)?;
+        let mut map = r.int_map(WHAT, 10)?;
         let (mut kind, mut receipt_id, mut program) = (None, None, None);
         let (mut input, mut output, mut facts, mut trace_salt) = (None, None, None, None);
+        let (mut chunks, mut sent, mut received) = (None, None, None);
         while let Some(key) = map.next_key(r)? {
             match key {
                 0 => kind = Some(r.text(WHAT, 1, 64)?),
@@ -200,6 +220,14 @@ impl Opening {
                 4 => output = Some(Opened::read(r, "output")?),
                 5 => facts = Some(Opened::read(r, "facts")?),
                 6 => trace_salt = Some(Salt(r.array_of("trace salt")?)),
+                7 => {
+                    let count = r.array("chunks", 0, MAX_CHUNKS)?;
+                    let lengths: Result<Vec<u64>, _> =
+                        (0..count).map(|_| r.uint("chunks")).collect();
+                    chunks = Some(lengths?);
+                }
+                8 => sent = Some(Opened::read(r, "sent")?),
+                9 => received = Some(Opened::read(r, "received")?),
                 other => return Err(map.unknown(other)),
             }
         }
@@ -210,6 +238,20 @@ impl Opening {
                 reason: "not an Opening of version 1",
             });
         }
+        let carried = match (sent, received) {
+            (Some(sent), Some(received)) => Some(Carried {
+                sent,
+                received,
+                chunks,
+            }),
+            (None, None) if chunks.is_none() => None,
+            _ => {
+                return Err(DecodeError::Value {
+                    what: WHAT,
+                    reason: "what was sent and what was received are opened together",
+                });
+            }
+        };
         Ok(Self {
             receipt_id: map.require(1, receipt_id)?,
             program: map.require(2, program)?,
@@ -217,6 +259,7 @@ impl Opening {
             output: map.require(4, output)?,
             facts,
             trace_salt,
+            carried,
         })
     }
 }
@@ -235,6 +278,11 @@ mod tests {
             output: Opened::new(Salt([2; 32]), vec![]),
             facts: Some(Opened::new(Salt([3; 32]), vec![9; 300])),
             trace_salt: Some(Salt([4; 32])),
+            carried: Some(Carried {
+                sent: Opened::new(Salt([5; 32]), vec![7; 30]),
+                received: Opened::new(Salt([6; 32]), vec![8; 30]),
+                chunks: Some(vec![1, 300]),
+            }),
         }
     }
 

@@ -165,7 +165,7 @@ fn protected_header(statement: &Statement) -> Vec<u8> {
     header(
         &statement.issuer_key,
         &statement.issuer,
-        &subject(&statement.program),
+        &subject(&statement.program, statement.optional.courier.is_some()),
     )
 }
 
@@ -253,7 +253,11 @@ fn explain_header(protected: &[u8], statement: &Statement) -> DecodeError {
                                 r.text("issuer", 0, 1024)? == statement.issuer.as_str()
                             }
                             crate::claims::SUB => {
-                                r.text("subject", 0, 1024)? == subject(&statement.program)
+                                r.text("subject", 0, 1024)?
+                                    == subject(
+                                        &statement.program,
+                                        statement.optional.courier.is_some(),
+                                    )
                             }
                             other => return Err(claims.unknown(other)),
                         };

@@ -15,10 +15,12 @@ pub const EVIDENCE_SIGNATURE: &str = "carat/evidence/signature/v1";
 pub const EVIDENCE_REPLAY: &str = "carat/evidence/replay/v1";
 /// Content of a Trust file, as its owner signs it and as appraisals name it.
 pub const TRUST: &str = "carat/trust/v1";
-/// Leaf of the Merkle tree over the chunks of a streamed output.
+/// Names the model of an upstream service, where a courier passed its answer on.
+pub const UPSTREAM_MODEL: &str = "carat/upstream-model/v1";
+/// Salt of a chunk of a streamed output, from the output's salt.
+pub const STREAM_SALT: &str = "carat/stream-salt/v1";
+/// Leaf of the Merkle tree (RFC 9162) over the chunks of a streamed output.
 pub const STREAM_CHUNK: &str = "carat/stream-chunk/v1";
-/// Inner node of the Merkle tree over the chunks of a streamed output.
-pub const STREAM_NODE: &str = "carat/stream-node/v1";
 
 /// First binding of an attested key: `SHA-512(TEE_BIND0 || dCBOR{key, nonce, configuration digest})`.
 /// Not length-prefixed: the string and the construction are those of the attestation design.

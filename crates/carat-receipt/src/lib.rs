@@ -20,6 +20,7 @@ pub mod cbor;
 pub mod claims;
 pub mod commit;
 pub mod cose;
+pub mod courier;
 pub mod digest;
 pub mod domain;
 pub mod evidence;

@@ -5,6 +5,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::courier::Courier;
 use crate::{Amount, Digest, Label, PublicKey};
 
 /// Longest list of receipts that one Statement may rely on.
@@ -32,7 +33,7 @@ pub struct Statement {
     pub clock: Clock,
     /// 16 random bytes, so that two equal runs have different receipts (`cti`, RFC 8392).
     pub random: [u8; 16],
-    /// Digest of the Program that ran.
+    /// Digest of the Program that ran; for a courier, [`crate::courier::identity`] of the upstream's model.
     pub program: Digest,
     /// Name of the model, for people.
     pub model_name: Label,
@@ -87,6 +88,8 @@ pub struct Optional {
     pub previous: Option<Digest>,
     /// Merkle root over the chunks of a streamed output.
     pub stream: Option<Stream>,
+    /// What a courier says of the answer that it passed on.
+    pub courier: Option<Courier>,
 }
 
 /// Where the issuer's time came from. A claim, like everything the issuer says.
@@ -244,6 +247,12 @@ pub enum StatementError {
     /// A planner version, policy, facts or environment without a Plan, or the reverse, would be a placeholder.
     #[error("a planner version, facts or environment without a Plan; leave them absent")]
     PlanWithoutPlan,
+    /// A courier's claims contradict the others.
+    #[error(
+        "a courier's claims need the execution `courier`, name the model of that upstream where others name a Program, leave absent \
+         what rests on one, and are complete exactly where the stream is"
+    )]
+    Courier,
     /// The key that should sign is not the one that the Statement names.
     #[error("the Statement names another issuer key than the one that should sign it")]
     WrongKey,
@@ -373,6 +382,11 @@ impl Statement {
             || optional.environment.is_some();
         if planned && optional.plan.is_none() {
             return Err(StatementError::PlanWithoutPlan);
+        }
+        if let Some(courier) = &optional.courier
+            && !courier.fits(&self.program, &self.execution, optional)
+        {
+            return Err(StatementError::Courier);
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The test vectors of `docs/binding.md`, recomputed.
 
 use carat_receipt::cbor::{MapWriter, Writer};
-use carat_receipt::{Digest, PublicKey, Role, Salt, commit, domain, leaf};
+use carat_receipt::{Digest, Label, PublicKey, Role, Salt, commit, courier, domain, leaf};
 use sha2::Sha512;
 
 const DOC: &str = include_str!("../../../docs/binding.md");
@@ -34,7 +34,13 @@ fn vectors_are_current() {
         .bytes(&[0xa0]);
     documented("D", Digest::sha256(&sig_structure.into_bytes()).as_bytes());
     documented("key id", PublicKey::from_bytes([0; 32]).id().as_bytes());
-    for role in [Role::Input, Role::Output, Role::Facts] {
+    for role in [
+        Role::Input,
+        Role::Output,
+        Role::Facts,
+        Role::Sent,
+        Role::Received,
+    ] {
         documented(role.as_str(), commit(role, &salt, b"hello").as_bytes());
     }
     documented(
@@ -53,13 +59,17 @@ fn vectors_are_current() {
         Digest::of(domain::EVIDENCE_REPLAY, &[id.as_bytes(), b"body"]).as_bytes(),
     );
     documented("trust", Digest::of(domain::TRUST, &[b"text"]).as_bytes());
-    let chunk = |bytes: &[u8]| Digest::of(domain::STREAM_CHUNK, &[bytes]);
-    documented("chunk", chunk(b"first").as_bytes());
-    let node = Digest::of(
-        domain::STREAM_NODE,
-        &[chunk(b"first").as_bytes(), chunk(b"second").as_bytes()],
+    let name = |text| Label::new(text).unwrap();
+    documented(
+        "upstream model",
+        courier::identity(&name("up"), &name("model")).as_bytes(),
     );
-    documented("node", node.as_bytes());
+    let chunk_salt = courier::chunk_salt(&salt, 1);
+    documented("chunk salt", chunk_salt.as_bytes());
+    documented(
+        "chunk",
+        courier::chunk_leaf(&chunk_salt, b"chunk").as_bytes(),
+    );
 
     let mut map = MapWriter::new();
     for key in 1..=3u8 {

@@ -3,13 +3,14 @@
 
 mod common;
 
+use carat_receipt::courier::Carried;
 use carat_receipt::evidence::{Attestation, Body, Cosignature, Proof, Replay, SignedBody as _};
 use carat_receipt::{
     Digest, Evidence, Notice, Opened, Opening, Said, Salt, SignedNotice, SigningKey, Statement,
 };
 use cddl_cat::validate_cbor_bytes;
 use ciborium::Value;
-use common::{full, label, minimal, signed};
+use common::{carried, full, label, minimal, signed};
 
 const SCHEMA: &str = include_str!("../../../docs/receipt.cddl");
 
@@ -32,7 +33,7 @@ fn bytes(value: &Value) -> Vec<u8> {
 
 #[test]
 fn receipts_conform() {
-    for statement in [minimal(), full()] {
+    for statement in [minimal(), full(), carried()] {
         conforms("claims", &statement.to_claims()).unwrap();
         let mut signed = signed(statement);
         let untagged = |signed: &carat_receipt::SignedStatement| signed.to_bytes()[1..].to_vec();
@@ -144,9 +145,18 @@ fn evidence_and_openings_conform() {
         .unwrap();
     }
     let opened = |byte| Opened::new(Salt::from_bytes([byte; 32]), vec![byte; 3]);
-    for (facts, trace_salt) in [
-        (None, None),
-        (Some(opened(3)), Some(Salt::from_bytes([4; 32]))),
+    let carried = Carried {
+        sent: opened(5),
+        received: opened(6),
+        chunks: Some(vec![1, 2]),
+    };
+    for (facts, trace_salt, carried) in [
+        (None, None, None),
+        (
+            Some(opened(3)),
+            Some(Salt::from_bytes([4; 32])),
+            Some(carried),
+        ),
     ] {
         let opening = Opening {
             receipt_id: id,
@@ -155,6 +165,7 @@ fn evidence_and_openings_conform() {
             output: opened(2),
             facts,
             trace_salt,
+            carried,
         };
         conforms("opening", &opening.encode()).unwrap();
     }

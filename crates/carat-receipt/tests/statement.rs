@@ -5,13 +5,13 @@ mod common;
 use carat_receipt::cbor::Writer;
 use carat_receipt::{DecodeError, Label, Parameter, SignedStatement, Statement, StatementError};
 use ciborium::Value;
-use common::{full, key, label, minimal, signed};
+use common::{carried, full, key, label, minimal, signed};
 use coset::{CborSerializable as _, CoseSign1, TaggedCborSerializable as _, iana};
 use proptest::prelude::*;
 
 #[test]
 fn round_trips() {
-    for statement in [minimal(), full()] {
+    for statement in [minimal(), full(), carried()] {
         let signed = signed(statement.clone());
         let bytes = signed.to_bytes();
         let read = SignedStatement::decode(&bytes).unwrap();
@@ -25,7 +25,7 @@ fn round_trips() {
 /// `coset` parses the envelope, rebuilds the same Sig_structure, and the signature verifies over it.
 #[test]
 fn coset_agrees() {
-    for statement in [minimal(), full()] {
+    for statement in [minimal(), full(), carried()] {
         let signed = signed(statement);
         let sign1 = CoseSign1::from_tagged_slice(&signed.to_bytes()).unwrap();
         assert_eq!(
@@ -76,7 +76,7 @@ fn claims_are_deterministic_by_another_encoder() {
             other => other,
         }
     }
-    for statement in [minimal(), full()] {
+    for statement in [minimal(), full(), carried()] {
         let bytes = statement.to_claims();
         let value: Value = ciborium::from_reader(&bytes[..]).unwrap();
         let mut again = vec![];
@@ -328,4 +328,38 @@ proptest! {
         let signed = signed(statement);
         prop_assert_eq!(SignedStatement::decode(&signed.to_bytes()).unwrap(), signed);
     }
+}
+
+/// A courier's claims say nothing that the others deny.
+#[test]
+fn courier_claims_fit_the_others() {
+    use carat_receipt::courier::{Ending, Tokens, identity};
+    use carat_receipt::{Digest, Execution};
+    let good = carried();
+    good.check().unwrap();
+    let change = |change: &dyn Fn(&mut Statement)| {
+        let mut statement = carried();
+        change(&mut statement);
+        let found = statement.check();
+        assert_eq!(found, Err(StatementError::Courier));
+        // The reader refuses what the writer would not sign.
+        assert!(Statement::from_claims(&statement.to_claims()).is_err());
+    };
+    change(&|statement| statement.execution = Execution::Local);
+    change(&|statement| statement.program = Digest::sha256(b"a Program"));
+    change(&|statement| {
+        statement.execution = Execution::Courier {
+            upstream: label("another.example"),
+        };
+    });
+    change(&|statement| statement.optional.stream.as_mut().unwrap().complete = true);
+    change(&|statement| statement.optional.stream = None);
+    change(&|statement| statement.optional.trace_root = Some(Digest::sha256(b"t")));
+    change(&|statement| statement.optional.option_expiry = Some(statement.issued_at));
+    change(&|statement| {
+        statement.optional.courier.as_mut().unwrap().tokens = Some(Tokens::default());
+    });
+    change(&|statement| statement.optional.courier.as_mut().unwrap().ending = Ending::Complete);
+    let (a, b) = (label("up"), label("model"));
+    assert_ne!(identity(&a, &b), identity(&label("upm"), &label("odel")));
 }

@@ -304,7 +304,9 @@ pub fn check_links(
     }
 }
 
-fn links(chain: &[Certificate<'_>], understood: &[&[u8]]) -> Result<(), String> {
+/// Whether each certificate of a chain, leaf first, was issued by the next, which had the right to; and no critical extension
+/// is unknown. Nothing is said about the last one.
+pub fn links(chain: &[Certificate<'_>], understood: &[&[u8]]) -> Result<(), String> {
     for (index, certificate) in chain.iter().enumerate() {
         if let Some(extension) = certificate.unknown_critical(understood) {
             let what = if extension.oid == oid::SIMULATED {
@@ -460,7 +462,8 @@ fn sha384(reader: &mut Reader<'_>) -> Result<(), X509Error> {
     Ok(hash.finish()?)
 }
 
-fn public_key(spki: &[u8]) -> Result<PublicKey<'_>, X509Error> {
+/// The key in a SubjectPublicKeyInfo.
+pub fn public_key(spki: &[u8]) -> Result<PublicKey<'_>, X509Error> {
     let mut reader = Reader::new(spki).sequence()?;
     let mut algorithm = reader.sequence()?;
     let bits = reader.bits()?;

@@ -22,6 +22,7 @@ mod appraisal;
 mod appraise;
 mod notice;
 mod question;
+pub mod stream;
 pub mod time;
 pub mod trust;
 
@@ -29,5 +30,5 @@ pub use appraisal::{Appraisal, AssumptionSet, Check, Outcome, Summary, TrustUsed
 pub use appraise::{appraise, appraise_bytes};
 pub use carat_zk::ModelKey;
 pub use notice::{NoticeQuestion, NoticeReport, Standing, judge_notice};
-pub use question::{OwnReplay, Question, QuestionError, Remembered, Upstream, UseAt};
+pub use question::{CourierAsked, OwnReplay, Question, QuestionError, Remembered, Upstream, UseAt};
 pub use trust::{Trust, TrustError};

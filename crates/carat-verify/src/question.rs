@@ -27,6 +27,10 @@ pub struct Question<'a> {
     pub opening: Option<&'a Opening>,
     /// Canonical bytes of the input that the relying party asked about.
     pub input: Option<&'a [u8]>,
+    /// Bytes of the answer that the relying party was given, as the output commitment covers them.
+    pub output: Option<&'a [u8]>,
+    /// What the relying party asked an upstream for through a courier. A receipt that is not about that is invalid.
+    pub courier: Option<CourierAsked<'a>>,
     /// Digest of the Program that the relying party means, where it names one itself.
     pub model: Option<Digest>,
     /// Keys for proofs that the relying party computed itself from the weights of that model, one for each profile.
@@ -45,6 +49,15 @@ pub struct Question<'a> {
     pub open_exposures: &'a [(Label, Amount)],
     /// The receipts that this one rests on, and further ones that those rest on.
     pub upstream: &'a [Upstream<'a>],
+}
+
+/// What was asked of an upstream, through a courier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CourierAsked<'a> {
+    /// The interface, such as `/v1/chat/completions`.
+    pub endpoint: &'a str,
+    /// The model, by the courier's name for it.
+    pub model: &'a str,
 }
 
 /// When a relying party acts on an answer.

@@ -37,7 +37,8 @@ struct NewArgs {
     /// Whose key it is. Tenants see nothing of each other.
     #[arg(long, value_name = "NAME", value_parser = parse::<Label>)]
     tenant: Label,
-    /// What it allows: infer, read, upgrade, erase; admin, for the operator, sees all tenants.
+    /// What it allows: infer, read, upgrade, erase; publish, in the tenant's namespace of the hub; admin, for the operator, sees all
+    /// tenants.
     #[arg(long, value_delimiter = ',', default_values = ["infer", "read", "upgrade"], value_parser = parse::<Scope>)]
     scope: Vec<Scope>,
     /// Days after which it is refused [default: never].

@@ -1,5 +1,6 @@
 //! `carat bench`: measurements on this machine.
 
+mod hub;
 mod mission;
 mod prove;
 mod serve;
@@ -36,6 +37,7 @@ enum Bench {
     Prove(prove::Args),
     Serve(serve::Args),
     Mission(mission::Args),
+    Hub(hub::Args),
 }
 
 /// Time a model's runs, and ONNX Runtime's float runs of its source for comparison where that is installed.
@@ -89,7 +91,7 @@ struct LogArgs {
     batch: usize,
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
+pub(super) fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.01..=60.0).contains(&seconds) => Ok(seconds),
         _ => Err("give 0.01 to 60 seconds".to_string()),
@@ -103,6 +105,7 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         Bench::Prove(args) => prove::run(args, context),
         Bench::Serve(args) => serve::run(args, context),
         Bench::Mission(args) => mission::run(args, context),
+        Bench::Hub(args) => hub::run(args, context),
     }
 }
 

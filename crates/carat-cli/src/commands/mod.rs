@@ -8,12 +8,14 @@ mod certificate;
 mod conformance;
 mod explain;
 mod help;
+mod hub;
 mod keys;
 mod log;
 mod models;
 mod plan;
 mod policy;
 mod prove;
+mod proxy;
 mod replay;
 mod run;
 mod serve;
@@ -59,6 +61,7 @@ struct Cli {
 enum Command {
     Run(run::Args),
     Serve(serve::Args),
+    Proxy(proxy::Args),
     Upgrade(upgrade::Args),
     ApiKey(api_key::Args),
     Verify(verify::Args),
@@ -69,6 +72,7 @@ enum Command {
     Policy(policy::Args),
     Calibrate(calibrate::Args),
     Model(models::Args),
+    Hub(hub::Args),
     Trust(trust::Args),
     Log(log::Args),
     Tee(tee::Args),
@@ -145,6 +149,7 @@ fn dispatch(command: Command, context: &Context) -> Outcome {
     match command {
         Command::Run(args) => run::run(args, context),
         Command::Serve(args) => serve::run(args, context),
+        Command::Proxy(args) => proxy::run(args, context),
         Command::Upgrade(args) => upgrade::run(args, context),
         Command::ApiKey(args) => api_key::run(args, context),
         Command::Verify(args) => verify::run(args, context),
@@ -155,6 +160,7 @@ fn dispatch(command: Command, context: &Context) -> Outcome {
         Command::Policy(args) => policy::run(args, context),
         Command::Calibrate(args) => calibrate::run(args, context),
         Command::Model(args) => models::run(args, context),
+        Command::Hub(args) => hub::run(args, context),
         Command::Trust(args) => trust::run(args, context),
         Command::Log(args) => log::run(args, context),
         Command::Tee(args) => tee::run(args, context),

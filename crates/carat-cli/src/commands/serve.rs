@@ -107,6 +107,18 @@ fn checked(config: &Config, parts: &Parts) -> Answer {
             &format!("{}: program {}, {proofs}", served.name, served.model.digest),
         ]);
     }
+    let upstreams: Vec<_> = parts
+        .couriers()
+        .offers()
+        .map(|(upstream, offer)| json!({ "name": offer.name, "upstream": upstream.name, "as": offer.upstream_name }))
+        .collect();
+    for (upstream, offer) in parts.couriers().offers() {
+        let (name, other) = (&offer.name, &offer.upstream_name);
+        rows.row([
+            "Courier",
+            &format!("{name}: passed on from {} ({other})", upstream.name),
+        ]);
+    }
     let policy = if rules.own {
         format!("{}, mode {:?}", rules.policy.digest(), rules.policy.mode)
     } else {
@@ -135,6 +147,7 @@ fn checked(config: &Config, parts: &Parts) -> Answer {
             "listen": config.listen,
             "tls": parts.tls().map(|tls| json!({ "not_after": tls.not_after() })),
             "models": models,
+            "upstreams": upstreams,
             "policy": rules.own.then(|| rules.policy.digest()),
             "api_keys": parts.keys(),
             "encrypted": parts.encrypts(),

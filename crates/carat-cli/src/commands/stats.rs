@@ -143,7 +143,8 @@ fn store_rows(rows: &mut Table, tally: Option<&Tally>) {
             };
             rows.row(["Inferences", &tally.inferences.to_string()]);
             rows.row(["  by rung", &listed(&tally.by_rung)]);
-            rows.row(["  by model", &listed(&tally.by_model)]);
+            rows.row(["Passed on from upstreams", &tally.carried.to_string()]);
+            rows.row(["Both, by model", &listed(&tally.by_model)]);
             rows.row(["  by tenant", &listed(&tally.by_tenant)]);
             rows.row(["  in the log", &tally.in_log.to_string()]);
             rows.row(["  openings kept", &tally.openings.to_string()]);

@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 
 use carat_nn::edge::{self, OutputValues};
 use carat_program::{Program, decode_tensors};
-use carat_receipt::commit::MAX_OPENING_BYTES;
+use carat_receipt::commit::{MAX_OPENING_BYTES, MAX_VALUE_BYTES};
 use carat_receipt::file::MAX_FILE_BYTES;
 use carat_receipt::{Amount, AmountError, Label, Opening, PublicKey, ReceiptFile};
-use carat_verify::{Appraisal, OwnReplay, Question, Remembered, Trust, Upstream, UseAt};
+use carat_verify::{
+    Appraisal, CourierAsked, OwnReplay, Question, Remembered, Trust, Upstream, UseAt,
+};
 
 use super::run::answer_line;
 use super::{Context, Outcome, parse};
@@ -46,9 +48,19 @@ pub(super) struct Args {
     /// Who you are, as the receipt should name you.
     #[arg(long, value_name = "NAME", value_parser = parse::<Label>)]
     audience: Option<Label>,
-    /// The input that you asked about.
+    /// The input that you asked about; for a courier's receipt the body of your request, byte for byte.
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
+    /// The answer that you were given, byte for byte, where a courier passed it on. Of a stream, without what follows the line
+    /// that begins with `: carat-receipt`, and without that line.
+    #[arg(long, value_name = "FILE")]
+    answer: Option<PathBuf>,
+    /// The model that you asked an upstream for, through a courier.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["replay", "model"])]
+    asked: Option<String>,
+    /// The interface that you asked, with --asked.
+    #[arg(long, value_name = "PATH", default_value = "/v1/chat/completions")]
+    endpoint: String,
     /// The opening of the receipt [default: the `.carat-open` file beside it, where there is one].
     #[arg(long, value_name = "FILE")]
     open: Option<PathBuf>,
@@ -124,7 +136,19 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         Some(path) => Some(Model::load(path, context)?),
         None => None,
     };
+    let answer = match &args.answer {
+        Some(path) => Some(files::read_capped(
+            path,
+            "an answer",
+            MAX_VALUE_BYTES as u64,
+        )?),
+        None => None,
+    };
     let (input, output) = match (&args.input, &receipt) {
+        (Some(path), Some(receipt)) if is_courier(receipt) => {
+            let bytes = files::read_capped(path, "a request", MAX_VALUE_BYTES as u64)?;
+            (Some(bytes), None)
+        }
         (Some(path), Some(receipt)) => {
             first_hand(path, receipt, model.as_ref(), args.replay.is_some())?
         }
@@ -204,6 +228,11 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         amount: args.amount,
         opening: opening.as_ref(),
         input: input.as_deref(),
+        output: answer.as_deref(),
+        courier: args.asked.as_deref().map(|model| CourierAsked {
+            endpoint: &args.endpoint,
+            model,
+        }),
         model: model.as_ref().map(|model| model.digest),
         model_keys: &model_keys,
         own_replay,
@@ -248,6 +277,11 @@ fn committed_answer(
     let program = Program::decode(receipt?.program.as_deref()?).ok()?;
     let outputs = decode_tensors(&opening?.output.bytes).ok()?;
     (outputs.len() == program.outputs.len()).then(|| edge::decode(&program, &outputs))
+}
+
+/// Whether the receipt is about an answer that a courier passed on, and so about bytes and not about tensors.
+fn is_courier(receipt: &ReceiptFile) -> bool {
+    receipt.signed.statement().optional.courier.is_some()
 }
 
 type Bytes = Option<Vec<u8>>;

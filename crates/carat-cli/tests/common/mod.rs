@@ -1,6 +1,10 @@
 //! Each test gets a fresh directory, a fresh data directory, and the real binary.
 #![allow(dead_code)] // each test file uses some of it
 
+pub(crate) mod courier;
+pub(crate) mod fake;
+#[cfg(target_os = "linux")]
+pub(crate) mod faults;
 pub(crate) mod server;
 
 use std::fs;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,13 @@ use super::Sandbox;
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
+}
+
+/// How a server ended that was to start: its status, and what it said on standard error.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) log: String,
 }
 
 /// What a server answered.
@@ -54,13 +62,20 @@ impl Server {
 
     /// Starts one with the configuration that is there.
     pub(crate) fn again(sandbox: &Sandbox) -> Self {
+        let command = sandbox.command(&["serve", "--config", "serve.toml"]);
+        let log = sandbox.path("server.log");
+        Self::spawn(&log, command).unwrap_or_else(|ended| panic!("{ended:?}"))
+    }
+
+    /// Starts a command that serves, with a file for its log. The error: how it ended instead.
+    pub(crate) fn spawn(path: &Path, mut command: Command) -> Result<Self, Ended> {
+        let before = std::fs::metadata(path).map_or(0, |log| log.len());
         let log = std::fs::File::options()
             .create(true)
             .append(true)
-            .open(sandbox.path("server.log"))
+            .open(path)
             .expect("a file for its log");
-        let mut child = sandbox
-            .command(&["serve", "--config", "serve.toml"])
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
@@ -69,16 +84,38 @@ impl Server {
         BufReader::new(child.stdout.take().expect("piped"))
             .read_line(&mut line)
             .expect("its address");
+        let line = line.trim();
         let address = line
-            .trim()
             .strip_prefix("listening on http://")
-            .or_else(|| line.trim().strip_prefix("listening on https://"))
-            .and_then(|address| address.parse().ok())
-            .unwrap_or_else(|| {
-                let log = std::fs::read_to_string(sandbox.path("server.log"));
-                panic!("{line:?}\n{}", log.unwrap_or_default())
-            });
-        Self { child, address }
+            .or_else(|| line.strip_prefix("listening on https://"));
+        match address.and_then(|address| address.parse().ok()) {
+            Some(address) => Ok(Self { child, address }),
+            None => {
+                let code = child.wait().expect("reaped").code();
+                let log = std::fs::read(path).unwrap_or_default();
+                let log = String::from_utf8_lossy(&log[before as usize..]).into_owned();
+                Err(Ended { code, log })
+            }
+        }
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn ended(mut self) -> Option<i32> {
+        let until = Instant::now() + Duration::from_secs(60);
+        while Instant::now() < until {
+            if let Some(status) = self.child.try_wait().expect("wait") {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("it did not end");
+    }
+
+    /// SIGTERM.
+    pub(crate) fn tell_to_end(&self) {
+        let id = self.child.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &id]).status();
+        assert!(told.expect("kill").success());
     }
 
     /// SIGKILL.
@@ -88,18 +125,9 @@ impl Server {
     }
 
     /// SIGTERM, and the status that it ends with.
-    pub(crate) fn terminate(mut self) -> Option<i32> {
-        let id = self.child.id().to_string();
-        let told = Command::new("kill").args(["-TERM", &id]).status();
-        assert!(told.expect("kill").success());
-        let until = Instant::now() + Duration::from_secs(60);
-        while Instant::now() < until {
-            if let Some(status) = self.child.try_wait().expect("wait") {
-                return status.code();
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        panic!("it did not end");
+    pub(crate) fn terminate(self) -> Option<i32> {
+        self.tell_to_end();
+        self.ended()
     }
 
     /// One request; a connection that broke is an error.

@@ -15,8 +15,10 @@ mod quant;
 mod reduce;
 mod resize;
 mod schema;
+mod survey;
 
 pub use proto::{MAX_ONNX_BYTES, decode_tensor_file};
+pub use survey::{Declared, Survey, survey};
 
 use crate::graph::{Array, Graph, GraphInput, GraphOp, GraphOutput, Id};
 use carat_program::Shape;

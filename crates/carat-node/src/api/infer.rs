@@ -37,7 +37,12 @@ pub(super) async fn models(State(node): Shared, headers: HeaderMap) -> Response 
             })
         })
         .collect();
-    json_response(200, &json!({ "models": models }))
+    // Two readers, one answer: `models` are those that run here, `object` and `data` are what OpenAI's clients read.
+    let offered = super::openai::offered(&node);
+    json_response(
+        200,
+        &json!({ "models": models, "object": "list", "data": offered }),
+    )
 }
 
 /// What a caller asks for in headers.
@@ -129,6 +134,7 @@ pub(super) async fn infer(
                 ));
             }
         };
+        let priority = priority(&headers)?;
         let raw = Raw {
             model: name,
             form,
@@ -141,7 +147,7 @@ pub(super) async fn infer(
                 .is_ok_and(|value| value.split(',').any(|one| one.trim() == "respond-async"))
         });
         if later {
-            return job(&node, &caller, &headers, raw).await;
+            return job(&node, &caller, &headers, priority, raw).await;
         }
         let key = match key(&headers, &caller)? {
             Some(key) => Some((key, raw.digest("infer")?)),
@@ -259,6 +265,7 @@ async fn job(
     node: &Node,
     caller: &Caller,
     headers: &HeaderMap,
+    priority: u8,
     raw: Raw,
 ) -> Result<Response, Problem> {
     let key = match key(headers, caller)? {
@@ -289,7 +296,7 @@ async fn job(
     let asked = jobs::Asked {
         tenant: &caller.tenant,
         kind: JobKind::Infer,
-        priority: priority(headers)?,
+        priority,
         deadline: 0,
         request,
         key,

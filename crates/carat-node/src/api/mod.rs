@@ -1,8 +1,10 @@
 //! The HTTP interface. Handlers read requests, ask the [`Node`], and write answers; nothing is decided here.
 
 mod admin;
+mod hub;
 mod infer;
 mod log;
+mod openai;
 mod openapi;
 mod receipts;
 mod v2;
@@ -43,7 +45,11 @@ pub fn router(node: Arc<Node>) -> Router {
     Router::new()
         .route("/v1/openapi.json", get(openapi::openapi))
         .route("/v1/models", get(infer::models))
+        .route("/v1/models/{name}", get(openai::model))
         .route("/v1/models/{name}/infer", post(infer::infer))
+        .route("/v1/chat/completions", post(openai::chat))
+        .route("/v1/completions", post(openai::completions))
+        .route("/v1/embeddings", post(openai::embeddings))
         .route("/v1/jobs/{id}", get(receipts::job))
         .route("/v1/receipts/{id}", get(receipts::receipt))
         .route("/v1/receipts/{id}/opening", get(receipts::opening))
@@ -58,6 +64,7 @@ pub fn router(node: Arc<Node>) -> Router {
         .route("/health/ready", get(ready))
         .route("/metrics", get(metrics))
         .merge(v2::router())
+        .merge(hub::router())
         .fallback(|| async { problem(Problem::not_found("address")) })
         .method_not_allowed_fallback(|| async {
             problem(Problem::new(
@@ -251,7 +258,7 @@ async fn body_of(
     }
 }
 
-fn is_limit(error: &axum::Error) -> bool {
+pub(crate) fn is_limit(error: &axum::Error) -> bool {
     use std::error::Error as _;
     error
         .source()

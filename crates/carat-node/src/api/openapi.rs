@@ -1,9 +1,14 @@
 //! `GET /v1/openapi.json`: the interface as an OpenAPI 3.1 document, from one table. A test compares the table with the routes.
 
+mod schemas;
+
+use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
-use super::{OPENING, PROBLEM, RECEIPT, json_response};
+use self::schemas::Described;
+use super::{OPENING, RECEIPT, Shared, json_response};
+use crate::courier::Endpoint;
 
 const JSON: &str = "application/json";
 const BYTES: &str = "application/octet-stream";
@@ -23,7 +28,11 @@ type Operation = (
 #[rustfmt::skip] // a table
 const OPERATIONS: &[Operation] = &[
     ("/v1/openapi.json", "get", FREE, 200, JSON, "This document."),
-    ("/v1/models", "get", "infer", 200, JSON, "Names, versions and programs of the models."),
+    ("/v1/models", "get", "infer", 200, JSON, "The models that run here (`models`), and those of upstreams as OpenAI lists them (`data`)."),
+    ("/v1/models/{name}", "get", "infer", 200, JSON, "A model of an upstream, as OpenAI describes it."),
+    ("/v1/chat/completions", "post", "infer", 200, JSON, "Pass a request on to an upstream, as OpenAI has it; with `stream`, as events. The receipt is a courier's."),
+    ("/v1/completions", "post", "infer", 200, JSON, "The same for completions."),
+    ("/v1/embeddings", "post", "infer", 200, JSON, "The same for embeddings, which are not streamed."),
     ("/v1/models/{name}/infer", "post", "infer", 200, JSON, "Run a model. The receipt is durable before the answer leaves."),
     ("/v1/jobs/{id}", "get", "infer", 200, JSON, "A job, with its answer once it is there."),
     ("/v1/receipts/{id}", "get", "read", 200, RECEIPT, "The receipt file."),
@@ -47,6 +56,22 @@ const OPERATIONS: &[Operation] = &[
     ("/v2/models/{name}/versions/{version}", "get", "infer", 200, JSON, "As without a version."),
     ("/v2/models/{name}/versions/{version}/ready", "get", FREE, 200, JSON, "As without a version."),
     ("/v2/models/{name}/versions/{version}/infer", "post", "infer", 200, JSON, "As without a version."),
+    ("/v1/hub/models", "get", FREE, 200, JSON, "Search: q, owner, task, licence, operators, execution, rung, max_cost_micros, opset_min, opset_max, max_bytes, sort, offset, limit."),
+    ("/v1/hub/models/{owner}/{name}", "get", FREE, 200, JSON, "A model of the hub: versions, tags, and the card of the latest."),
+    ("/v1/hub/models/{owner}/{name}/versions", "post", "publish", 201, JSON, "Publish a version, whose files were sent before."),
+    ("/v1/hub/models/{owner}/{name}/versions/{revision}", "get", FREE, 200, JSON, "The card of a version; by version, tag or digest."),
+    ("/v1/hub/models/{owner}/{name}/versions/{revision}", "delete", "publish", 200, JSON, "Take a version down: its name, digest and the reason stay."),
+    ("/v1/hub/models/{owner}/{name}/versions/{revision}/manifest", "get", FREE, 200, JSON, "The bytes that the version's digest is over."),
+    ("/v1/hub/models/{owner}/{name}/tags/{tag}", "get", FREE, 200, JSON, "Where a tag stands, and stood."),
+    ("/v1/hub/models/{owner}/{name}/tags/{tag}", "put", "publish", 200, JSON, "Put a tag at a version."),
+    ("/v1/hub/files/missing", "post", "publish", 200, JSON, "Which of these files have to be sent."),
+    ("/v1/hub/files/{sha256}", "put", "publish", 201, JSON, "Send a file."),
+    ("/api/models", "get", FREE, 200, JSON, "Search, as clients of the Hugging Face hub ask."),
+    ("/api/models/{owner}/{name}", "get", FREE, 200, JSON, "The same: a model."),
+    ("/api/models/{owner}/{name}/revision/{revision}", "get", FREE, 200, JSON, "The same: a version."),
+    ("/api/models/{owner}/{name}/tree/{revision}", "get", FREE, 200, JSON, "The same: its files."),
+    ("/api/models/{owner}/{name}/tree/{revision}/{path}", "get", FREE, 200, JSON, "The same: the files of a folder."),
+    ("/{owner}/{name}/resolve/{revision}/{path}", "get", FREE, 200, BYTES, "The same: a file, or a range of it."),
 ];
 
 /// Headers with which a caller asks for something.
@@ -80,17 +105,22 @@ const JOBS: &[(&str, &str)] = &[
     ("Carat-Priority", "Of a job: 1, the most urgent, to 9."),
 ];
 
-pub(super) async fn openapi() -> Response {
-    json_response(200, &document())
+pub(super) async fn openapi(State(node): Shared) -> Response {
+    let models: Vec<Described> = node
+        .models
+        .iter()
+        .map(|served| Described::of(served))
+        .collect();
+    json_response(200, &document(&models))
 }
 
-/// The document.
-fn document() -> Value {
+/// The document of a server with these models.
+fn document(models: &[Described]) -> Value {
     let mut paths = Map::new();
     for operation in OPERATIONS {
         let (path, method) = (operation.0, operation.1);
         let methods = paths.entry(path).or_insert_with(|| json!({}));
-        methods[method] = describe(operation);
+        methods[method] = describe(operation, models);
     }
     json!({
         "openapi": "3.1.0",
@@ -108,106 +138,121 @@ fn document() -> Value {
                     "description": "An API key (`carat api-key new`). Not asked for where access is open.",
                 },
             },
-            "schemas": {
-                "Problem": {
-                    "type": "object",
-                    "required": ["type", "status", "kind", "detail"],
-                    "properties": {
-                        "type": { "type": "string" },
-                        "status": { "type": "integer" },
-                        "kind": { "type": "string", "description": "Stable." },
-                        "detail": { "type": "string", "description": "Says what to do." },
-                        "refusal": { "type": "string", "description": "Of an upgrade: the signed notice that refuses it, in base64 (docs/receipt.md)." },
-                        "decision": { "type": "object", "description": "Of a refusal: what would be sufficient, and what is covered." },
-                    },
-                },
-                "Ask": {
-                    "type": "object",
-                    "required": ["inputs"],
-                    "additionalProperties": false,
-                    "properties": {
-                        "inputs": { "description": "Values of the model's inputs." },
-                        "nonce": { "type": "string" },
-                        "audience": { "type": "string" },
-                        "at_stake": { "type": "string" },
-                        "impact": { "type": "string" },
-                        "facts": { "type": "object" },
-                        "retain": { "type": "string" },
-                    },
-                },
-            },
+            "schemas": schemas::components(models),
         },
     })
 }
 
-fn describe(&(path, method, scope, status, media, summary): &Operation) -> Value {
+/// Whether what is asked at an address is passed on to an upstream.
+fn is_courier(path: &str) -> bool {
+    Endpoint::ALL.iter().any(|endpoint| endpoint.path() == path)
+}
+
+fn describe(
+    &(path, method, scope, status, media, summary): &Operation,
+    models: &[Described],
+) -> Value {
     let v2 = path.starts_with("/v2");
-    let mut responses = json!({});
-    responses[status.to_string()] = match status {
-        204 => json!({ "description": "Done." }),
-        _ => json!({ "description": summary, "content": content(media) }),
-    };
-    responses["default"] = if v2 {
-        json!({ "description": "An error, as the protocol has it.", "content": content(JSON) })
-    } else {
-        let schema = json!({ "$ref": "#/components/schemas/Problem" });
+    let infers = path.ends_with("/infer");
+    let mut responses = Map::new();
+    schemas::refused(path, method, scope, &mut responses);
+    let mut answers = vec![(status, summary)];
+    if infers && !v2 {
+        answers.push((202, "Accepted as a job."));
+    }
+    for (status, what) in answers {
+        let mut response = json!({ "description": what });
+        if status != 204 {
+            response["content"] = match (media, status) {
+                (JSON, 202) => json!({ JSON: { "schema": schemas::reference("Job") } }),
+                (JSON, _) => json!({ JSON: { "schema": schemas::answered(path, method) } }),
+                _ => content(media),
+            };
+        }
+        if infers && v2 {
+            // Where tensors are wanted as bytes.
+            response["content"][BYTES] = content(BYTES)[BYTES].clone();
+        }
+        if is_courier(path) && !path.ends_with("/embeddings") {
+            response["content"]["text/event-stream"] = json!({ "schema": { "type": "string" } });
+        }
+        if status == 200
+            && let Some(headers) = schemas::headers(path, method)
+        {
+            response["headers"] = headers;
+        }
+        if let Some(links) = schemas::links(path, status) {
+            response["links"] = links;
+        }
+        responses.insert(status.to_string(), response);
+    }
+    let mut operation = json!({
+        "summary": summary,
+        "parameters": parameters(path, models),
+        "responses": responses,
+        "security": if scope == FREE { json!([]) } else { json!([{ "key": [scope] }]) },
+    });
+    if is_courier(path) {
         let mut content = json!({});
-        content[PROBLEM] = json!({ "schema": schema });
-        json!({ "description": "A problem document (RFC 9457).", "content": content })
-    };
+        content[JSON] = json!({ "schema": {
+            "type": "object",
+            "required": ["model"],
+            "properties": { "model": { "type": "string" } },
+        } });
+        operation["requestBody"] = json!({ "required": true, "content": content });
+    }
+    if method == "post" && infers {
+        let (name, other) = if v2 {
+            ("InferenceRequest", BYTES)
+        } else {
+            ("Ask", "application/x-npy")
+        };
+        let mut content = content(other);
+        content[JSON] = json!({ "schema": schemas::reference(name) });
+        operation["requestBody"] = json!({ "required": true, "content": content });
+    }
+    operation
+}
+
+fn parameters(path: &str, models: &[Described]) -> Vec<Value> {
+    let of = |place: &str, name: &str, what: &str, schema: Value| json!({ "name": name, "in": place, "required": place == "path", "description": what, "schema": schema });
     let mut parameters: Vec<Value> = path
         .split('{')
         .skip(1)
         .filter_map(|rest| rest.split_once('}'))
-        .map(|(name, _)| {
-            json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } })
-        })
+        .map(|(name, _)| of("path", name, "", schemas::in_path(path, name, models)))
         .collect();
+    let courier = is_courier(path);
     let infers = path.ends_with("/infer");
     let upgrades = path.ends_with("/upgrade");
-    // An upgrade's nonce is carried by the promise or the refusal.
-    let nonce = &ASKS[..1];
+    // An upgrade's nonce is carried by the promise or the refusal; nothing can be bought for what is passed on.
     let headers = [
         (infers, ASKS),
-        (upgrades, nonce),
+        (courier, &ASKS[..2]),
+        (upgrades, &ASKS[..1]),
         (infers || upgrades, JOBS),
+        (courier, &JOBS[..1]),
     ];
     for (name, what) in headers
         .iter()
         .filter(|(takes, _)| *takes)
         .flat_map(|(_, headers)| *headers)
     {
-        parameters.push(
-            json!({ "name": name, "in": "header", "description": what, "schema": { "type": "string" } }),
-        );
+        parameters.push(of("header", name, what, schemas::asked(name)));
     }
-    let mut operation = json!({
-        "summary": summary,
-        "parameters": parameters,
-        "responses": responses,
-        "security": if scope == FREE { json!([]) } else { json!([{ "key": [scope] }]) },
-    });
-    if infers && !v2 {
-        operation["parameters"].as_array_mut().into_iter().for_each(|parameters| {
-            parameters.push(json!({ "name": "inline", "in": "query", "description": "`receipt`, `opening`, or both with a comma: put into the answer, in base64.", "schema": { "type": "string" } }));
-            parameters.push(json!({ "name": "Prefer", "in": "header", "description": "`respond-async`: as a job.", "schema": { "type": "string" } }));
-        });
-        operation["responses"]["202"] =
-            json!({ "description": "Accepted as a job.", "content": content(JSON) });
+    if path == "/v1/models/{name}/infer" {
+        let both = json!({ "type": "string", "enum": ["receipt", "opening", "receipt,opening"] });
+        parameters.extend([
+            of("query", "inline", "Put into the answer, in base64.", both),
+            of(
+                "header",
+                "Prefer",
+                "`respond-async`: as a job.",
+                json!({ "type": "string" }),
+            ),
+        ]);
     }
-    if method == "post" && infers {
-        let ask = if v2 {
-            json!({ "type": "object", "required": ["inputs"] })
-        } else {
-            json!({ "$ref": "#/components/schemas/Ask" })
-        };
-        let mut content = json!({});
-        content[JSON] = json!({ "schema": ask });
-        let other = if v2 { BYTES } else { "application/x-npy" };
-        content[other] = json!({ "schema": { "type": "string", "format": "binary" } });
-        operation["requestBody"] = json!({ "required": true, "content": content });
-    }
-    operation
+    parameters
 }
 
 fn content(media: &str) -> Value {
@@ -228,6 +273,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::access::Scope;
 
     /// Calls of `route` in a router's source, with a prefix before the paths of each nested router.
     fn routes(source: &str, prefix: &str) -> BTreeSet<(String, String)> {
@@ -257,15 +303,52 @@ mod tests {
         routed.extend(routes(models, "/v2/models/{name}"));
         routed.extend(routes(versions, "/v2/models/{name}/versions/{version}"));
         routed.extend(routes(rest, ""));
+        routed.extend(routes(include_str!("hub/mod.rs"), ""));
         let described: BTreeSet<(String, String)> = OPERATIONS
             .iter()
             .map(|operation| (operation.0.to_string(), operation.1.to_string()))
             .collect();
         assert_eq!(described, routed);
         assert_eq!(described.len(), OPERATIONS.len(), "one is listed twice");
-        let document = document();
+        let document = document(&[]);
         for (path, method) in routed {
             assert!(document["paths"][&path][&method].is_object(), "{path}");
+        }
+        for operation in OPERATIONS {
+            let known = |scope: &Scope| scope.as_str() == operation.2;
+            assert!(
+                operation.2 == FREE || Scope::ALL.iter().any(known),
+                "{operation:?}"
+            );
+        }
+    }
+
+    /// Whatever the document refers to is in it.
+    #[test]
+    fn every_reference_leads_somewhere() {
+        fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+            match value {
+                Value::Object(fields) => {
+                    fields
+                        .iter()
+                        .for_each(|(name, value)| match value.as_str() {
+                            Some(text) if name == "$ref" || name == "operationRef" => {
+                                found.push(text)
+                            }
+                            _ => references(value, found),
+                        })
+                }
+                Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+                _ => {}
+            }
+        }
+        let document = document(&[]);
+        let mut found = Vec::new();
+        references(&document, &mut found);
+        assert!(found.len() > 50, "{}", found.len());
+        for reference in found {
+            let pointer = reference.trim_start_matches('#');
+            assert!(document.pointer(pointer).is_some(), "{reference}");
         }
     }
 }

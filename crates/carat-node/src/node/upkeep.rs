@@ -143,10 +143,28 @@ impl Node {
     }
 
     fn sweep(&self) -> Result<(), Failure> {
-        let oldest =
-            home::clock()?.saturating_sub(self.config.idempotency_hours.saturating_mul(3600));
+        let oldest = self
+            .expiry()?
+            .saturating_sub(self.config.idempotency_hours.saturating_mul(3600));
         self.store.forget_keys(oldest, FORGET)?;
         self.spending.forget(&self.store, home::clock()?, FORGET)?;
+        Ok(())
+    }
+
+    /// Says so where the newest receipt is dated after this machine's clock: the log's order does not depend on dates, but
+    /// whoever reads them will wonder.
+    pub(super) fn look_at_dates(&self) -> Result<(), Failure> {
+        let Some((_, id)) = self.store.last_place()? else {
+            return Ok(());
+        };
+        let newest = self.store.receipt(&id)?.map_or(0, |record| record.created);
+        let ahead = newest.saturating_sub(home::clock()?);
+        if ahead > 0 {
+            tracing::warn!(
+                seconds = ahead,
+                "the newest receipt is dated after this machine's clock: one of the two dates is wrong"
+            );
+        }
         Ok(())
     }
 

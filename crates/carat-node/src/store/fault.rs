@@ -86,6 +86,14 @@ impl StoreFault {
     }
 
     pub(super) fn io(path: &Path, source: io::Error) -> Self {
+        use io::ErrorKind::{AlreadyExists, InvalidData, InvalidInput, NotFound, UnexpectedEof};
+        // A file that ends early, is gone, or is where none belongs is not the system's fault.
+        if matches!(
+            source.kind(),
+            InvalidData | UnexpectedEof | NotFound | AlreadyExists | InvalidInput
+        ) {
+            return Self::damaged(path, source);
+        }
         let path = path.to_path_buf();
         match source.kind() {
             io::ErrorKind::StorageFull

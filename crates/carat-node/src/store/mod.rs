@@ -7,6 +7,7 @@
 mod charges;
 mod erase;
 mod fault;
+mod guard;
 mod notices;
 mod records;
 mod rewrite;
@@ -17,14 +18,18 @@ mod tally;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use carat_receipt::{Digest, Evidence, LogPart, Opening, ReceiptFile};
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
+use fjall::{
+    Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, OwnedWriteBatch, PersistMode,
+};
 use zeroize::Zeroizing;
 
 pub use charges::Charge;
 pub use erase::{Erased, Reason};
 pub use fault::StoreFault;
+use guard::{Journals, Mark};
 pub use notices::NoticeRecord;
 pub use records::{JobId, JobKind, JobRecord, JobState, ReceiptRecord, Remembered, Target};
 use seal::{Keys, Kind};
@@ -36,12 +41,16 @@ pub const SCHEMA: u32 = 2;
 pub const MAX_GROUP: usize = 1024;
 /// Values longer than this are kept beside the tables, so that compaction does not copy them.
 const LARGE_VALUE: u32 = 4096;
-/// How a store is opened.
+
+/// Name in `meta` of the number of the last synced batch.
+const LAST: &str = "last-batch";
+
+/// How much memory the store takes, whatever it holds.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
     /// Cache of blocks that were read, in bytes.
     pub cache_bytes: u64,
-    /// What each table keeps in memory before it is written out, in bytes.
+    /// What each table keeps in memory before it is written out, in bytes. Fixed when a store is made.
     pub table_bytes: u64,
     /// The keys of an encrypted store.
     pub keys: Option<Arc<Keys>>,
@@ -50,8 +59,8 @@ pub struct StoreOptions {
 impl Default for StoreOptions {
     fn default() -> Self {
         Self {
-            cache_bytes: 64 << 20,
-            table_bytes: 8 << 20,
+            cache_bytes: 32 << 20,
+            table_bytes: 4 << 20,
             keys: None,
         }
     }
@@ -110,11 +119,13 @@ pub struct Store {
     key_ages: Keyspace,
     jobs: Keyspace,
     queue: Keyspace,
+    starts: Keyspace,
     pending: Keyspace,
     notices: Keyspace,
     job_notices: Keyspace,
     charges: Keyspace,
     sequence: AtomicU64,
+    mark: Mutex<Mark>,
 }
 
 impl std::fmt::Debug for Store {
@@ -146,11 +157,18 @@ impl Store {
     /// is not encrypted.
     pub fn open(path: &Path, options: StoreOptions) -> Result<Self, StoreFault> {
         let of = |error| StoreFault::of(path, error);
+        let io = |error| StoreFault::io(path, error);
+        if let Some(what) = guard::keyspaces(path).map_err(io)? {
+            return Err(StoreFault::damaged(path, what));
+        }
+        let journals = Journals::look(path).map_err(io)?;
         let db = Database::builder(path)
             .cache_size(options.cache_bytes)
+            // With more, the first hands merges on to the others and spins while they are busy (fjall 3.1: `worker_tick`).
             .worker_threads(1)
             .open()
             .map_err(of)?;
+        let mark = Mark::open(path).map_err(io)?;
         let plain = || KeyspaceCreateOptions::default().max_memtable_size(options.table_bytes);
         let large = || {
             let separation = KvSeparationOptions::default().separation_threshold(LARGE_VALUE);
@@ -172,17 +190,23 @@ impl Store {
             key_ages: small("key-ages")?,
             jobs: db.keyspace("jobs", large).map_err(of)?,
             queue: small("queue")?,
+            starts: small("starts")?,
             pending: small("pending")?,
             notices: small("notices")?,
             job_notices: small("job-notices")?,
             charges: small("charges")?,
             sequence: AtomicU64::new(0),
+            mark: Mutex::new(mark),
             path: path.to_path_buf(),
             seal: options.keys.clone(),
             db,
         };
         store.check_keys()?;
         store.migrate()?;
+        if let Some(what) = journals.damage().map_err(io)? {
+            return Err(store.damaged(what));
+        }
+        store.check_mark()?;
         let last = [&store.pending, &store.queue]
             .into_iter()
             .filter_map(|keyspace| keyspace.last_key_value())
@@ -247,6 +271,35 @@ impl Store {
         batch.commit().map_err(self.of())
     }
 
+    /// Whether every batch that was synced is there.
+    fn check_mark(&self) -> Result<(), StoreFault> {
+        let bytes = self.get(&self.meta, LAST.as_bytes())?;
+        let found = bytes.map_or(Some(0), |bytes| be(&bytes));
+        let found = found.ok_or_else(|| self.damaged("the number of its last batch"))?;
+        let mut mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
+        if found < mark.number() {
+            return Err(self.damaged(format!(
+                "the last {} of {} batches that were synced are not there",
+                mark.number() - found,
+                mark.number()
+            )));
+        }
+        mark.set(found);
+        Ok(())
+    }
+
+    /// Writes a batch with a sync, and notes that it was.
+    fn commit(&self, mut batch: OwnedWriteBatch) -> Result<(), StoreFault> {
+        // The engine writes one batch at a time as well; so that numbers and batches come in one order.
+        let mut mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = mark.number() + 1;
+        batch.insert(&self.meta, LAST, number.to_be_bytes());
+        let batch = batch.durability(Some(PersistMode::SyncData));
+        batch.commit().map_err(self.of())?;
+        mark.set(number);
+        Ok(())
+    }
+
     fn of(&self) -> impl Fn(fjall::Error) -> StoreFault + '_ {
         |error| StoreFault::of(&self.path, error)
     }
@@ -273,7 +326,7 @@ impl Store {
     pub fn put_group(&self, entries: &[Entry]) -> Result<u64, StoreFault> {
         let group = self.next();
         let mut ids = Vec::with_capacity(32 * entries.len());
-        let mut batch = self.db.batch().durability(Some(PersistMode::SyncData));
+        let mut batch = self.db.batch();
         for entry in entries {
             let id = entry.id.as_bytes().as_slice();
             ids.extend_from_slice(id);
@@ -304,6 +357,7 @@ impl Store {
                     self.shut(Kind::Job, id, &job.encode())?,
                 );
                 batch.remove(&self.queue, queued(job));
+                batch.remove(&self.starts, id.as_slice());
             }
             if let Some((id, job)) = &entry.promised {
                 let record = self.shut(Kind::Job, id, &job.encode())?;
@@ -315,7 +369,7 @@ impl Store {
             }
         }
         batch.insert(&self.pending, group.to_be_bytes(), ids);
-        batch.commit().map_err(self.of())?;
+        self.commit(batch)?;
         Ok(group)
     }
 
@@ -426,10 +480,13 @@ impl Store {
         let program = record.signed.statement().program;
         let id = record.signed.receipt_id();
         let mut file = ReceiptFile::new(record.signed);
-        file.program = Some(
-            self.program(&program)?
-                .ok_or_else(|| self.damaged(format!("the Program {program} is not there")))?,
-        );
+        // A courier ran none.
+        if file.signed.statement().optional.courier.is_none() {
+            file.program = Some(
+                self.program(&program)?
+                    .ok_or_else(|| self.damaged(format!("the Program {program} is not there")))?,
+            );
+        }
         file.log = Some(LogPart {
             blind: record.blind,
             items: Vec::new(),
@@ -454,9 +511,9 @@ impl Store {
         if self.get(&self.programs, digest.as_bytes())?.is_some() {
             return Ok(());
         }
-        let mut batch = self.db.batch().durability(Some(PersistMode::SyncData));
+        let mut batch = self.db.batch();
         batch.insert(&self.programs, digest.as_bytes().as_slice(), program);
-        batch.commit().map_err(self.of())
+        self.commit(batch)
     }
 
     /// A Program.
@@ -505,12 +562,9 @@ impl Store {
 
     /// Accepts a job: when this returns it is durable.
     pub fn put_job(&self, id: &JobId, job: &JobRecord, with: &With) -> Result<(), StoreFault> {
-        let mut batch = self.db.batch().durability(Some(PersistMode::SyncData));
-        batch.insert(
-            &self.jobs,
-            id.as_slice(),
-            self.shut(Kind::Job, id, &job.encode())?,
-        );
+        let mut batch = self.db.batch();
+        let record = self.shut(Kind::Job, id, &job.encode())?;
+        batch.insert(&self.jobs, id.as_slice(), record);
         batch.insert(&self.queue, queued(job), id.as_slice());
         if let Some((key, remembered)) = &with.key {
             self.put_key(&mut batch, key, remembered)?;
@@ -521,7 +575,7 @@ impl Store {
         if let Some(charge) = &with.charge {
             self.add_charge(&mut batch, charge);
         }
-        batch.commit().map_err(self.of())
+        self.commit(batch)
     }
 
     /// Ends a job without a new receipt: it failed, or evidence was added to receipts that exist.
@@ -531,7 +585,7 @@ impl Store {
         job: &JobRecord,
         evidence: Option<&Evidence>,
     ) -> Result<(), StoreFault> {
-        let mut batch = self.db.batch().durability(Some(PersistMode::SyncData));
+        let mut batch = self.db.batch();
         if let Some(evidence) = evidence {
             let receipt = evidence.statement;
             let count = self.evidence.prefix(receipt.as_bytes()).count() as u64;
@@ -545,7 +599,27 @@ impl Store {
             self.shut(Kind::Job, id, &job.encode())?,
         );
         batch.remove(&self.queue, queued(job));
-        batch.commit().map_err(self.of())
+        batch.remove(&self.starts, id.as_slice());
+        self.commit(batch)
+    }
+
+    /// Counts a start of a job, and says how many there were. Survives the process, which is what ends a job that is started
+    /// again and again; not synced, since the power has nothing to do with the job.
+    pub fn start_job(&self, id: &JobId) -> Result<u32, StoreFault> {
+        let starts = self.starts(id)?.saturating_add(1);
+        let mut batch = self.db.batch().durability(Some(PersistMode::Buffer));
+        batch.insert(&self.starts, id.as_slice(), starts.to_be_bytes());
+        batch.commit().map_err(self.of())?;
+        Ok(starts)
+    }
+
+    /// How often a job that did not end was started.
+    pub fn starts(&self, id: &JobId) -> Result<u32, StoreFault> {
+        let bytes = self.get(&self.starts, id)?;
+        let starts = bytes.map_or(Some(0), |bytes| {
+            bytes[..].try_into().ok().map(u32::from_be_bytes)
+        });
+        starts.ok_or_else(|| self.damaged("the number of a job's starts"))
     }
 
     /// A job.
@@ -584,4 +658,4 @@ impl Store {
 #[cfg(test)]
 mod sealed_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

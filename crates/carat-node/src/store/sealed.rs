@@ -44,7 +44,7 @@ impl Store {
 
     /// The other tables, but for `meta`, which is a store's own: programs, signed
     /// notices, what was spent, and names and numbers.
-    pub(super) fn unsealed(&self) -> [&Keyspace; 12] {
+    pub(super) fn unsealed(&self) -> [&Keyspace; 13] {
         [
             &self.programs,
             &self.places,
@@ -58,6 +58,7 @@ impl Store {
             &self.notices,
             &self.job_notices,
             &self.charges,
+            &self.starts,
         ]
     }
 

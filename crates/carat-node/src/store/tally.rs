@@ -28,6 +28,8 @@ pub struct Jobs {
 pub struct Tally {
     /// Answers with a receipt: each ran a model once.
     pub inferences: u64,
+    /// Answers of upstreams that were passed on with a receipt: nothing ran here.
+    pub carried: u64,
     /// By the rung that their Statements promise; `none`: no plan was signed.
     pub by_rung: BTreeMap<String, u64>,
     /// By model, as it was asked for.
@@ -71,8 +73,12 @@ impl Store {
             let (key, bytes) = entry.into_inner().map_err(self.of())?;
             let bytes = self.unshut(Kind::Receipt, &key, bytes)?;
             let record = ReceiptRecord::decode(&bytes).map_err(StoreFault::decode(&self.path))?;
-            tally.inferences += 1;
-            count(&mut tally.by_rung, rung(&record.signed));
+            if record.signed.statement().optional.courier.is_some() {
+                tally.carried += 1;
+            } else {
+                tally.inferences += 1;
+                count(&mut tally.by_rung, rung(&record.signed));
+            }
             count(&mut tally.by_model, record.model);
             count(&mut tally.by_tenant, record.tenant);
         }

@@ -11,7 +11,7 @@ fn label(text: &str) -> Label {
 }
 
 /// A receipt of nothing in particular.
-pub(super) fn entry(i: u8) -> Entry {
+pub(crate) fn entry(i: u8) -> Entry {
     let key = SigningKey::from_secret(&[9; 32]);
     let input = Opened::new(Salt::from_bytes([i; 32]), vec![i]);
     let output = Opened::new(Salt::from_bytes([i ^ 1; 32]), vec![i, i]);
@@ -43,6 +43,7 @@ pub(super) fn entry(i: u8) -> Entry {
         output,
         facts: None,
         trace_salt: None,
+        carried: None,
     };
     Entry {
         id,
@@ -207,4 +208,88 @@ fn a_newer_schema_is_refused_and_a_second_process_too() {
         panic!("{refused:?}");
     };
     assert_eq!((found, known), (SCHEMA + 1, SCHEMA));
+}
+
+#[test]
+fn batches_that_were_synced_and_are_gone_are_noticed() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let saved = tempfile::tempdir().expect("temporary directory");
+    let mark = dir.path().join("mark");
+    {
+        let store = open(dir.path());
+        store.put_group(&[entry(1)]).expect("written");
+        std::fs::copy(&mark, saved.path().join("mark")).expect("copied");
+        store.put_group(&[entry(2)]).expect("written");
+    }
+    // A mark that is behind is what a power cut leaves.
+    let newest = std::fs::read(&mark).expect("read");
+    std::fs::copy(saved.path().join("mark"), &mark).expect("copied");
+    drop(open(dir.path()));
+    assert_eq!(std::fs::read(&mark).expect("read"), newest);
+    // The engine cuts a journal where it cannot read on, and says nothing.
+    let journal = dir.path().join("0.jnl");
+    let bytes = std::fs::read(&journal).expect("read");
+    let end = bytes.iter().rposition(|byte| *byte != 0).expect("bytes");
+    std::fs::write(&journal, &bytes[..end - 20]).expect("written");
+    let refused = Store::open(dir.path(), StoreOptions::default());
+    let Err(StoreFault::Damaged { what, .. }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(what.contains("the last 1 of"), "{what}");
+    // A mark that cannot be read is no mark.
+    std::fs::write(&mark, [0; 16]).expect("written");
+    let refused = Store::open(dir.path(), StoreOptions::default());
+    assert!(
+        matches!(refused, Err(StoreFault::Damaged { .. })),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_journal_that_is_cut_and_is_not_the_last_is_noticed() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let write = |name: &str, bytes: &[u8]| {
+        std::fs::write(dir.path().join(name), bytes).expect("written");
+    };
+    let padded = |length: usize| [vec![7; length], vec![0; 200_000 - length]].concat();
+    for name in ["8.jnl", "9.jnl", "10.jnl"] {
+        write(name, &padded(100_000));
+    }
+    let journals = Journals::look(dir.path()).expect("read");
+    assert_eq!(journals.damage().expect("read"), None);
+    // Zeros at an end are nobody's; and the last may have a torn end.
+    write("9.jnl", &padded(100_000)[..100_000]);
+    write("10.jnl", &padded(100_000)[..50]);
+    assert_eq!(journals.damage().expect("read"), None);
+    write("9.jnl", &padded(100_000)[..99_999]);
+    let what = journals.damage().expect("read").expect("damage");
+    assert!(what.contains("9.jnl") && what.contains("99999"), "{what}");
+}
+
+#[test]
+fn starts_of_a_job_are_counted_until_it_ends() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let job = JobRecord {
+        kind: JobKind::Upgrade,
+        tenant: "acme".into(),
+        created: 1,
+        deadline: 0,
+        priority: 5,
+        sequence: 1,
+        request: Vec::new(),
+        state: JobState::Queued,
+    };
+    {
+        let store = open(dir.path());
+        store
+            .put_job(&[1; 16], &job, &With::default())
+            .expect("accepted");
+        assert_eq!(store.start_job(&[1; 16]).expect("counted"), 1);
+        assert_eq!(store.start_job(&[1; 16]).expect("counted"), 2);
+    }
+    let store = open(dir.path());
+    assert_eq!(store.starts(&[1; 16]).expect("read"), 2);
+    assert_eq!(store.starts(&[2; 16]).expect("read"), 0);
+    store.end_job(&[1; 16], &job, None).expect("ended");
+    assert_eq!(store.starts(&[1; 16]).expect("read"), 0);
 }

@@ -4,6 +4,7 @@
     reason = "each test binary uses its own part of this module"
 )]
 
+use carat_receipt::courier::{self, Courier, Ending, Tokens};
 use carat_receipt::statement::{Clock, IoCommitment, Optional, Reliance, Stream, Timing, Usage};
 use carat_receipt::{
     Digest, Engine, Execution, Label, Nonce, Parameter, Parameters, Plan, Role, Salt,
@@ -95,6 +96,43 @@ pub(crate) fn full() -> Statement {
                 chunks: 3,
                 complete: false,
             }),
+            courier: None,
+        },
+        ..minimal()
+    }
+}
+
+/// A courier's: everything that goes with those claims.
+pub(crate) fn carried() -> Statement {
+    let salt = |byte| Salt::from_bytes([byte; 32]);
+    let (upstream, model) = (label("upstream.example"), label("gpt-example"));
+    Statement {
+        program: courier::identity(&upstream, &model),
+        execution: Execution::Courier { upstream },
+        engine: Engine {
+            numerics: label(courier::NUMERICS),
+            semantics: 1,
+        },
+        optional: Optional {
+            stream: Some(Stream {
+                root: Digest::sha256(b"stream"),
+                chunks: 3,
+                complete: false,
+            }),
+            courier: Some(Courier {
+                endpoint: label("/v1/chat/completions"),
+                model,
+                reported: Some(label("gpt-example-0613")),
+                sent: commit(Role::Sent, &salt(5), b"sent"),
+                received: commit(Role::Received, &salt(6), b"received"),
+                ending: Ending::UpstreamCut,
+                tokens: Some(Tokens {
+                    input: Some(7),
+                    output: Some(8),
+                    total: Some(15),
+                }),
+            }),
+            ..Optional::default()
         },
         ..minimal()
     }

@@ -145,7 +145,7 @@ impl Work<'_> {
     }
 
     /// The issuer's name in the Trust file.
-    pub(super) fn known_issuer(&self) -> Option<&str> {
+    pub(crate) fn known_issuer(&self) -> Option<&str> {
         let key = &self.file.signed.statement().issuer_key;
         self.trust?
             .issuer_of(key)

@@ -59,12 +59,7 @@ impl Work<'_> {
                 vec![format!("honest:{issuer}")],
                 "a signature alone is good for nothing: it costs its author nothing to sign a wrong answer".into(),
             ),
-            Execution::Courier { upstream } => set(
-                "courier",
-                zero,
-                vec![format!("upstream:{upstream}")],
-                "a courier's receipt is good for nothing: it passes on what somebody else says".into(),
-            ),
+            Execution::Courier { upstream } => self.courier_set(zero, upstream),
         }];
         if self.question.own_replay.is_some() {
             let (amount, reason) = self.first_hand(zero);
@@ -103,12 +98,12 @@ impl Work<'_> {
         sets
     }
 
-    /// What stands in the way of every amount.
+    /// What stands in the way of every amount but a courier's own.
     pub(crate) fn block(&self) -> Option<String> {
         if !self.invalid.is_empty() {
             return Some("the receipt is invalid".into());
         }
-        self.blocks_all.first().cloned()
+        (self.blocks_all.first().cloned()).or_else(|| self.carries.clone())
     }
 
     pub(super) fn implementation_cap(&self) -> Option<Amount> {
@@ -216,6 +211,9 @@ impl Work<'_> {
             list.push("that the program was run at all: this rests on what others say".into());
         }
         if let Execution::Courier { upstream } = &statement.execution {
+            list.push(format!(
+                "that {upstream} gave this answer, or was asked: that is the issuer's word"
+            ));
             list.push(format!("that {upstream} ran this model, or any"));
         }
         list.extend(
@@ -242,7 +240,9 @@ impl Work<'_> {
         if self.trust.is_none() {
             list.push("a Trust file of yours, signed by your key: carat trust new".into());
         }
-        if self.blocks_all.is_empty() || self.trust.is_none() {
+        if let Execution::Courier { upstream } = &self.file.signed.statement().execution {
+            list.extend(self.courier_enough(upstream));
+        } else if self.blocks_all.is_empty() || self.trust.is_none() {
             if !self.replayed {
                 let worth = match self.implementation_cap() {
                     Some(cap) => format!("good for up to {cap}"),

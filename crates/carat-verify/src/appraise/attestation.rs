@@ -235,7 +235,7 @@ impl<'a> Work<'a> {
     }
 
     /// The key is what hardware vouches for: one that was revoked or had run out is nobody's.
-    fn key_fault(&self) -> Option<String> {
+    pub(super) fn key_fault(&self) -> Option<String> {
         let faults = ["issuer_key", "issuer_revocation"];
         let failed = |check: &&crate::appraisal::Check| {
             faults.contains(&check.name.as_str()) && check.outcome == Outcome::Fail

@@ -6,6 +6,7 @@
 
 mod amounts;
 mod attestation;
+mod courier;
 mod evidence;
 mod log;
 mod origin;
@@ -85,6 +86,8 @@ pub(crate) fn appraise_within(
     work.issuer_and_log();
     work.relies_on();
     work.question();
+    work.output();
+    work.courier();
     work.evidence();
     work.own_replay();
     work.conclude()
@@ -106,6 +109,12 @@ pub(crate) struct Work<'a> {
     invalid: Vec<String>,
     /// Reasons why every amount is zero.
     pub(crate) blocks_all: Vec<String>,
+    /// Why a courier's receipt supports nothing but the set `courier`.
+    pub(crate) carries: Option<String>,
+    /// Reasons why that set is worth nothing.
+    courier_blocks: Vec<String>,
+    /// The opening fits the receipt.
+    opened: bool,
     /// Reasons why amounts that rest on others than the relying party are zero.
     pub(crate) blocks_others: Vec<String>,
     /// The Trust file, if it may be used at all.
@@ -138,6 +147,9 @@ impl<'a> Work<'a> {
             checks: Vec::with_capacity(32),
             invalid: Vec::new(),
             blocks_all: Vec::new(),
+            carries: None,
+            courier_blocks: Vec::new(),
+            opened: false,
             blocks_others: Vec::new(),
             trust: None,
             replayed: false,
@@ -214,7 +226,7 @@ impl<'a> Work<'a> {
             Execution::Courier { upstream } => {
                 let reason =
                     format!("the model ran at {upstream}; passing an answer on is not execution");
-                self.blocks_all.push(reason.clone());
+                self.carries = Some(reason.clone());
                 self.fail("execution", reason);
             }
         }
@@ -228,7 +240,18 @@ impl<'a> Work<'a> {
     }
 
     fn program(&mut self) {
-        let expected = self.file.signed.statement().program;
+        let statement = self.file.signed.statement();
+        if statement.optional.courier.is_some() {
+            match self.file.program {
+                None => self.pass("program", "the issuer ran none, and the file carries none"),
+                Some(_) => self.refuse(
+                    "program",
+                    "the file carries a Program, and the Statement is about an upstream's model",
+                ),
+            }
+            return;
+        }
+        let expected = statement.program;
         let Some(bytes) = &self.file.program else {
             self.not_made("program", "the file does not carry the weightless Program");
             return;
@@ -262,6 +285,7 @@ impl<'a> Work<'a> {
         let nonce = self.nonce();
         let audience = self.audience();
         let opened = self.opening();
+        self.opened = opened;
         let input = self.input(opened);
         if input {
             self.input_from = "own";
@@ -376,6 +400,14 @@ impl<'a> Work<'a> {
             .facts
             .as_ref()
             .map(|facts| facts.commitment(carat_receipt::Role::Facts));
+        let carried = opening.carried.as_ref().map(|carried| {
+            (
+                carried.sent.commitment(carat_receipt::Role::Sent),
+                carried.received.commitment(carat_receipt::Role::Received),
+            )
+        });
+        let claimed =
+            (statement.optional.courier.as_ref()).map(|courier| (courier.sent, courier.received));
         let wrong = [
             (
                 opening.receipt_id != self.receipt_id,
@@ -396,6 +428,10 @@ impl<'a> Work<'a> {
             (
                 facts.is_some() && facts != statement.optional.facts,
                 "its facts are not the ones committed to",
+            ),
+            (
+                carried != claimed,
+                "what it says was carried is not what was committed to",
             ),
         ];
         match wrong.iter().find(|(wrong, _)| *wrong) {

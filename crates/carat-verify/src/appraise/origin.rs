@@ -198,6 +198,20 @@ impl<'a> Work<'a> {
 
     fn model_accepted(&mut self) {
         let statement = self.file.signed.statement();
+        // A courier's Statement names an upstream's model, which is accepted by the name that was asked for.
+        if statement.optional.courier.is_some()
+            && let Some(asked) = self.question.courier
+            && self.question.model.is_none()
+        {
+            if asked.model == statement.model_name.as_str() {
+                self.pass("model_accepted", "the model is the one that you asked for");
+            } else {
+                let (asked, about) = (asked.model, &statement.model_name);
+                let reason = format!("you mean the model {asked}, the receipt is about {about}");
+                self.refuse("model_accepted", reason);
+            }
+            return;
+        }
         let named = self
             .question
             .model

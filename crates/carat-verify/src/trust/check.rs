@@ -117,6 +117,16 @@ pub(super) fn content(content: &Content) -> Result<(), TrustError> {
             return Err(TrustError::value("issuer.key.revoked_in_log", reason));
         }
     }
+    // A name that is misspelt must not pass for a restriction that nobody meets, nor be noticed only when money is at stake.
+    for upstream in &content.upstreams {
+        let stranger = |name: &&carat_receipt::Label| {
+            content.issuers.iter().all(|issuer| issuer.name != **name)
+        };
+        if let Some(name) = upstream.couriers.iter().find(stranger) {
+            let reason = format!("the file names no issuer {name}; add it");
+            return Err(TrustError::value("upstream.couriers", reason));
+        }
+    }
     if content.witness_quorum > content.witnesses.len() as u64 {
         return Err(TrustError::value(
             "witness_quorum",
@@ -143,6 +153,15 @@ fn counts(content: &Content) -> Result<(), TrustError> {
         ("bond", content.bonds.len()),
         ("platform", content.platforms.len()),
         ("denied_platform", content.denied_platforms.len()),
+        ("upstream", content.upstreams.len()),
+        (
+            "upstream.models",
+            (content.upstreams.iter().map(|entry| entry.models.len())).sum(),
+        ),
+        (
+            "upstream.couriers",
+            (content.upstreams.iter().map(|entry| entry.couriers.len())).sum(),
+        ),
         (
             "issuer.key",
             content.issuers.iter().map(|issuer| issuer.keys.len()).sum(),
@@ -217,7 +236,7 @@ fn unique_keys(content: &Content) -> Result<(), TrustError> {
 }
 
 fn unique_names(content: &Content) -> Result<(), TrustError> {
-    let lists: [(&str, Vec<&str>); 4] = [
+    let lists: [(&str, Vec<&str>); 5] = [
         (
             "issuer",
             content
@@ -232,6 +251,14 @@ fn unique_names(content: &Content) -> Result<(), TrustError> {
                 .auditors
                 .iter()
                 .map(|auditor| auditor.name.as_str())
+                .collect(),
+        ),
+        (
+            "upstream",
+            content
+                .upstreams
+                .iter()
+                .map(|upstream| upstream.name.as_str())
                 .collect(),
         ),
         (
@@ -310,6 +337,12 @@ fn amounts(content: &Content) -> Result<(), TrustError> {
                 .replication
                 .iter()
                 .map(|replication| ("replication.epsilon", &replication.epsilon)),
+        )
+        .chain(
+            content
+                .upstreams
+                .iter()
+                .map(|upstream| ("upstream.cap", &upstream.cap)),
         );
     for (place, amount) in amounts {
         Amount::zero(content.currency)

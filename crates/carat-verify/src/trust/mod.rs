@@ -82,6 +82,8 @@ pub struct Content {
     pub gpu_references: Vec<GpuReference>,
     /// Platforms that are refused, also for receipts that were issued before.
     pub denied_platforms: Vec<DeniedPlatform>,
+    /// Upstream services whose answers are accepted from couriers.
+    pub upstreams: Vec<Upstream>,
 }
 
 /// An organisation that issues receipts.
@@ -184,6 +186,19 @@ pub struct DeniedPlatform {
     pub reason: Label,
 }
 
+/// An upstream service whose answers are accepted up to a cap, where a courier passed them on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Upstream {
+    /// Its name, as couriers give it; unique in the file. The assumption is `upstream:NAME`.
+    pub name: Label,
+    /// What its word is good for at most.
+    pub cap: Amount,
+    /// Names that it may give its model besides the one asked for.
+    pub models: Vec<Label>,
+    /// Issuers that are accepted as couriers of it; empty: every issuer of the file.
+    pub couriers: Vec<Label>,
+}
+
 /// A Trust file is not usable. Unless said otherwise its owner is at fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -251,6 +266,7 @@ impl Content {
             platforms: Vec::new(),
             gpu_references: Vec::new(),
             denied_platforms: Vec::new(),
+            upstreams: Vec::new(),
         }
     }
 }

@@ -12,7 +12,7 @@ use toml::value::Datetime;
 
 use super::{
     Auditor, Audits, Bond, Content, DeniedPlatform, Issuer, IssuerKey, LogKey, MAX_TRUST_BYTES,
-    Model, Replication, Revocation, TrustError, WitnessKey,
+    Model, Replication, Revocation, TrustError, Upstream, WitnessKey,
 };
 use crate::time;
 
@@ -53,6 +53,8 @@ struct File {
     gpu_reference: Vec<super::platform::FileGpuReference>,
     #[serde(default)]
     denied_platform: Vec<FileDenied>,
+    #[serde(default)]
+    upstream: Vec<FileUpstream>,
     signature: Option<FileSignature>,
 }
 
@@ -142,6 +144,17 @@ struct FileDenied {
     vendor: Label,
     id: Label,
     reason: Label,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileUpstream {
+    name: Label,
+    cap: Amount,
+    #[serde(default)]
+    models: Vec<Label>,
+    #[serde(default)]
+    couriers: Vec<Label>,
 }
 
 #[derive(Deserialize)]
@@ -250,6 +263,20 @@ pub(super) fn parse(text: &str) -> Result<(Content, Option<Signature>), TrustErr
         denied_platforms: collect(file.denied_platform, |denied| {
             let FileDenied { vendor, id, reason } = denied;
             Ok(DeniedPlatform { vendor, id, reason })
+        })?,
+        upstreams: collect(file.upstream, |upstream| {
+            let FileUpstream {
+                name,
+                cap,
+                models,
+                couriers,
+            } = upstream;
+            Ok(Upstream {
+                name,
+                cap,
+                models,
+                couriers,
+            })
         })?,
     };
     Ok((content, signature))

@@ -24,16 +24,25 @@ impl Text {
         let _ = writeln!(self.0, "{key} = {}", value.to_string());
     }
 
-    /// A basic string (TOML 1.0). Names hold no control characters, so two escapes are enough for them; everything
-    /// else that is written is plain ASCII.
     pub(super) fn text(&mut self, key: &str, value: impl ToString) {
-        let escaped = value.to_string().replace('\\', "\\\\").replace('"', "\\\"");
-        self.raw(key, format!("\"{escaped}\""));
+        self.raw(key, quoted(&value));
+    }
+
+    fn list(&mut self, key: &str, values: &[impl ToString]) {
+        let quoted: Vec<String> = values.iter().map(quoted).collect();
+        self.raw(key, format!("[{}]", quoted.join(", ")));
     }
 
     fn time(&mut self, key: &str, seconds: u64) {
         self.raw(key, time::to_text(seconds));
     }
+}
+
+/// A basic string (TOML 1.0). Names hold no control characters, so two escapes are enough for them; everything else that is
+/// written is plain ASCII.
+fn quoted(value: &impl ToString) -> String {
+    let escaped = value.to_string().replace('\\', "\\\\").replace('"', "\\\"");
+    format!("\"{escaped}\"")
 }
 
 /// The text without signature.
@@ -86,12 +95,7 @@ pub(super) fn canonical(content: &Content) -> String {
         t.text("name", &model.name);
         t.text("program", model.program);
         if !model.proof_keys.is_empty() {
-            let keys: Vec<String> = model
-                .proof_keys
-                .iter()
-                .map(|k| format!("\"{k}\""))
-                .collect();
-            t.raw("proof_keys", format!("[{}]", keys.join(", ")));
+            t.list("proof_keys", &model.proof_keys);
         }
     }
     let logs = content
@@ -131,6 +135,19 @@ pub(super) fn canonical(content: &Content) -> String {
         t.text("vendor", &denied.vendor);
         t.text("id", &denied.id);
         t.text("reason", &denied.reason);
+    }
+    for upstream in &content.upstreams {
+        t.table("[[upstream]]");
+        t.text("name", &upstream.name);
+        t.text("cap", upstream.cap);
+        for (key, names) in [
+            ("models", &upstream.models),
+            ("couriers", &upstream.couriers),
+        ] {
+            if !names.is_empty() {
+                t.list(key, names);
+            }
+        }
     }
     t.0
 }

@@ -159,6 +159,7 @@ pub(crate) fn opening(file: &ReceiptFile) -> Opening {
         output,
         facts: None,
         trace_salt: None,
+        carried: None,
     }
 }
 

@@ -1,12 +1,15 @@
 //! `carat bench serve`: a server in a process of its own, on this machine, under load.
 
+use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use carat_node::load::{self, LoadOptions};
+use carat_node::load::{self, LoadOptions, LoadReport};
 use serde_json::json;
 
 use super::{Context, Outcome, machine};
@@ -23,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Every request gets a receipt that is in the store and in the log, both synced, before it is answered.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  carat bench serve --seconds 10 --json\n  carat bench serve --model models/tumor --connections 16 --dir /srv/disk-to-measure/new-folder"
+    after_help = "Examples:\n  carat bench serve --seconds 10 --json\n  carat bench serve --seconds 600 --receipts 1000000 --json\n  carat bench serve --model models/tumor --connections 16 --dir /srv/disk-to-measure/new-folder"
 )]
 pub(super) struct Args {
     /// A compiled model or a folder.
@@ -35,6 +38,9 @@ pub(super) struct Args {
     /// Connections, each of which waits for its answer before it asks again.
     #[arg(long, default_value_t = 32, value_parser = connections)]
     connections: usize,
+    /// End after so many receipts, before the time is over. The server's memory is told at each tenth of them.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(10..=10_000_000))]
+    receipts: Option<u64>,
     /// A new directory on the disk to measure; it is removed afterwards [default: in the data directory].
     #[arg(long)]
     dir: Option<PathBuf>,
@@ -57,17 +63,44 @@ impl Drop for Server {
     }
 }
 
-impl Server {
-    /// What the system counted: the largest resident set since the start, in bytes.
-    fn peak_rss(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).ok()?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))?;
-        let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-        Some(kib * 1024)
-    }
+/// What the system counted of a process, in bytes: `VmHWM`, the largest resident set since its start, or `VmRSS`, the one now.
+fn resident(process: u32, what: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(what))?;
+    let kib = line.strip_prefix(':')?.trim().strip_suffix("kB")?;
+    Some(kib.trim().parse::<u64>().ok()? * 1024)
+}
 
+/// Runs the load, and notes the server's memory at each tenth of the receipts.
+fn watched(
+    options: &LoadOptions,
+    server: &Server,
+) -> Result<(LoadReport, Vec<(u64, u64)>), Failure> {
+    let (count, over) = (Arc::new(AtomicU64::new(0)), AtomicBool::new(false));
+    let (process, step) = (server.0.id(), options.receipts.map(|most| most / 10));
+    std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            let mut seen = Vec::new();
+            let Some(step) = step else { return seen };
+            while !over.load(Ordering::Acquire) {
+                let now = count.load(Ordering::Relaxed);
+                if now >= step * (seen.len() as u64 + 1)
+                    && let Some(bytes) = resident(process, "VmRSS")
+                {
+                    seen.push((now, bytes));
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            seen
+        });
+        let report = load::run(options, &count);
+        over.store(true, Ordering::Release);
+        let seen = watcher.join().unwrap_or_default();
+        Ok((report?, seen))
+    })
+}
+
+impl Server {
     /// Tells it to end, and waits until it has.
     fn finish(mut self) -> Result<(), Failure> {
         let failed = |what: String| Failure::new(Exit::CheckFailed, what);
@@ -130,9 +163,10 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         body: body(&model)?,
         time: Duration::from_secs(args.seconds),
         connections: args.connections,
+        receipts: args.receipts,
     };
-    let report = load::run(&options)?;
-    let peak = server.peak_rss();
+    let (report, memory) = watched(&options, &server)?;
+    let peak = resident(server.0.id(), "VmHWM");
     server.finish()?;
     drop(progress);
 
@@ -150,9 +184,10 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         "seconds": report.elapsed.as_secs_f64(),
         "connections": args.connections,
         "peak_rss_bytes": peak,
+        "rss": memory.iter().map(|(receipts, bytes)| json!({ "receipts": receipts, "bytes": bytes })).collect::<Vec<_>>(),
         "machine": machine.1,
     });
-    let text = format!(
+    let mut text = format!(
         "{}\n{per_second:.0} receipts per second for {:.1} s over {} connections: {} receipts, {} errors, {} times 429\n\
          One request: median {:.1} ms, 99th percentile {:.1} ms. Peak memory of the server: {}\n",
         machine.0,
@@ -165,6 +200,9 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         millis(99),
         peak.map_or("unknown".into(), |bytes| format!("{} MiB", bytes >> 20)),
     );
+    for (receipts, bytes) in &memory {
+        let _ = writeln!(text, "At {receipts} receipts: {} MiB", bytes >> 20);
+    }
     let exit = if report.errors == 0 && report.receipts > 0 {
         Exit::Good
     } else {

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use carat_log::VerifierKey;
 use carat_receipt::{Amount, Digest, Label, PublicKey};
 use carat_tee::Kind;
-use carat_verify::trust::{Auditor, Content, Issuer, IssuerKey, LogKey, Model, WitnessKey};
+use carat_verify::trust::{
+    Auditor, Content, Issuer, IssuerKey, LogKey, Model, Upstream, WitnessKey,
+};
 use carat_verify::trust::{DeniedPlatform, GpuFirmware, GpuReference, Platform, PolicyName};
 use clap::Subcommand;
 
@@ -14,7 +16,8 @@ use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::model;
 
-/// Add an issuer, a model, a log, a witness, an auditor, a platform, reference values of GPUs, or a platform that you refuse.
+/// Add an issuer, a model, a log, a witness, an auditor, an upstream, a platform, reference values of GPUs, or a platform that
+/// you refuse.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The Trust file.
@@ -95,6 +98,25 @@ enum Entry {
         /// What its word is good for at most.
         #[arg(long, value_parser = parse::<Amount>)]
         cap: Amount,
+    },
+    /// An upstream service whose answers you accept from couriers, up to a cap: its word, and the courier's that it gave it.
+    #[command(
+        after_help = "Examples:\n  carat trust add trust.toml upstream openai 5USD\n  carat trust add trust.toml upstream openai 5USD --model gpt-4o-2024-08-06 --courier \"Example Ltd\""
+    )]
+    Upstream {
+        /// Its name, as couriers' receipts give it; the assumption is `upstream:NAME`.
+        #[arg(value_parser = parse::<Label>)]
+        name: Label,
+        /// What its word is good for at most.
+        #[arg(value_parser = parse::<Amount>)]
+        cap: Amount,
+        /// A name that it may give its model besides the one asked for, such as a dated one. May be given several times.
+        #[arg(long, value_name = "NAME", value_parser = parse::<Label>)]
+        model: Vec<Label>,
+        /// An issuer of this file that you accept as a courier of it [default: every issuer of this file]. May be given several
+        /// times.
+        #[arg(long, value_name = "ISSUER", value_parser = parse::<Label>)]
+        courier: Vec<Label>,
     },
     /// Measured code on a kind of hardware that you accept, up to a cap. `carat tee verify` prints the measurement; read the code
     /// that it measures before you add it.
@@ -187,6 +209,19 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
                 key,
                 controller,
                 cap,
+            });
+        }),
+        Entry::Upstream {
+            name,
+            cap,
+            model: models,
+            courier: couriers,
+        } => Box::new(move |content| {
+            content.upstreams.push(Upstream {
+                name,
+                cap,
+                models,
+                couriers,
             });
         }),
         Entry::Platform {

@@ -1,7 +1,8 @@
 //! What a Trust file says, for people and programs.
 
+use carat_receipt::Label;
 use carat_tee::nvidia::reference::{Bundle, Part};
-use carat_verify::trust::{Freshness, GpuFirmware, GpuReference, Platform, Standing};
+use carat_verify::trust::{Freshness, GpuFirmware, GpuReference, Platform, Standing, Upstream};
 use carat_verify::{Trust, time};
 use serde_json::json;
 
@@ -102,6 +103,7 @@ pub(super) fn show(trust: &Trust, now: u64) -> Answer {
         .iter()
         .map(|denied| format!("{} {}: {}", denied.vendor, denied.id, denied.reason))
         .collect();
+    let upstreams: Vec<String> = content.upstreams.iter().map(upstream).collect();
     let lists = [
         ("Issuers", &issuers),
         ("Models", &models),
@@ -111,6 +113,7 @@ pub(super) fn show(trust: &Trust, now: u64) -> Answer {
         ("Platforms", &platforms),
         ("Firmware of GPUs", &references),
         ("Refused platforms", &denied),
+        ("Upstreams", &upstreams),
     ];
     for (head, items) in lists {
         render::list(&mut text, head, items);
@@ -136,8 +139,26 @@ pub(super) fn show(trust: &Trust, now: u64) -> Answer {
         "platforms": platforms,
         "gpu_references": references,
         "denied_platforms": denied,
+        "upstreams": upstreams,
     });
     Answer { text, json }
+}
+
+fn upstream(upstream: &Upstream) -> String {
+    let named = |what: &str, names: &[Label]| match names {
+        [] => String::new(),
+        names => {
+            let names: Vec<&str> = names.iter().map(Label::as_str).collect();
+            format!(", {what} {}", names.join(", "))
+        }
+    };
+    format!(
+        "{}: up to {}{}{}",
+        upstream.name,
+        upstream.cap,
+        named("also naming its models", &upstream.models),
+        named("only from", &upstream.couriers),
+    )
 }
 
 fn platform(platform: &Platform) -> String {
