@@ -34,7 +34,7 @@ const LARGE_VALUE: u32 = 4096;
 /// Name in `meta` of the number of the last synced batch.
 const LAST: &str = "last-batch";
 
-/// How much memory the store takes, whatever it holds.
+/// How much memory the store takes, beside the indices of its tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreOptions {
     /// Cache of blocks that were read, in bytes.
