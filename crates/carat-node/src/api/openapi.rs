@@ -148,6 +148,13 @@ fn is_courier(path: &str) -> bool {
     Endpoint::ALL.iter().any(|endpoint| endpoint.path() == path)
 }
 
+/// Whether an address is the hub's, under its own prefix or as clients of the Hugging Face hub have it.
+fn is_hub(path: &str) -> bool {
+    ["/v1/hub/", "/api/models", "/{owner}/"]
+        .iter()
+        .any(|prefix| path.starts_with(prefix))
+}
+
 fn describe(
     &(path, method, scope, status, media, summary): &Operation,
     models: &[Described],
@@ -159,6 +166,9 @@ fn describe(
     let mut answers = vec![(status, summary)];
     if infers && !v2 {
         answers.push((202, "Accepted as a job."));
+    }
+    if path.contains("/resolve/") {
+        answers.push((206, "A range of the file."));
     }
     for (status, what) in answers {
         let mut response = json!({ "description": what });

@@ -45,7 +45,7 @@ const LARGE_VALUE: u32 = 4096;
 /// Name in `meta` of the number of the last synced batch.
 const LAST: &str = "last-batch";
 
-/// How much memory the store takes, whatever it holds.
+/// How a store is opened: how much memory it takes, beside the indices of its tables, and the keys that seal it.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
     /// Cache of blocks that were read, in bytes.

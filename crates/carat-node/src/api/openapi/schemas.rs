@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{FREE, JSON, is_courier};
+use super::{FREE, JSON, is_courier, is_hub};
 use crate::api::PROBLEM;
 use crate::jobs::PRIORITIES;
 use crate::served::Served;
@@ -62,7 +62,13 @@ pub(super) fn in_path(path: &str, name: &str, models: &[Described]) -> Value {
         [] => json!({ "type": "string" }),
         _ => json!({ "type": "string", "enum": distinct(models.iter().map(of)) }),
     };
+    let word = json!({ "type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._+-]{0,100}$" });
     match name {
+        // Of an upstream, or of the hub.
+        "name" if path == "/v1/models/{name}" => json!({ "type": "string" }),
+        "name" | "owner" | "revision" | "tag" if is_hub(path) => word,
+        "sha256" => hexadecimal(32),
+        "path" if is_hub(path) => json!({ "type": "string", "minLength": 1, "maxLength": 255 }),
         "name" => served(|model| &model.name),
         "version" => served(|model| &model.version),
         "path" => json!({
@@ -276,6 +282,9 @@ pub(super) fn answered(path: &str, method: &str) -> Value {
         ("/v1/receipts/{id}/quote", _) => "Quote",
         _ if path.starts_with("/v2/models") && path.ends_with("/infer") => "InferenceResponse",
         _ if path.starts_with("/v2/models") && path.ends_with('}') => "ModelMetadata",
+        _ if path == "/api/models" || path.contains("/tree/") => {
+            return json!({ "type": "array", "items": { "type": "object" } });
+        }
         _ => return json!({ "type": "object" }),
     };
     reference(name)
@@ -288,6 +297,13 @@ pub(super) fn reference(name: &str) -> Value {
 /// The statuses with which a request can be refused. An address that is not named here may give all that any gives.
 fn refusals(path: &str, method: &str, scope: &str) -> Vec<u16> {
     let mut found: Vec<u16> = Vec::new();
+    if is_hub(path) {
+        // All that the hub refuses by; 404 where the server has none.
+        found.extend([400, 403, 404, 410]);
+        if scope != FREE {
+            found.extend([408, 409, 413, 415, 422, 507]);
+        }
+    }
     if scope != FREE {
         // A header twice; no key; another scope; a rate; a clock or a store that cannot be used.
         found.extend([400, 401, 403, 429, 503]);
@@ -296,6 +312,7 @@ fn refusals(path: &str, method: &str, scope: &str) -> Vec<u16> {
         found.push(404);
     }
     found.extend::<&[u16]>(match (path, method) {
+        _ if path.contains("/resolve/") => &[304, 416],
         _ if is_courier(path) => &[404, 408, 409, 410, 413, 415, 422, 502, 504, 507],
         ("/v1/models/{name}", _) => &[],
         _ if path.ends_with("/infer") => &[408, 409, 410, 413, 415, 422, 504, 507],
@@ -305,6 +322,7 @@ fn refusals(path: &str, method: &str, scope: &str) -> Vec<u16> {
         ("/v1/receipts/{id}/upgrade", "post") => &[409, 410, 422, 507],
         _ if path.ends_with("/ready") => &[503, 507],
         _ if scope == FREE
+            || is_hub(path)
             || ["/v1/models", "/v1/jobs/{id}", "/v1/receipts/{id}"].contains(&path) =>
         {
             &[]
@@ -328,9 +346,10 @@ pub(super) fn refused(path: &str, method: &str, scope: &str, responses: &mut Map
         (PROBLEM, "Problem")
     };
     for status in refusals(path, method, scope) {
-        let mut content = json!({});
-        content[media] = json!({ "schema": reference(name) });
-        let mut response = json!({ "description": meaning(status), "content": content });
+        let mut response = json!({ "description": meaning(status) });
+        if ![304, 416].contains(&status) {
+            response["content"][media] = json!({ "schema": reference(name) });
+        }
         if status == 429 {
             response["headers"] = json!({ "Retry-After": {
                 // An upstream that refuses need not say when.
@@ -345,6 +364,7 @@ pub(super) fn refused(path: &str, method: &str, scope: &str, responses: &mut Map
 
 const fn meaning(status: u16) -> &'static str {
     match status {
+        304 => "The caller has the file.",
         400 => "The request cannot be read.",
         401 => "The API key is not valid.",
         403 => "The API key lacks the scope.",
@@ -354,6 +374,7 @@ const fn meaning(status: u16) -> &'static str {
         410 => "It was erased, its time is over, or its model is not served any more.",
         413 => "The body is too large.",
         415 => "The body is of a kind that is not taken.",
+        416 => "The file ends before the range.",
         422 => "The input does not fit the model, or the policy refuses.",
         429 => "A limit, which is named; nothing was accepted.",
         502 => "The upstream gave no answer that can be passed on.",
