@@ -38,7 +38,7 @@ fn upgrade(node: &Node, receipt: &Digest) -> JobState {
         tenant: "local",
         kind: JobKind::Upgrade,
         priority: 5,
-        deadline: u64::MAX,
+        deadline: now().expect("the time") + 3600,
         request,
         key: None,
     };

@@ -44,7 +44,9 @@ use crate::{
 #[cfg(feature = "prover")]
 use p3_dft::{Radix2DFTSmallBatch, TwoAdicSubgroupDft};
 #[cfg(feature = "prover")]
-use p3_matrix::dense::RowMajorMatrix;
+use p3_matrix::dense::{RowMajorMatrix, RowMajorMatrixView, RowMajorMatrixViewMut};
+#[cfg(feature = "prover")]
+use rayon::prelude::*;
 
 const DIGEST: usize = 32;
 
@@ -207,21 +209,46 @@ impl Scheme {
 
     #[cfg(feature = "prover")]
     pub(super) fn commit(&self, values: Vec<F>) -> (Root, Data) {
-        let (rows, width) = (1 << self.parameters.rows, 1 << self.columns);
-        // One column of the matrix per row of the polynomial, with the coefficients down the columns.
-        let mut padded = F::zero_vec((rows * width) << self.parameters.rate);
-        p3_matrix::dense::RowMajorMatrixView::new(&values, width).transpose_into(
-            &mut p3_matrix::dense::RowMajorMatrixViewMut::new(&mut padded[..rows * width], rows),
-        );
+        let encoded = self.encode(&values);
         let compact = Compact::new(&values);
         drop(values);
-        let encoded = Radix2DFTSmallBatch::default().dft_batch(RowMajorMatrix::new(padded, rows));
         let (cap, tree) = whir::mmcs().commit_matrix(encoded);
         let data = Data {
             values: alloc::sync::Arc::new(compact),
             tree: alloc::sync::Arc::new(tree),
         };
         (Root(cap.roots()[0]), data)
+    }
+
+    /// The code words of all rows, one in each column of the matrix.
+    #[cfg(feature = "prover")]
+    fn encode(&self, values: &[F]) -> RowMajorMatrix<F> {
+        /// Values from which rows are encoded in parts: the transform holds its matrix twice.
+        const LARGE: usize = 1 << 20;
+        const PARTS: usize = 8;
+        let (rows, width) = (1 << self.parameters.rows, 1 << self.columns);
+        let encode = |values: &[F]| {
+            // One column of the matrix per row of the polynomial, with the coefficients down the columns.
+            let rows = values.len() / width;
+            let mut padded = F::zero_vec(values.len() << self.parameters.rate);
+            RowMajorMatrixView::new(values, width).transpose_into(&mut RowMajorMatrixViewMut::new(
+                &mut padded[..values.len()],
+                rows,
+            ));
+            Radix2DFTSmallBatch::default().dft_batch(RowMajorMatrix::new(padded, rows))
+        };
+        if values.len() < LARGE || rows < PARTS {
+            return encode(values);
+        }
+        let mut all = F::zero_vec(values.len() << self.parameters.rate);
+        let some = rows / PARTS;
+        for (part, values) in values.chunks_exact(some * width).enumerate() {
+            let encoded = encode(values);
+            all.par_chunks_exact_mut(rows)
+                .zip(encoded.values.par_chunks_exact(some))
+                .for_each(|(to, from)| to[part * some..][..some].copy_from_slice(from));
+        }
+        RowMajorMatrix::new(all, rows)
     }
 
     #[cfg(feature = "prover")]

@@ -35,8 +35,8 @@ pub(super) async fn upload(
     body: Body,
 ) -> Response {
     let done = async {
-        let service = service(&node)?;
         let by = publisher(&node, &headers)?;
+        let service = service(&node)?;
         let expected: Digest = sha256.parse().map_err(Problem::bad_request)?;
         if text(&headers, "content-encoding")?.is_some_and(|encoding| encoding != "identity") {
             return Err(Problem::new(

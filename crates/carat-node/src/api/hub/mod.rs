@@ -314,8 +314,8 @@ async fn publish(
 ) -> Response {
     let published =
         async {
-            let service = service(&node)?;
             let by = publisher(&node, &headers)?;
+            let service = service(&node)?;
             let repo = repo(&owner, &name)?;
             let Publication { manifest, tags } = json_of(&node, &headers, body).await?;
             if manifest.repo != repo {
@@ -353,8 +353,8 @@ async fn take_down(
     body: Body,
 ) -> Response {
     let done = async {
-        let service = service(&node)?;
         let by = publisher(&node, &headers)?;
+        let service = service(&node)?;
         let (repo, version) = (repo(&owner, &name)?, revision.parse::<Version>()?);
         let Reason { reason } = json_of(&node, &headers, body).await?;
         blocking(move || {
@@ -400,8 +400,8 @@ async fn move_tag(
     body: Body,
 ) -> Response {
     let moved = async {
-        let service = service(&node)?;
         let by = publisher(&node, &headers)?;
+        let service = service(&node)?;
         let (repo, tag) = (repo(&owner, &name)?, tag.parse::<Tag>()?);
         let Move { revision } = json_of(&node, &headers, body).await?;
         blocking(move || {
@@ -421,8 +421,8 @@ struct Asked {
 
 async fn missing(State(node): Shared, headers: HeaderMap, body: Body) -> Response {
     let found = async {
-        let service = service(&node)?;
         let by = publisher(&node, &headers)?;
+        let service = service(&node)?;
         let Asked { sha256 } = json_of(&node, &headers, body).await?;
         if sha256.len() > MAX_ASKED {
             return Err(Problem::bad_request(format!(
