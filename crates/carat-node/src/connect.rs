@@ -121,7 +121,11 @@ fn explained(error: &std::io::Error) -> Broken {
     format!("TLS: {error}{hint}").into()
 }
 
-fn connector(ca: Option<&Path>) -> Result<TlsConnector, Failure> {
+/// TLS that trusts the authorities in a file, or without one those that this system trusts.
+///
+/// # Errors
+/// What is wrong with the authorities.
+pub(crate) fn connector(ca: Option<&Path>) -> Result<TlsConnector, Failure> {
     let mut roots = RootCertStore::empty();
     match ca {
         Some(path) => {
@@ -142,9 +146,8 @@ fn connector(ca: Option<&Path>) -> Result<TlsConnector, Failure> {
             let found = rustls_native_certs::load_native_certs();
             roots.add_parsable_certificates(found.certs);
             if roots.is_empty() {
-                let message =
-                    "this system has no list of trusted authorities; name one with --ca FILE";
-                return Err(Failure::new(Exit::Io, message));
+                let message = "this system has no list of certificate authorities (Debian: apt-get install ca-certificates); or name a file of them";
+                return Err(Failure::new(Exit::Usage, message));
             }
         }
     }

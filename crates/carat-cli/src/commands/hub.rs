@@ -28,7 +28,7 @@ use crate::render::Table;
 
 /// Publish, find, show, fetch and take down models.
 ///
-/// Without --server this is about the hub in the data directory, which `carat serve` serves where its configuration has [hub].
+/// Without --server this is about the hub in the data directory, which `carat serve` serves where its configuration has `[hub]`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]

@@ -6,7 +6,6 @@ use carat_receipt::Digest;
 
 use super::Node;
 use crate::exit::Failure;
-use crate::home;
 use crate::jobs;
 use crate::period::Period;
 use crate::planned::Planned;
@@ -58,7 +57,7 @@ impl Node {
 
     /// Erases openings whose time is over, but for those that an accepted upgrade waits for.
     pub(super) fn sweep_openings(&self) -> Result<(), Failure> {
-        let now = home::clock()?.saturating_sub(GRACE);
+        let now = self.expiry()?.saturating_sub(GRACE);
         let kept = self.config.retention.openings;
         let before = kept.map(|kept| now.saturating_sub(kept.seconds()));
         if !self.store.is_due(before, now)? {
@@ -78,7 +77,7 @@ impl Node {
         let Some(kept) = self.config.retention.decisions else {
             return Ok(());
         };
-        let before = home::clock()?.saturating_sub(kept.seconds());
+        let before = self.expiry()?.saturating_sub(kept.seconds());
         let count = planning::forget(&self.home, before)?;
         if count > 0 {
             tracing::info!(count, "past decisions forgotten: their time is over");

@@ -143,11 +143,10 @@ impl Node {
     }
 
     fn sweep(&self) -> Result<(), Failure> {
-        let oldest = self
-            .expiry()?
-            .saturating_sub(self.config.idempotency_hours.saturating_mul(3600));
+        let now = self.expiry()?;
+        let oldest = now.saturating_sub(self.config.idempotency_hours.saturating_mul(3600));
         self.store.forget_keys(oldest, FORGET)?;
-        self.spending.forget(&self.store, home::clock()?, FORGET)?;
+        self.spending.forget(&self.store, now, FORGET)?;
         Ok(())
     }
 

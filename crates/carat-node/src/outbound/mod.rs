@@ -8,26 +8,21 @@ mod exchange;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::sync::Arc;
 
 use axum::body::Body;
 use hyper::Uri;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::ServerName;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 
 pub use exchange::{Exchange, Limits, Request, Whole};
 
+use crate::connect::connector;
 use crate::exit::{Exit, Failure};
-use crate::files;
 
-/// Largest file of certificates.
-const MAX_CERTIFICATES: u64 = 4 << 20;
 /// Largest head of an answer.
 const MAX_HEAD: usize = 64 * 1024;
 
@@ -239,43 +234,6 @@ impl Destination {
         };
         Ok(Connection { sender, task })
     }
-}
-
-fn connector(authorities: Option<&Path>) -> Result<TlsConnector, Failure> {
-    let mut roots = RootCertStore::empty();
-    match authorities {
-        Some(path) => {
-            let refuse = |why: &dyn ToString| {
-                let message = format!("{}: {}", path.display(), why.to_string());
-                Failure::new(Exit::Usage, message)
-            };
-            let bytes = files::read_capped(path, "certificates", MAX_CERTIFICATES)?;
-            for certificate in CertificateDer::pem_slice_iter(&bytes) {
-                let certificate = certificate.map_err(|error| refuse(&error))?;
-                roots.add(certificate).map_err(|error| refuse(&error))?;
-            }
-            if roots.is_empty() {
-                return Err(refuse(&"no certificate in it: give authorities in PEM"));
-            }
-        }
-        None => {
-            // What cannot be read among them is left out; a system without any is an error.
-            let found = rustls_native_certs::load_native_certs();
-            roots.add_parsable_certificates(found.certs);
-            if roots.is_empty() {
-                let message = "this system has no list of certificate authorities (Debian: apt-get install ca-certificates); or name a file of them";
-                return Err(Failure::new(Exit::Usage, message));
-            }
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(Failure::of(Exit::Internal))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 #[cfg(test)]

@@ -27,15 +27,25 @@ struct Names {
 
 impl Names {
     fn of(path: &Path) -> Self {
-        let beside = |end: &str| {
-            let mut name = path.as_os_str().to_os_string();
-            name.push(end);
-            PathBuf::from(name)
-        };
         Self {
-            new: beside(".rewriting"),
-            old: beside(".replaced"),
+            new: beside(path, ".rewriting"),
+            old: beside(path, ".replaced"),
         }
+    }
+}
+
+/// A path with something at the end of its name.
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_os_string();
+    name.push(end);
+    name.into()
+}
+
+/// Syncs the directory that holds a path, so that a new name stays.
+fn sync_parent(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(parent) => fs::File::open(parent)?.sync_all(),
+        None => Ok(()),
     }
 }
 
@@ -62,6 +72,9 @@ impl Store {
         if !path.exists() && names.new.exists() && names.old.exists() {
             fs::rename(&names.new, path).map_err(failed)?;
         }
+        if !path.exists() {
+            Self::make(path, options)?;
+        }
         private(path)?;
         let store = match Self::open(path, options.clone()) {
             Err(StoreFault::InTheClear { .. }) => {
@@ -87,13 +100,26 @@ impl Store {
         drop(store);
         fs::rename(path, &names.old).map_err(failed)?;
         fs::rename(&names.new, path).map_err(failed)?;
-        if let Some(parent) = path.parent() {
-            fs::File::open(parent)
-                .and_then(|dir| dir.sync_all())
-                .map_err(failed)?;
-        }
+        sync_parent(path).map_err(failed)?;
         fs::remove_dir_all(&names.old).map_err(failed)?;
         Ok((Self::open(path, options.clone())?, Some(count)))
+    }
+
+    /// Makes an empty store under another name, and gives it its own when it is whole: the engine does not open one whose making
+    /// was cut off.
+    fn make(path: &Path, options: &StoreOptions) -> Result<(), StoreFault> {
+        let failed = |error| StoreFault::io(path, error);
+        let making = beside(path, &format!(".making-{}", std::process::id()));
+        if making.exists() {
+            fs::remove_dir_all(&making).map_err(failed)?;
+        }
+        private(&making)?;
+        Self::open(&making, options.clone())?.sync()?;
+        match fs::rename(&making, path) {
+            // Somebody else was quicker, and has it.
+            Err(_) if path.exists() => fs::remove_dir_all(&making).map_err(failed),
+            renamed => renamed.and_then(|()| sync_parent(path)).map_err(failed),
+        }
     }
 
     /// Copies everything into a new store, which seals with the current key.

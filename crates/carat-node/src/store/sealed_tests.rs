@@ -358,3 +358,27 @@ fn a_store_of_schema_1_learns_ages_and_forgets_requests_that_ended() {
         3
     );
 }
+
+#[test]
+fn a_store_is_made_under_another_name_and_takes_its_own_when_it_is_whole() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let path = dir.path().join("store");
+    // What a process of the same number left when it was killed.
+    let left = dir
+        .path()
+        .join(format!("store.making-{}", std::process::id()));
+    fs::create_dir(&left).expect("made");
+    fs::write(left.join("0.jnl"), "half of something").expect("written");
+    let options = StoreOptions::default();
+    let (store, rewritten) = Store::open_or_rewrite(&path, &options, false).expect("made");
+    assert_eq!(rewritten, None);
+    store.put_group(&[entry(1)]).expect("kept");
+    drop(store);
+    let names: Vec<_> = fs::read_dir(dir.path())
+        .expect("read")
+        .map(|found| found.expect("read").file_name())
+        .collect();
+    assert_eq!(names, ["store"]);
+    let (store, _) = Store::open_or_rewrite(&path, &options, false).expect("opens");
+    assert!(store.receipt(&entry(1).id).expect("read").is_some());
+}
