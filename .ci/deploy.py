@@ -98,7 +98,14 @@ def dockerfile(carat, folder):
     at = {"/etc/carat/serve.toml": ROOT / "examples/serve.toml", "/var/lib/carat": home}
     values = {name: str(at.get(value, value)) for name, value in environment.items()}
     args = [at.get(word, word) for word in command]
-    checked = json.loads(run([carat, *args, "--check", "--json"], env={**os.environ, **values}))
+    # The image speaks plain HTTP on all addresses, and refuses to until whoever runs it says that this is meant.
+    plain = {**os.environ, **values}
+    if subprocess.run([str(arg) for arg in [carat, *args, "--check"]], env=plain, capture_output=True).returncode == 0:
+        fail("the image would send API keys in the clear without being told to")
+    meant = {**plain, "CARAT_SERVE_TLS__BEHIND_PROXY": "true"}
+    if "CARAT_SERVE_TLS__BEHIND_PROXY=true" not in (ROOT / "deploy/Dockerfile").read_text():
+        fail("deploy/Dockerfile does not say how that is said")
+    checked = json.loads(run([carat, *args, "--check", "--json"], env=meant))
     if checked["listen"] != environment["CARAT_SERVE_LISTEN"]:
         fail(f"the image listens on {checked['listen']}")
     return f"Dockerfile: {len(metadata['packages'])} crates, {included} included files"
