@@ -63,18 +63,10 @@ pub struct Report {
     pub compiled: bool,
 }
 
-/// The state of an examination.
-struct Work<'a> {
-    started: Instant,
-    report: Report,
-    tell: &'a mut dyn FnMut(&Report),
-}
-
-/// Examines. `tell` gets what is known so far, each time that there is more.
-pub fn examine(order: &Order, tell: &mut dyn FnMut(&Report)) -> Report {
-    let mut work = Work {
-        started: Instant::now(),
-        report: Report {
+impl Report {
+    /// Before anything is known.
+    pub(super) fn of_nothing() -> Self {
+        Self {
             examination: Examination {
                 at: home::clock().unwrap_or_default(),
                 machine: machine(),
@@ -88,7 +80,22 @@ pub fn examine(order: &Order, tell: &mut dyn FnMut(&Report)) -> Report {
                 warnings: Vec::new(),
             },
             compiled: false,
-        },
+        }
+    }
+}
+
+/// The state of an examination.
+struct Work<'a> {
+    started: Instant,
+    report: Report,
+    tell: &'a mut dyn FnMut(&Report),
+}
+
+/// Examines. `tell` gets what is known so far, each time that there is more.
+pub fn examine(order: &Order, tell: &mut dyn FnMut(&Report)) -> Report {
+    let mut work = Work {
+        started: Instant::now(),
+        report: Report::of_nothing(),
         tell,
     };
     if let Err((group, reason)) = work.run(order) {

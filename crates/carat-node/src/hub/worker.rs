@@ -10,12 +10,11 @@ use std::process::{Child, ChildStderr, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use carat_hub::card::{Examination, Execution, Facts};
+use carat_hub::card::Execution;
 use serde::{Deserialize, Serialize};
 
-use super::examine::{Order, Report, examine, machine, status_bytes};
+use super::examine::{Order, Report, examine, status_bytes};
 use crate::exit::{Exit, Failure};
-use crate::home;
 
 /// How often whoever waits looks whether it should go on.
 const LOOK: Duration = Duration::from_millis(100);
@@ -169,7 +168,7 @@ impl Worker {
             },
         };
         let reason = self.end(process, ended);
-        let mut report = so_far.unwrap_or_else(nothing);
+        let mut report = so_far.unwrap_or_else(Report::of_nothing);
         let found = &mut report.examination;
         match found.execution {
             Execution::Runs => found.warnings.push(format!(
@@ -218,24 +217,6 @@ impl Drop for Worker {
     }
 }
 
-fn nothing() -> Report {
-    Report {
-        examination: Examination {
-            at: home::clock().unwrap_or_default(),
-            machine: machine(),
-            micros: 0,
-            peak_bytes: None,
-            execution: Execution::NoModel,
-            facts: Facts::default(),
-            rungs: Vec::new(),
-            fidelity: None,
-            reproduced: None,
-            warnings: Vec::new(),
-        },
-        compiled: false,
-    }
-}
-
 /// The worker's side: takes orders from standard input until it ends. `bytes`: memory that it may take from now on.
 pub fn serve(bytes: u64) -> Result<(), Failure> {
     limit_memory(bytes)?;
@@ -263,7 +244,7 @@ pub fn serve(bytes: u64) -> Result<(), Failure> {
         };
         let ended = catch_unwind(AssertUnwindSafe(|| examine(&order, &mut tell)));
         let report = ended.unwrap_or_else(|_| {
-            let mut report = so_far.unwrap_or_else(nothing);
+            let mut report = so_far.unwrap_or_else(Report::of_nothing);
             let reason =
                 "the compiler, the executor or the prover panicked: a fault of carat".to_string();
             match report.examination.execution {

@@ -113,11 +113,9 @@ impl<'a> Values<'a> {
 
     /// Some of the values, as field elements.
     pub(crate) fn field(self, range: core::ops::Range<usize>) -> Cow<'a, [F]> {
-        let Self::Compact(c) = self else {
-            return match self {
-                Self::Plain(values) => Cow::Borrowed(&values[range]),
-                Self::Compact(_) => unreachable!("looked at above"),
-            };
+        let c = match self {
+            Self::Plain(values) => return Cow::Borrowed(&values[range]),
+            Self::Compact(c) => c,
         };
         let mut out = Vec::with_capacity(range.len());
         let mut at = range.start;
@@ -149,7 +147,8 @@ pub(crate) fn halves(e: &E) -> Halves {
     out
 }
 
-fn whole(low: i64, high: i64) -> i64 {
+/// The coefficient with these halves.
+pub(crate) fn whole(low: i64, high: i64) -> i64 {
     low + (high << 16)
 }
 
@@ -181,8 +180,17 @@ impl Sums {
         }
     }
 
+    /// Adds one to [`ROWS`] rows, each with its factor.
+    pub(crate) fn add_some(&mut self, rows: &[(&[i8], &Halves)]) {
+        const NOTHING: Halves = [0; 2 * DEGREE];
+        // For rows that lack, zero times the last.
+        let row = |i: usize| rows[i.min(rows.len() - 1)].0;
+        let factor = |i: usize| rows.get(i).map_or(&NOTHING, |r| r.1);
+        self.add(core::array::from_fn(row), core::array::from_fn(factor));
+    }
+
     /// `+= sum_i factors[i] * rows[i]`
-    pub(crate) fn add(&mut self, rows: [&[i8]; ROWS], factors: [&Halves; ROWS]) {
+    fn add(&mut self, rows: [&[i8]; ROWS], factors: [&Halves; ROWS]) {
         if self.rows == MOST {
             self.carry();
         }
@@ -263,7 +271,7 @@ pub(crate) fn combine_rows(values: Values<'_>, from: usize, width: usize, weight
                 Run::Bytes(row) => {
                     rows.push((row, factor));
                     if rows.len() == ROWS {
-                        add_rows(&mut sums, &rows);
+                        sums.add_some(&rows);
                         rows.clear();
                     }
                 }
@@ -274,7 +282,7 @@ pub(crate) fn combine_rows(values: Values<'_>, from: usize, width: usize, weight
             }
         }
         if !rows.is_empty() {
-            add_rows(&mut sums, &rows);
+            sums.add_some(&rows);
         }
         let sums = sums.finish();
         for (k, o) in out.iter_mut().enumerate() {
@@ -286,14 +294,6 @@ pub(crate) fn combine_rows(values: Values<'_>, from: usize, width: usize, weight
     };
     out.par_chunks_mut(TILE / WIDTH).enumerate().for_each(tile);
     Vector::Packed(out)
-}
-
-/// At most [`ROWS`] rows, and zero times the last for those that lack.
-fn add_rows(sums: &mut Sums, rows: &[(&[i8], &Halves)]) {
-    const NOTHING: Halves = [0; 2 * DEGREE];
-    let row = |i: usize| rows[i.min(rows.len() - 1)].0;
-    let factor = |i: usize| rows.get(i).map_or(&NOTHING, |r| r.1);
-    sums.add(core::array::from_fn(row), core::array::from_fn(factor));
 }
 
 /// Bytes whose products with halves, summed, fit 32 bits.

@@ -2,7 +2,7 @@
 
 use crate::{
     field::{DEGREE, E, F},
-    kernels::compact::{Halves, ROWS, SPAN, Sums, TILE, halves},
+    kernels::compact::{Halves, ROWS, SPAN, Sums, TILE, element, halves, whole},
     layout::{bits, eq_table, split},
 };
 use p3_field::{BasedVectorSpace, PrimeCharacteristicRing, PrimeField32};
@@ -41,10 +41,6 @@ fn limbs(elements: &[E]) -> Limbs {
     })
 }
 
-fn join(sums: [i64; DEGREE]) -> E {
-    E::from_basis_coefficients_fn(|i| crate::field::int(sums[i]))
-}
-
 /// The largest absolute value, or one.
 fn magnitude(x: &[i32]) -> u32 {
     x.iter().fold(1, |m, v| m.max(v.unsigned_abs()))
@@ -63,7 +59,7 @@ fn combine_int(x: &[i32], n: usize, inner: usize, weights: &[Vec<E>]) -> Vec<E> 
             let x = &x[index / limbs.len() * n..][..n];
             let w = &limbs[index % limbs.len()];
             for (first, x) in x.chunks(rows).enumerate() {
-                *out += join(core::array::from_fn(|d| {
+                *out += element(core::array::from_fn(|d| {
                     let products = x.iter().zip(w[d].get(first * rows..).unwrap_or(&[]));
                     products.fold(0i64, |sum, (&v, &l)| {
                         // Cannot overflow; checked arithmetic would not become vector instructions.
@@ -98,7 +94,7 @@ fn combine_int(x: &[i32], n: usize, inner: usize, weights: &[Vec<E>]) -> Vec<E> 
                 }
             }
             for (k, t) in out.iter_mut().enumerate() {
-                *t += join(core::array::from_fn(|d| sums[d][k]));
+                *t += element(core::array::from_fn(|d| sums[d][k]));
             }
         }
     });
@@ -107,7 +103,6 @@ fn combine_int(x: &[i32], n: usize, inner: usize, weights: &[Vec<E>]) -> Vec<E> 
 
 /// [`combine_int`] for bytes.
 fn combine_bytes(x: &[i8], n: usize, inner: usize, weights: &[Vec<E>]) -> Vec<E> {
-    const NOTHING: Halves = [0; 2 * DEGREE];
     if inner == 1 {
         return dot_bytes(x, n, weights);
     }
@@ -123,12 +118,11 @@ fn combine_bytes(x: &[i8], n: usize, inner: usize, weights: &[Vec<E>]) -> Vec<E>
     each_tile(&mut out, n, inner, |row, at, out| {
         let (o, factors) = (row / factors.len(), &factors[row % factors.len()]);
         let mut sums = Sums::new(out.len());
-        for (k, batch) in factors.chunks(ROWS).enumerate() {
-            let last = batch.len() - 1;
-            let row = |i: usize| &x[(o * n + k * ROWS + i.min(last)) * inner + at..][..out.len()];
-            let factor = |i: usize| batch.get(i).unwrap_or(&NOTHING);
-            sums.add(core::array::from_fn(row), core::array::from_fn(factor));
-        }
+        let row = |i: usize| &x[(o * n + i) * inner + at..][..out.len()];
+        let rows: Vec<(&[i8], &Halves)> = (factors.iter().enumerate())
+            .map(|(i, factor)| (row(i), factor))
+            .collect();
+        rows.chunks(ROWS).for_each(|rows| sums.add_some(rows));
         let sums = sums.finish();
         for (k, t) in out.iter_mut().enumerate() {
             *t = E::from_basis_coefficients_fn(|d| sums[d][k]);
@@ -159,7 +153,7 @@ fn dot_bytes(x: &[i8], n: usize, weights: &[Vec<E>]) -> Vec<E> {
                 let parts = x.chunks(SPAN).zip(f.chunks(SPAN));
                 parts.map(|(x, f)| i64::from(dot(x, f))).sum::<i64>()
             });
-            *out = join(core::array::from_fn(|d| sums[d] + (sums[DEGREE + d] << 16)));
+            *out = element(core::array::from_fn(|d| whole(sums[d], sums[DEGREE + d])));
         });
     out
 }
