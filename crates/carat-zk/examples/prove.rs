@@ -4,7 +4,7 @@
 
 use carat_nn::exec::{Executable, Options};
 use carat_program::{ModelFile, Tensor};
-use carat_zk::{
+use carat_zk::{Mode, 
     Instance, Ledger, Observer, Options as ProveOptions, Phase, Profile, ProvingKey, Run, prove,
     verify,
 };
@@ -92,7 +92,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let proving = start.elapsed();
         let end = cpu();
         let verifying = Instant::now();
-        verify(program, key.key(), Profile::Proven100, &instances, &proof)?;
+        verify(program, key.key(), Profile::Proven100, Mode::Succinct, &instances, &proof)?;
         println!(
             "prove {proving:?}  verify {:?}  {} bytes",
             verifying.elapsed(),

@@ -4,33 +4,33 @@ use crate::{
     field::E,
     graph::{Graph, Id, Kind},
 };
-use alloc::{vec, vec::Vec};
+use alloc::vec::Vec;
 
 /// A value's polynomial has this value at this point.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ValueClaim {
+pub(crate) struct ValueClaim<V = E> {
     pub(crate) point: Vec<E>,
-    pub(crate) value: E,
+    pub(crate) value: V,
 }
 
 /// Open claims, per value.
 #[derive(Debug)]
-pub(crate) struct Claims {
-    open: Vec<Vec<ValueClaim>>,
+pub(crate) struct Claims<V = E> {
+    open: Vec<Vec<ValueClaim<V>>>,
 }
 
-impl Claims {
+impl<V> Claims<V> {
     pub(crate) fn new(values: usize) -> Self {
         Self {
-            open: vec![Vec::new(); values],
+            open: (0..values).map(|_| Vec::new()).collect(),
         }
     }
 
-    pub(crate) fn push(&mut self, id: Id, point: Vec<E>, value: E) {
+    pub(crate) fn push(&mut self, id: Id, point: Vec<E>, value: V) {
         self.open[id].push(ValueClaim { point, value });
     }
 
-    pub(crate) fn take(&mut self, id: Id) -> Vec<ValueClaim> {
+    pub(crate) fn take(&mut self, id: Id) -> Vec<ValueClaim<V>> {
         core::mem::take(&mut self.open[id])
     }
 
@@ -40,7 +40,7 @@ impl Claims {
         &mut self,
         graph: &Graph,
         witness: bool,
-    ) -> Vec<(usize, Id, ValueClaim)> {
+    ) -> Vec<(usize, Id, ValueClaim<V>)> {
         let mut out = Vec::new();
         for (id, node) in graph.nodes.iter().enumerate() {
             let index = match node.kind {

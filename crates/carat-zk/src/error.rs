@@ -37,6 +37,9 @@ pub enum Error {
         /// The limit, in bytes.
         allowed: u64,
     },
+    /// The operating system gives no randomness, without which nothing can be hidden.
+    #[error("no randomness from the operating system: {0}")]
+    Randomness(String),
     /// The caller stopped it.
     #[error("cancelled")]
     Cancelled,

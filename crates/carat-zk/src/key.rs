@@ -109,6 +109,30 @@ impl<'a> Instance<'a> {
     }
 }
 
+/// What a proof lets be seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Mode {
+    /// Short, and not hiding: parts of the witness are shown.
+    #[default]
+    Succinct,
+    /// Zero-knowledge: nothing is shown that does not follow from what is public.
+    Zk,
+}
+
+impl Mode {
+    /// Every mode.
+    pub const ALL: [Self; 2] = [Self::Succinct, Self::Zk];
+
+    /// The name that evidence and reports carry.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Succinct => "succinct",
+            Self::Zk => "zk",
+        }
+    }
+}
+
 /// A proof.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proof {

@@ -7,11 +7,13 @@
 
 extern crate alloc;
 
+mod checks;
 mod claims;
 mod error;
 pub mod field;
 mod gkr;
 mod graph;
+mod hide;
 pub mod io;
 #[cfg(feature = "prover")]
 mod kernels;
@@ -31,7 +33,7 @@ pub mod transcript;
 mod verify;
 
 pub use error::Error;
-pub use key::{Instance, ModelKey, Proof, Values};
+pub use key::{Instance, Mode, ModelKey, Proof, Values};
 pub use ledger::{Ledger, Term};
 pub use pcs::Profile;
 pub use plan::{Sizes, sizes};

@@ -141,6 +141,11 @@ pub fn sizes(program: &Program, statements: usize) -> Result<Sizes, Error> {
 }
 
 impl Plan {
+    /// Whether anything is committed besides the witness.
+    pub(crate) fn has_constants(&self) -> bool {
+        self.weights.iter().any(|store| !store.pieces.is_empty())
+    }
+
     pub(crate) fn new(program: &Program, lead: usize) -> Result<Self, Error> {
         if !(1..=MAX_STATEMENTS).contains(&lead) {
             return Err(Error::Unsupported(format!(

@@ -3,42 +3,47 @@
 //! A round polynomial h of degree d is sent as its values at 0, 2, 3, .., d; its value at 1 follows from the claim
 //! `h(0) + h(1)`.
 
-use crate::{Error, field::E, transcript::Source};
+use crate::{Error, checks::Checks, field::{E, F}};
 use alloc::vec::Vec;
 use p3_field::{Field, PrimeCharacteristicRing};
 
-/// The value at `x` of the polynomial of degree `values.len() - 1` with these values at 0, 1, 2, ...
-pub(crate) fn interpolate(values: &[E], x: E) -> E {
-    let n = values.len();
-    let node = |i: usize| E::from_usize(i);
+/// What the values at 0, 1, .., `n - 1` of a polynomial of degree `n - 1` count for its value at `x`.
+fn lagrange(n: usize, x: E) -> Vec<E> {
     (0..n)
         .map(|i| {
-            let (mut top, mut bottom) = (E::ONE, E::ONE);
+            let (mut top, mut bottom) = (E::ONE, F::ONE);
             for j in (0..n).filter(|&j| j != i) {
-                top *= x - node(j);
-                bottom *= node(i) - node(j);
+                top *= x - F::from_usize(j);
+                bottom *= F::from_usize(i) - F::from_usize(j);
             }
-            values[i] * top * bottom.inverse()
+            top * bottom.inverse()
         })
-        .sum()
+        .collect()
+}
+
+/// The value at `x` of the polynomial of degree `values.len() - 1` with these values at 0, 1, 2, ...
+#[cfg(feature = "prover")]
+pub(crate) fn interpolate(values: &[E], x: E) -> E {
+    let weights = lagrange(values.len(), x);
+    values.iter().zip(weights).map(|(&v, w)| v * w).sum()
 }
 
 /// Runs `rounds` rounds on a claim. Returns the point and the claim about the polynomial at it.
-pub(crate) fn verify(
-    source: &mut Source<'_>,
+pub(crate) fn verify<C: Checks>(
+    checks: &mut C,
     rounds: usize,
     degree: usize,
-    mut claim: E,
-) -> Result<(Vec<E>, E), Error> {
+    mut claim: C::V,
+) -> Result<(Vec<E>, C::V), Error> {
     let mut point = Vec::with_capacity(rounds);
     for _ in 0..rounds {
-        let sent = source.receive("round", degree)?;
-        let mut values = Vec::with_capacity(degree + 1);
-        values.push(sent[0]);
-        values.push(claim - sent[0]);
-        values.extend_from_slice(&sent[1..]);
-        let r = source.transcript.challenge();
-        claim = interpolate(&values, r);
+        let sent = checks.hear("round", degree)?;
+        let r = checks.challenge();
+        let weights = lagrange(degree + 1, r);
+        // The value at 1 is the claim minus the one at 0.
+        let mut terms = alloc::vec![(weights[0] - weights[1], sent[0]), (weights[1], claim)];
+        terms.extend(weights[2..].iter().copied().zip(sent[1..].iter().copied()));
+        claim = checks.sum(E::ZERO, &terms);
         point.push(r);
     }
     Ok((point, claim))

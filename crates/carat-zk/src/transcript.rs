@@ -20,6 +20,9 @@ pub type Challenger = SerializingChallenger32<F, HashChallenger<u8, Blake3, 32>>
 #[derive(Clone, Debug)]
 pub struct Transcript {
     challenger: Challenger,
+    /// Challenges drawn so far, where a prover keeps them.
+    #[cfg(feature = "prover")]
+    drawn: Option<Vec<E>>,
 }
 
 impl Transcript {
@@ -28,6 +31,8 @@ impl Transcript {
     pub fn new(domain: &str) -> Self {
         let mut t = Self {
             challenger: Challenger::from_hasher(Vec::new(), Blake3 {}),
+            #[cfg(feature = "prover")]
+            drawn: None,
         };
         t.bytes("protocol", domain.as_bytes());
         t
@@ -59,6 +64,10 @@ impl Transcript {
     /// Draws an element of [`E`], uniform.
     pub fn challenge(&mut self) -> E {
         let drawn = self.challenger.sample();
+        #[cfg(feature = "prover")]
+        if let Some(all) = &mut self.drawn {
+            all.push(drawn);
+        }
         #[cfg(all(test, feature = "prover"))]
         crate::tests::hooks::drawn(drawn);
         drawn
@@ -105,6 +114,38 @@ pub struct Sink {
     /// The transcript.
     pub transcript: Transcript,
     proof: Vec<u8>,
+    #[cfg(feature = "prover")]
+    pads: Option<Pads>,
+}
+
+/// What hides the elements that a prover sends: one pad for each, in their order.
+#[cfg(feature = "prover")]
+#[derive(Debug)]
+struct Pads {
+    all: Vec<E>,
+    used: usize,
+    /// What was sent, under pads and in the clear.
+    sent: Vec<E>,
+}
+
+#[cfg(feature = "prover")]
+impl Pads {
+    /// The next pad, which is not used again.
+    fn next(&mut self) -> E {
+        let pad = self.all[self.used];
+        self.used += 1;
+        pad
+    }
+}
+
+/// What was said in the part of a proof whose messages are hidden.
+#[cfg(feature = "prover")]
+#[derive(Debug, Default)]
+pub(crate) struct Script {
+    /// Elements, as they were sent.
+    pub(crate) sent: Vec<E>,
+    /// Challenges.
+    pub(crate) drawn: Vec<E>,
 }
 
 impl Sink {
@@ -114,13 +155,94 @@ impl Sink {
         Self {
             transcript,
             proof: Vec::new(),
+            #[cfg(feature = "prover")]
+            pads: None,
         }
     }
 
-    /// Sends field elements.
+    /// From now on elements are sent under these pads.
+    #[cfg(feature = "prover")]
+    pub(crate) fn hide(&mut self, pads: Vec<E>) {
+        self.transcript.drawn = Some(Vec::new());
+        self.pads = Some(Pads {
+            all: pads,
+            used: 0,
+            sent: Vec::new(),
+        });
+    }
+
+    /// Whether elements are sent under pads.
+    #[cfg(feature = "prover")]
+    pub(crate) fn hides(&self) -> bool {
+        self.pads.is_some()
+    }
+
+    /// Ends the part in which messages are hidden: what was said in it, and the pads that were used.
+    #[cfg(feature = "prover")]
+    pub(crate) fn unhide(&mut self) -> (Script, Vec<E>) {
+        let script = |pads: &mut Pads, drawn| Script {
+            sent: core::mem::take(&mut pads.sent),
+            drawn,
+        };
+        let drawn = self.transcript.drawn.take().unwrap_or_default();
+        match self.pads.take() {
+            Some(mut pads) => {
+                debug_assert_eq!(pads.used, pads.all.len());
+                (script(&mut pads, drawn), pads.all)
+            }
+            None => (Script::default(), Vec::new()),
+        }
+    }
+
+    /// A part whose messages say nothing that has to be hidden, and which no equation is about.
+    #[cfg(feature = "prover")]
+    pub(crate) fn aside<T>(&mut self, part: impl FnOnce(&mut Self) -> T) -> T {
+        let (pads, drawn) = (self.pads.take(), self.transcript.drawn.take());
+        let result = part(self);
+        (self.pads, self.transcript.drawn) = (pads, drawn);
+        result
+    }
+
+    /// Sends field elements, under pads where messages are hidden.
     pub fn send(&mut self, label: &str, elements: &[E]) {
         #[cfg(all(test, feature = "prover"))]
         let elements = &crate::tests::hooks::sent(label, elements)[..];
+        #[cfg(feature = "prover")]
+        let padded: Vec<E>;
+        #[cfg(feature = "prover")]
+        let elements = match &mut self.pads {
+            None => elements,
+            Some(pads) => {
+                padded = elements.iter().map(|&e| e + pads.next()).collect();
+                pads.sent.extend_from_slice(&padded);
+                &padded[..]
+            }
+        };
+        self.put(label, elements);
+    }
+
+    /// Sends field elements that may be known in every mode.
+    pub fn send_clear(&mut self, label: &str, elements: &[E]) {
+        #[cfg(all(test, feature = "prover"))]
+        let elements = &crate::tests::hooks::sent(label, elements)[..];
+        #[cfg(feature = "prover")]
+        if let Some(pads) = &mut self.pads {
+            pads.sent.extend_from_slice(elements);
+        }
+        self.put(label, elements);
+    }
+
+    /// Sends an element that must not be zero. Where messages are hidden, its product with a pad shows that.
+    #[cfg(feature = "prover")]
+    pub(crate) fn send_nonzero(&mut self, label: &str, element: E) {
+        self.send(label, &[element]);
+        if let Some(pads) = &mut self.pads {
+            let scale = pads.next();
+            self.send_clear("scaled", &[element * scale]);
+        }
+    }
+
+    fn put(&mut self, label: &str, elements: &[E]) {
         self.transcript.elements(label, elements);
         write(elements, &mut self.proof);
     }

@@ -2,11 +2,13 @@
 
 use crate::{
     Error, Instance, Profile, Proof,
+    checks::Checks,
     claims::{Claims, ValueClaim},
     field::{E, F, int},
     gkr,
+    hide,
     graph::{Id, Kind, Rows, Table},
-    key::ModelKey,
+    key::{Mode, ModelKey},
     layout::{
         self, AxisMap, below, dot_eq, eq, eq_index, eq_table, ramp, reshape_groups, reshape_kernel,
         split, valid, vars, weighted_below,
@@ -36,6 +38,7 @@ pub fn verify(
     program: &Program,
     key: &ModelKey,
     profile: Profile,
+    mode: Mode,
     instances: &[Instance<'_>],
     proof: &Proof,
 ) -> Result<(), Error> {
@@ -49,42 +52,49 @@ pub fn verify(
         return Err(Error::Check("the key's program and profile"));
     }
     let plan = Plan::new(program, instances.len())?;
-    let witness = Whir::new(profile, plan.witness.vars, Use::Witness)?;
-    let transcript = statement(key, instances);
-    let mut v = Verifier {
-        source: Source::new(transcript, &proof.bytes),
-        claims: Claims::new(plan.graph.nodes.len()),
-        plan: &plan,
-    };
+    match mode {
+        Mode::Succinct => succinct(&plan, key, instances, proof),
+        Mode::Zk => hide::verify(&plan, key, instances, proof),
+    }
+}
 
-    let roots = v.weights_roots(key)?;
-    let root = v.root("witness")?;
-    v.edges(instances)?;
-    v.lookups()?;
-    v.walk()?;
-    let join = v.join(1, true)?;
-    let (point, value) = v.open(&plan.witness, &join, 0, true)?;
-    witness.verify(&root, &point, value, &mut v.source)?;
-    if !program.constants.is_empty() {
+fn succinct(
+    plan: &Plan,
+    key: &ModelKey,
+    instances: &[Instance<'_>],
+    proof: &Proof,
+) -> Result<(), Error> {
+    let profile = key.profile;
+    let witness = Whir::new(profile, plan.witness.vars, Use::Witness)?;
+    let source = Source::new(statement(Mode::Succinct, key, instances), &proof.bytes);
+    let mut v = Verifier::new(source, plan);
+    let roots = weights_roots(&mut v.checks, plan, key)?;
+    let root = read_root(&mut v.checks, "witness")?;
+    v.reduce(instances)?;
+    let (point, value) = v.open_witness()?;
+    witness.verify(&root, &point, value, &mut v.checks)?;
+    if plan.has_constants() {
         let join = v.join(plan.weights.len(), false)?;
         for (i, (store, root)) in plan.weights.iter().zip(&roots).enumerate() {
-            let (point, value) = v.open(store, &join, i, false)?;
+            let (point, value) = v.open_weights(&join, i)?;
             Whir::new(profile, store.vars, Use::Weights)?.verify(
                 root,
                 &point,
                 value,
-                &mut v.source,
+                &mut v.checks,
             )?;
         }
     }
-    // Each claim is settled once. One that is left over would be one that nobody has checked.
-    check(v.claims.is_empty(), "that every claim is settled")?;
-    v.source.finish()
+    v.done()?;
+    v.checks.finish()
 }
 
 /// Everything public, absorbed before the first message.
-pub(crate) fn statement(key: &ModelKey, instances: &[Instance<'_>]) -> Transcript {
-    let mut t = Transcript::new("carat/zk/v1 succinct");
+pub(crate) fn statement(mode: Mode, key: &ModelKey, instances: &[Instance<'_>]) -> Transcript {
+    let mut t = Transcript::new(match mode {
+        Mode::Succinct => "carat/zk/v1 succinct",
+        Mode::Zk => "carat/zk/v1 zk",
+    });
     t.bytes("profile", key.profile.name().as_bytes());
     t.bytes("program", key.program.as_bytes());
     t.bytes("weights", &key.root.0);
@@ -95,15 +105,58 @@ pub(crate) fn statement(key: &ModelKey, instances: &[Instance<'_>]) -> Transcrip
     t
 }
 
-struct Verifier<'a> {
-    source: Source<'a>,
-    claims: Claims,
-    plan: &'a Plan,
+/// The next message, a root.
+pub(crate) fn read_root(source: &mut Source<'_>, label: &str) -> Result<Root, Error> {
+    let bytes = source.receive_bytes(label, 32)?;
+    Ok(Root(bytes.try_into().map_err(|_| Error::Truncated)?))
 }
 
-impl Verifier<'_> {
+/// The roots of the constants' polynomials: the key's own, or two that it is the digest of.
+pub(crate) fn weights_roots(
+    source: &mut Source<'_>,
+    plan: &Plan,
+    key: &ModelKey,
+) -> Result<Vec<Root>, Error> {
+    if plan.weights.len() == 1 {
+        return Ok(vec![key.root]);
+    }
+    let roots = (0..plan.weights.len())
+        .map(|_| read_root(source, "weights root"))
+        .collect::<Result<Vec<_>, _>>()?;
+    check(joint_root(&roots) == key.root, "the roots of the constants")?;
+    Ok(roots)
+}
+
+/// The verifier's part of the argument around the openings.
+pub(crate) struct Verifier<'a, C: Checks> {
+    pub(crate) checks: C,
+    pub(crate) claims: Claims<C::V>,
+    pub(crate) plan: &'a Plan,
+}
+
+impl<'a, C: Checks> Verifier<'a, C> {
+    pub(crate) fn new(checks: C, plan: &'a Plan) -> Self {
+        Self {
+            checks,
+            claims: Claims::new(plan.graph.nodes.len()),
+            plan,
+        }
+    }
+
     fn dims(&self, id: Id) -> &[usize] {
         &self.plan.graph.nodes[id].dims
+    }
+
+    /// From the statements to claims on committed values.
+    pub(crate) fn reduce(&mut self, instances: &[Instance<'_>]) -> Result<(), Error> {
+        self.edges(instances)?;
+        self.lookups()?;
+        self.walk()
+    }
+
+    /// Each claim is settled once. One that is left over would be one that nobody has checked.
+    pub(crate) fn done(&self) -> Result<(), Error> {
+        check(self.claims.is_empty(), "that every claim is settled")
     }
 
     /// Inputs and outputs: the committed tensors agree at a random point with the values that the verifier holds.
@@ -128,8 +181,8 @@ impl Verifier<'_> {
             } else {
                 (1, &dims[..])
             };
-            let point = self.source.transcript.point(vars(own));
-            let sent = self.source.receive("edge", slots)?;
+            let point = self.checks.point(vars(own));
+            let sent = self.checks.clear("edge", slots)?;
             for (slot, instance) in instances.iter().enumerate() {
                 let Some(values) = &instance.values else {
                     continue;
@@ -150,11 +203,11 @@ impl Verifier<'_> {
                 }
             }
             let lead = if leading {
-                self.source.transcript.point(layout::bits(slots))
+                self.checks.point(layout::bits(slots))
             } else {
                 vec![]
             };
-            let value = dot_eq(&sent, &lead);
+            let value = self.checks.known(dot_eq(&sent, &lead));
             self.claims.push(id, [lead, point].concat(), value);
         }
         Ok(())
@@ -165,48 +218,54 @@ impl Verifier<'_> {
         if graph.lookups.is_empty() {
             return Ok(());
         }
-        let mix = self.source.transcript.challenge();
-        let alpha = self.source.transcript.challenge();
-        let leaf = gkr::verify(&mut self.source, plan.leaves.vars)?;
-        let (mut numerator, mut denominator, mut covered) = (E::ZERO, E::ZERO, E::ZERO);
+        let mix = self.checks.challenge();
+        let alpha = self.checks.challenge();
+        let leaf = gkr::verify(&mut self.checks, plan.leaves.vars)?;
+        // Both polynomials of the leaves, from what is looked up and what tables hold.
+        let (mut numerator, mut numerators) = (E::ZERO, Vec::new());
+        let (mut denominator, mut denominators) = (E::ZERO, Vec::new());
+        let mut covered = E::ZERO;
         for (i, lookup) in graph.lookups.iter().enumerate() {
             let block = plan.leaves.blocks[i];
             let (prefix, own) = plan.leaves.cut(block, &leaf.point);
             let weight = eq_index(prefix, Packing::prefix(block));
-            let values = self.source.receive("looked up", lookup.tuple.len())?;
+            let values = self.checks.hear("looked up", lookup.tuple.len())?;
             for (&id, &value) in lookup.tuple.iter().zip(&values) {
                 self.claims.push(id, own.to_vec(), value);
             }
             numerator += weight * valid(self.dims(lookup.tuple[0]), own);
-            denominator += weight * (alpha - fingerprint(&values, lookup.table, mix));
+            denominator += weight * (alpha - fingerprint(&[E::ZERO], lookup.table, mix));
+            let factors = [E::ONE, mix];
+            denominators.extend(values.iter().zip(factors).map(|(&v, f)| (-weight * f, v)));
             covered += weight;
         }
         for (i, table) in graph.tables.iter().enumerate() {
             let block = plan.leaves.blocks[graph.lookups.len() + i];
             let (prefix, own) = plan.leaves.cut(block, &leaf.point);
             let weight = eq_index(prefix, Packing::prefix(block));
-            let multiplicity = self.source.receive("multiplicity", 1)?[0];
+            let multiplicity = self.checks.hear("multiplicity", 1)?[0];
             self.claims.push(
                 graph.column_nodes[table.multiplicity],
                 own.to_vec(),
                 multiplicity,
             );
-            let held = match table.value {
-                Some(id) => {
-                    let value = self.source.receive("table", 1)?[0];
-                    self.claims.push(id, own.to_vec(), value);
-                    Some(value)
-                }
-                None => None,
-            };
-            numerator -= weight * multiplicity;
-            denominator += weight * (alpha - fingerprint(&row(table, own, held), i, mix));
+            numerators.push((-weight, multiplicity));
+            if let Some(id) = table.value {
+                let value = self.checks.hear("table", 1)?[0];
+                self.claims.push(id, own.to_vec(), value);
+                denominators.push((-weight * mix, value));
+            }
+            denominator += weight * (alpha - fingerprint(&row(table, own), i, mix));
             covered += weight;
         }
         // What no block covers is 0/1.
         denominator += E::ONE - covered;
-        if numerator != leaf.numerator || denominator != leaf.denominator {
-            return Err(Error::Check("the lookup argument's leaves"));
+        numerators.push((-E::ONE, leaf.numerator));
+        denominators.push((-E::ONE, leaf.denominator));
+        for (constant, terms) in [(numerator, numerators), (denominator, denominators)] {
+            let difference = self.checks.sum(constant, &terms);
+            self.checks
+                .zero(difference, "the lookup argument's leaves")?;
         }
         Ok(())
     }
@@ -230,37 +289,44 @@ impl Verifier<'_> {
     }
 
     /// Several claims on one value become one.
-    fn merge(&mut self, claims: &[ValueClaim]) -> Result<ValueClaim, Error> {
-        let gamma = self.source.transcript.challenge();
+    fn merge(&mut self, claims: &[ValueClaim<C::V>]) -> Result<ValueClaim<C::V>, Error> {
+        let gamma = self.checks.challenge();
         let powers = powers(gamma, claims.len());
-        let sum = claims.iter().zip(&powers).map(|(c, &g)| c.value * g).sum();
-        let (point, left) = sumcheck::verify(&mut self.source, claims[0].point.len(), 2, sum)?;
-        let value = self.source.receive("merged", 1)?[0];
+        let terms: Vec<_> = powers.iter().copied().zip(claims.iter().map(|c| c.value)).collect();
+        let sum = self.checks.sum(E::ZERO, &terms);
+        let (point, left) = sumcheck::verify(&mut self.checks, claims[0].point.len(), 2, sum)?;
+        let value = self.checks.hear("merged", 1)?[0];
         let kernel: E = claims
             .iter()
             .zip(&powers)
             .map(|(c, &g)| eq(&c.point, &point) * g)
             .sum();
-        check(left == kernel * value, "the merging of claims")?;
+        self.checks.equal(left, kernel, value, "the merging of claims")?;
         Ok(ValueClaim { point, value })
     }
 
-    fn settle(&mut self, id: Id, claim: &ValueClaim) -> Result<(), Error> {
+    fn settle(&mut self, id: Id, claim: &ValueClaim<C::V>) -> Result<(), Error> {
         let plan = self.plan;
         let node = &plan.graph.nodes[id];
         let (point, value) = (&claim.point, claim.value);
         match &node.kind {
             Kind::Column(_) | Kind::Constant(_) => unreachable!("committed values are opened"),
             Kind::Linear { terms, bias } => {
-                let sent = self.source.receive("terms", terms.len())?;
-                let mut sum = valid(&node.dims, point) * int(*bias);
+                let sent = self.checks.hear("terms", terms.len())?;
+                let mut sum = vec![(-E::ONE, value)];
                 for (&(c, x), &v) in terms.iter().zip(&sent) {
-                    sum += v * int(c);
+                    sum.push((E::from(int(c)), v));
                     self.claims.push(x, point.clone(), v);
                 }
-                check(sum == value, "a linear combination")
+                let bias = valid(&node.dims, point) * int(*bias);
+                let difference = self.checks.sum(bias, &sum);
+                self.checks.zero(difference, "a linear combination")
             }
-            Kind::Ramp { steps } => check(value == ramp(&node.dims, steps, point), "a place"),
+            Kind::Ramp { steps } => {
+                let place = ramp(&node.dims, steps, point);
+                let difference = self.checks.sum(-place, &[(E::ONE, value)]);
+                self.checks.zero(difference, "a place")
+            }
             Kind::Axes { x, maps } => self.axes(*x, maps, &node.dims, point, value),
             Kind::Reshape(x) => self.reshape(*x, &node.dims, point, value),
             Kind::Permute { x, perm } => {
@@ -270,13 +336,15 @@ impl Verifier<'_> {
             }
             Kind::Sum { x, axes } => {
                 let (point, scale) = summed(self.dims(*x), axes, point);
-                self.claims.push(*x, point, value * scale);
+                let value = self.checks.sum(E::ZERO, &[(scale, value)]);
+                self.claims.push(*x, point, value);
                 Ok(())
             }
             Kind::Mul(a, b) => {
-                let (at, left) = sumcheck::verify(&mut self.source, point.len(), 3, value)?;
-                let sent = self.source.receive("factors", 2)?;
-                check(left == eq(point, &at) * sent[0] * sent[1], "a product")?;
+                let (at, left) = sumcheck::verify(&mut self.checks, point.len(), 3, value)?;
+                let sent = self.checks.hear("factors", 2)?;
+                let product = self.checks.product(sent[0], sent[1]);
+                self.checks.equal(left, eq(point, &at), product, "a product")?;
                 self.claims.push(*a, at.clone(), sent[0]);
                 self.claims.push(*b, at, sent[1]);
                 Ok(())
@@ -290,14 +358,15 @@ impl Verifier<'_> {
             } => {
                 let shape = ContractShape::new(self.dims(*a), a_labels, b_labels, out_labels);
                 let degree = if shape.batched() { 3 } else { 2 };
-                let (at, left) = sumcheck::verify(&mut self.source, shape.vars(), degree, value)?;
-                let sent = self.source.receive("operands", 2)?;
+                let (at, left) = sumcheck::verify(&mut self.checks, shape.vars(), degree, value)?;
+                let sent = self.checks.hear("operands", 2)?;
                 let (pa, pb) = (
                     shape.operand(a_labels, self.dims(*a), out_labels, &node.dims, point, &at),
                     shape.operand(b_labels, self.dims(*b), out_labels, &node.dims, point, &at),
                 );
                 let weight = shape.batch_eq(out_labels, &node.dims, point, &at);
-                check(left == weight * sent[0] * sent[1], "a contraction")?;
+                let product = self.checks.product(sent[0], sent[1]);
+                self.checks.equal(left, weight, product, "a contraction")?;
                 self.claims.push(*a, pa, sent[0]);
                 self.claims.push(*b, pb, sent[1]);
                 Ok(())
@@ -312,7 +381,7 @@ impl Verifier<'_> {
         maps: &[AxisMap],
         to: &[usize],
         point: &[E],
-        value: E,
+        value: C::V,
     ) -> Result<(), Error> {
         let from = self.dims(x).to_vec();
         let out = split(to, point);
@@ -321,8 +390,8 @@ impl Verifier<'_> {
             .filter(|&a| moved(a))
             .map(|a| layout::bits(from[a]))
             .sum();
-        let (at, left) = sumcheck::verify(&mut self.source, rounds, 2, value)?;
-        let sent = self.source.receive("mapped", 1)?[0];
+        let (at, left) = sumcheck::verify(&mut self.checks, rounds, 2, value)?;
+        let sent = self.checks.hear("mapped", 1)?[0];
         let (mut kernel, mut next, mut used) = (E::ONE, Vec::new(), 0);
         for a in 0..from.len() {
             if !moved(a) {
@@ -340,12 +409,12 @@ impl Verifier<'_> {
             kernel *= dot_eq(&k, part);
             next.extend_from_slice(part);
         }
-        check(left == kernel * sent, "a move along axes")?;
+        self.checks.equal(left, kernel, sent, "a move along axes")?;
         self.claims.push(x, next, sent);
         Ok(())
     }
 
-    fn reshape(&mut self, x: Id, to: &[usize], point: &[E], value: E) -> Result<(), Error> {
+    fn reshape(&mut self, x: Id, to: &[usize], point: &[E], value: C::V) -> Result<(), Error> {
         let from = self.dims(x).to_vec();
         let groups = reshape_groups(&from, to);
         let out = split(to, point);
@@ -358,8 +427,8 @@ impl Verifier<'_> {
             self.claims.push(x, point.to_vec(), value);
             return Ok(());
         }
-        let (at, left) = sumcheck::verify(&mut self.source, rounds, 2, value)?;
-        let sent = self.source.receive("reshaped", 1)?[0];
+        let (at, left) = sumcheck::verify(&mut self.checks, rounds, 2, value)?;
+        let sent = self.checks.hear("reshaped", 1)?[0];
         let (mut kernel, mut next, mut used) = (E::ONE, Vec::new(), 0);
         for g in groups {
             let out_part = out[g.to.clone()].concat();
@@ -373,7 +442,7 @@ impl Verifier<'_> {
             kernel *= reshape_kernel(dims, part, &to[g.to.clone()], &out_part);
             next.extend_from_slice(part);
         }
-        check(left == kernel * sent, "a reshape")?;
+        self.checks.equal(left, kernel, sent, "a reshape")?;
         self.claims.push(x, next, sent);
         Ok(())
     }
@@ -385,7 +454,7 @@ impl Verifier<'_> {
         maps: &[AxisMap],
         to: &[usize],
         point: &[E],
-        value: E,
+        value: C::V,
     ) -> Result<(), Error> {
         let (xd, wd) = (self.dims(x).to_vec(), self.dims(w).to_vec());
         let out = split(to, point);
@@ -395,17 +464,16 @@ impl Verifier<'_> {
             .chain(wd[2..].iter().copied())
             .collect();
         let (at, left) = sumcheck::verify(
-            &mut self.source,
+            &mut self.checks,
             vars(&inner),
             if grouped { 3 } else { 2 },
             value,
         )?;
-        let sent = self.source.receive("kernel and window", 2)?;
+        let sent = self.checks.hear("kernel and window", 2)?;
         let parts = split(&inner, &at);
-        check(
-            left == eq(out[2], parts[0]) * sent[0] * sent[1],
-            "a convolution",
-        )?;
+        let product = self.checks.product(sent[0], sent[1]);
+        self.checks
+            .equal(left, eq(out[2], parts[0]), product, "a convolution")?;
         self.claims.push(
             w,
             [parts[0], out[3], &parts[1..].concat()].concat(),
@@ -413,8 +481,8 @@ impl Verifier<'_> {
         );
         // Then over positions.
         let spatial = &xd[4..];
-        let (at, left) = sumcheck::verify(&mut self.source, vars(spatial), 2, sent[1])?;
-        let sent = self.source.receive("window", 1)?[0];
+        let (at, left) = sumcheck::verify(&mut self.checks, vars(spatial), 2, sent[1])?;
+        let sent = self.checks.hear("window", 1)?[0];
         let positions = split(spatial, &at);
         let mut kernel = E::ONE;
         for (a, map) in maps.iter().enumerate() {
@@ -426,41 +494,22 @@ impl Verifier<'_> {
             );
             kernel *= dot_eq(&k, positions[a]);
         }
-        check(left == kernel * sent, "the windows of a convolution")?;
+        self.checks.equal(left, kernel, sent, "the windows of a convolution")?;
         self.claims
             .push(x, [out[0], out[1], parts[0], parts[1], &at].concat(), sent);
         Ok(())
     }
 
-    fn root(&mut self, label: &str) -> Result<Root, Error> {
-        let bytes = self.source.receive_bytes(label, 32)?;
-        Ok(Root(bytes.try_into().map_err(|_| Error::Truncated)?))
-    }
-
-    /// The roots of the constants' polynomials: the key's own, or two that it is the digest of.
-    fn weights_roots(&mut self, key: &ModelKey) -> Result<Vec<Root>, Error> {
-        if self.plan.weights.len() == 1 {
-            return Ok(vec![key.root]);
-        }
-        let roots = (0..self.plan.weights.len())
-            .map(|_| self.root("weights root"))
-            .collect::<Result<Vec<_>, _>>()?;
-        check(joint_root(&roots) == key.root, "the roots of the constants")?;
-        Ok(roots)
-    }
-
     /// Takes all claims on a commitment, and cuts their combination into one part per polynomial.
-    fn join(&mut self, polynomials: usize, witness: bool) -> Result<Join, Error> {
+    pub(crate) fn join(&mut self, polynomials: usize, witness: bool) -> Result<Join<C::V>, Error> {
         let claims = self.claims.committed(&self.plan.graph, witness);
-        let gamma = self.source.transcript.challenge();
+        let gamma = self.checks.challenge();
         let powers = powers(gamma, claims.len());
-        let sum: E = claims
-            .iter()
-            .zip(&powers)
-            .map(|((_, _, c), &g)| c.value * g)
-            .sum();
-        let mut parts = self.source.receive("parts", polynomials - 1)?;
-        parts.insert(0, sum - parts.iter().copied().sum::<E>());
+        let values = claims.iter().map(|(_, _, c)| c.value);
+        let mut sum: Vec<_> = powers.iter().copied().zip(values).collect();
+        let mut parts = self.checks.hear("parts", polynomials - 1)?;
+        sum.extend(parts.iter().map(|&part| (-E::ONE, part)));
+        parts.insert(0, self.checks.sum(E::ZERO, &sum));
         Ok(Join {
             claims,
             powers,
@@ -468,40 +517,54 @@ impl Verifier<'_> {
         })
     }
 
-    /// The claims on one polynomial become one claim.
-    fn open(
+    /// The claims on the witness become one claim.
+    pub(crate) fn open_witness(&mut self) -> Result<(Vec<E>, C::V), Error> {
+        let join = self.join(1, true)?;
+        let (at, left) = sumcheck::verify(&mut self.checks, self.plan.witness.vars, 2, join.parts[0])?;
+        let value = self.checks.hear("opened", 1)?[0];
+        let kernel = self.kernel(&self.plan.witness, &join, &at);
+        self.checks
+            .equal(left, kernel, value, "the joining of openings")?;
+        Ok((at, value))
+    }
+
+    /// The claims on one polynomial of constants become one claim, with a value that everybody may know.
+    pub(crate) fn open_weights(
         &mut self,
-        store: &Store,
-        join: &Join,
+        join: &Join<C::V>,
         part: usize,
-        witness: bool,
     ) -> Result<(Vec<E>, E), Error> {
-        let (at, left) = sumcheck::verify(&mut self.source, store.vars, 2, join.parts[part])?;
-        let value = self.source.receive("opened", 1)?[0];
-        let at = if witness {
-            at
-        } else {
-            // Positions within a row come first, then rows.
-            let (column, row) = at.split_at(row_vars(store.vars));
-            [row, column].concat()
-        };
+        let store = &self.plan.weights[part];
+        let (at, left) = sumcheck::verify(&mut self.checks, store.vars, 2, join.parts[part])?;
+        let value = self.checks.clear("opened", 1)?[0];
+        // Positions within a row come first, then rows.
+        let (column, row) = at.split_at(row_vars(store.vars));
+        let at = [row, column].concat();
+        let kernel = self.kernel(store, join, &at);
+        let known = self.checks.known(value);
+        self.checks
+            .equal(left, kernel, known, "the joining of openings")?;
+        Ok((at, value))
+    }
+
+    /// What a polynomial's value at a point counts for the claims on it.
+    fn kernel(&self, store: &Store, join: &Join<C::V>, at: &[E]) -> E {
         let mut kernel = E::ZERO;
         for ((index, id, c), &g) in join.claims.iter().zip(&join.powers) {
             for piece in store.of_tensor(*index) {
-                kernel += g * piece.kernel(self.dims(*id), &c.point, store.vars, &at);
+                kernel += g * piece.kernel(self.dims(*id), &c.point, store.vars, at);
             }
         }
-        check(left == kernel * value, "the joining of openings")?;
-        Ok((at, value))
+        kernel
     }
 }
 
 /// The claims on one commitment, the powers of a challenge that combine them, and the combination's part in each of the
 /// commitment's polynomials.
-struct Join {
-    claims: Vec<(usize, Id, ValueClaim)>,
+pub(crate) struct Join<V> {
+    claims: Vec<(usize, Id, ValueClaim<V>)>,
     powers: Vec<E>,
-    parts: Vec<E>,
+    parts: Vec<V>,
 }
 
 /// One root for several polynomials.
@@ -537,7 +600,7 @@ pub(crate) fn fingerprint(values: &[E], table: usize, mix: E) -> E {
 }
 
 /// The tuple polynomial of a table at a point.
-fn row(table: &Table, point: &[E], held: Option<E>) -> Vec<E> {
+fn row(table: &Table, point: &[E]) -> Vec<E> {
     let all = 1usize << point.len();
     let index = |start: i64| weighted_below(point, all) + int(start);
     match table.rows {
@@ -555,7 +618,8 @@ fn row(table: &Table, point: &[E], held: Option<E>) -> Vec<E> {
                 weighted_below(point, end) - weighted_below(point, first) + (b - a) * int(start);
             vec![index(start), a * int(lo) + linear + (E::ONE - b) * int(hi)]
         }
-        Rows::Value { start } => vec![index(start), held.unwrap_or(E::ZERO)],
+        // What a value holds is not here.
+        Rows::Value { start } => vec![index(start), E::ZERO],
     }
 }
 

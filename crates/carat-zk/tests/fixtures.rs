@@ -3,7 +3,7 @@
 mod support;
 
 use carat_program::{Op, Program, Rounding, Tensor, Weights, decode_tensors, encode_tensors};
-use carat_zk::{Instance, ModelKey, Proof, pcs::Root, verify};
+use carat_zk::{Instance, Mode, ModelKey, Proof, pcs::Root, verify};
 use std::path::PathBuf;
 use support::{
     PROFILE,
@@ -99,6 +99,6 @@ fn proofs_that_were_made_once() {
         let proof = Proof {
             bytes: parts[parts.len() - 1].to_vec(),
         };
-        verify(&program, &key, PROFILE, &instances, &proof).unwrap();
+        verify(&program, &key, PROFILE, Mode::Succinct, &instances, &proof).unwrap();
     }
 }

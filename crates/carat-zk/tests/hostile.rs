@@ -4,7 +4,7 @@
 mod support;
 
 use carat_program::{ConvGeometry, Op, PoolKind, Program, Range, Rounding, Shape, Window};
-use carat_zk::{Error, Instance, ModelKey, Proof, pcs::Root, sizes, verify};
+use carat_zk::{Error, Instance, Mode, ModelKey, Proof, pcs::Root, sizes, verify};
 use std::time::{Duration, Instant};
 use support::{
     PROFILE,
@@ -170,7 +170,7 @@ fn a_program_that_breaks_the_rules() {
         };
         // Without values nothing can be verified; with any, the Program is refused.
         assert!(matches!(
-            verify(&program, &key(&program), PROFILE, &[instance], &proof),
+            verify(&program, &key(&program), PROFILE, Mode::Succinct, &[instance], &proof),
             Err(Error::Values(_))
         ));
         assert!(refusal(&program, 1).contains("breaks the rules"));

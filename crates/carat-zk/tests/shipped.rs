@@ -3,7 +3,7 @@
 //! crates/carat-zk/tests/data/shipped.proof`.
 
 use carat_program::{Program, Tensor, decode_tensors};
-use carat_zk::{Instance, ModelKey, Profile, Proof, pcs::Root, verify};
+use carat_zk::{Instance, Mode, ModelKey, Profile, Proof, pcs::Root, verify};
 
 #[test]
 fn the_shipped_proof() {
@@ -32,7 +32,7 @@ fn the_shipped_proof() {
     };
     let check = |outputs: &[Tensor]| {
         let instances = [Instance::of_values(&inputs, outputs)];
-        verify(&program, &key, Profile::Proven100, &instances, &proof)
+        verify(&program, &key, Profile::Proven100, Mode::Succinct, &instances, &proof)
     };
     check(&outputs).unwrap();
     let mut data = outputs[0].data().to_vec();

@@ -4,7 +4,7 @@
 //! little-endian) and its bytes. Such a file is made by the example `shipped` of `carat-zk`.
 
 use carat_program::{Program, decode_tensors};
-use carat_zk::{Instance, ModelKey, Profile, Proof, pcs::Root, verify};
+use carat_zk::{Instance, Mode, ModelKey, Profile, Proof, pcs::Root, verify};
 use std::sync::Mutex;
 
 static FILE: Mutex<Vec<u8>> = Mutex::new(Vec::new());
@@ -78,5 +78,5 @@ fn read(file: &[u8]) -> Result<(), String> {
     let proof = Proof {
         bytes: proof.to_vec(),
     };
-    verify(&program, &key, profile, &instances, &proof).map_err(|e| e.to_string())
+    verify(&program, &key, profile, Mode::Succinct, &instances, &proof).map_err(|e| e.to_string())
 }

@@ -9,7 +9,7 @@ use carat_program::{Program, decode_tensors};
 use carat_receipt::Amount;
 use carat_receipt::evidence::{Body, Proof};
 use carat_zk::pcs::Root;
-use carat_zk::{Instance, Ledger, ModelKey, Profile, Values};
+use carat_zk::{Instance, Ledger, Mode, ModelKey, Profile, Values};
 
 use super::Work;
 use crate::appraisal::{AssumptionSet, Outcome};
@@ -121,7 +121,7 @@ impl Work<'_> {
         let proof = carat_zk::Proof {
             bytes: body.proof.clone(),
         };
-        if let Err(error) = carat_zk::verify(&program, &key, profile, &instances, &proof) {
+        if let Err(error) = carat_zk::verify(&program, &key, profile, Mode::Succinct, &instances, &proof) {
             return self.refuse(name, error.to_string());
         }
         let slot = body.slot(&id).map_or(0, |slot| slot + 1);

@@ -9,6 +9,7 @@
 //! protocol, byte for byte, is `docs/protocol-whir.md`.
 
 mod direct;
+pub(crate) mod leaves;
 mod rows;
 mod schedule;
 mod security;
@@ -312,7 +313,7 @@ impl Whir {
 }
 
 /// Why an opening is refused.
-enum Refused {
+pub(crate) enum Refused {
     /// The bytes do not hold an opening.
     Reading(Error),
     /// The opening is wrong.

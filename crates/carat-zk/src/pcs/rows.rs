@@ -11,7 +11,10 @@
 //! constants, or takes the word of somebody who has. Two code words of length N with k coefficients agree in fewer than k
 //! places, so a false fold is missed with probability below `(k/N)^queries`. `docs/protocol-whir.md`, section 8.
 
-use super::{Refused, Root, Security, Term, Whir, whir};
+use super::{
+    Refused, Root, Security, Term, Whir,
+    leaves::{Leaves, Shown},
+};
 use crate::{
     Error,
     field::{DEGREE, E, F},
@@ -25,13 +28,10 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
-use p3_challenger::{CanSampleBits, GrindingChallenger};
-use p3_commit::Mmcs as _;
 use p3_field::{BasedVectorSpace, Field, PrimeCharacteristicRing, TwoAdicField};
-use p3_matrix::Dimensions;
-use p3_merkle_tree::PrunedMerklePaths;
-use p3_symmetric::MerkleCap;
 
+#[cfg(feature = "prover")]
+use super::leaves;
 #[cfg(feature = "prover")]
 use crate::{
     kernels::{
@@ -78,15 +78,12 @@ pub(super) struct Scheme {
     fold: Option<Box<Whir>>,
 }
 
-#[cfg(feature = "prover")]
-type Tree = <whir::Mmcs as p3_commit::Mmcs<F>>::ProverData<RowMajorMatrix<F>>;
-
 /// What the committer keeps.
 #[cfg(feature = "prover")]
 #[derive(Clone)]
 pub(super) struct Data {
     values: alloc::sync::Arc<Compact>,
-    tree: alloc::sync::Arc<Tree>,
+    tree: alloc::sync::Arc<leaves::Tree>,
 }
 
 #[cfg(feature = "prover")]
@@ -121,6 +118,16 @@ impl Scheme {
     /// Variables of the polynomial that a committed fold becomes.
     pub(super) fn fold_variables(n: usize, parameters: &Parameters) -> usize {
         n - parameters.rows + SLICES
+    }
+
+    /// What is shown of the tree.
+    fn leaves(&self) -> Leaves {
+        Leaves {
+            width: 1 << self.parameters.rows,
+            levels: self.levels(),
+            queries: self.parameters.queries,
+            work: self.parameters.work,
+        }
     }
 
     /// Levels of the tree.
@@ -182,12 +189,8 @@ impl Scheme {
     }
 
     pub(super) fn max_opening_bytes(&self) -> usize {
-        let p = &self.parameters;
         let element = crate::field::E_BYTES;
-        let columns = (usize::from(p.work > 0) + (p.queries << p.rows)) * crate::field::F_BYTES
-            + 4
-            + self.siblings_limit() * DIGEST;
-        columns
+        self.leaves().max_bytes()
             + match &self.fold {
                 None => element << self.columns,
                 Some(fold) => {
@@ -201,23 +204,17 @@ impl Scheme {
         F::two_adic_generator(self.levels()).exp_u64(position as u64)
     }
 
-    fn siblings_limit(&self) -> usize {
-        (0..self.levels())
-            .map(|level| self.parameters.queries.min(1 << level))
-            .sum()
-    }
-
     #[cfg(feature = "prover")]
     pub(super) fn commit(&self, values: Vec<F>) -> (Root, Data) {
         let encoded = self.encode(&values);
         let compact = Compact::new(&values);
         drop(values);
-        let (cap, tree) = whir::mmcs().commit_matrix(encoded);
+        let (root, tree) = leaves::commit(encoded);
         let data = Data {
             values: alloc::sync::Arc::new(compact),
             tree: alloc::sync::Arc::new(tree),
         };
-        (Root(cap.roots()[0]), data)
+        (root, data)
     }
 
     /// The code words of all rows, one in each column of the matrix.
@@ -269,22 +266,12 @@ impl Scheme {
                 Some((inner, data))
             }
         };
-        if self.parameters.work > 0 {
-            let witness = sink.transcript.challenger().grind(self.parameters.work);
-            sink.append_f(&[witness]);
-        }
-        let positions = self.positions(sink.transcript.challenger());
-        let (opened, paths) = whir::mmcs().open_multi_batch(&positions, &data.tree);
-        let flat: Vec<F> = opened.into_iter().flatten().flatten().collect();
-        sink.send_f("pcs columns", &flat);
-        let mut siblings = (paths.sibling_hashes.len() as u32).to_le_bytes().to_vec();
-        siblings.extend(paths.sibling_hashes.iter().flatten());
-        sink.send_bytes("pcs siblings", &siblings);
+        let shown = self.leaves().show(&data.tree, sink);
         let Some((inner, data)) = committed else {
             return Ok(value);
         };
         let weights = eq_table(row);
-        let conditions = self.conditions(&positions, &flat, &weights);
+        let conditions = self.conditions(&shown, &weights);
         let gamma = sink.transcript.challenge();
         let claim = combined(value, &conditions, gamma);
         let kernel = kernel(column, &conditions, gamma);
@@ -323,35 +310,8 @@ impl Scheme {
             }
         };
         let wrong = |what: &str| Err(Refused::Opening(what.to_string()));
-        if self.parameters.work > 0 {
-            let witness = source.take_f(1)?[0];
-            let challenger = source.transcript.challenger();
-            if !challenger.check_witness(self.parameters.work, witness) {
-                return wrong("a proof of work is too small");
-            }
-        }
-        let positions = self.positions(source.transcript.challenger());
-        let flat = source.receive_f(
-            "pcs columns",
-            self.parameters.queries << self.parameters.rows,
-        )?;
-        let paths = self.siblings(source)?;
-        let opened: Vec<Vec<&[F]>> = flat
-            .chunks_exact(1 << self.parameters.rows)
-            .map(|column| alloc::vec![column])
-            .collect();
-        let dimensions = [Dimensions {
-            width: 1 << self.parameters.rows,
-            height: 1 << self.levels(),
-        }];
-        let cap = MerkleCap::new(alloc::vec![root.0]);
-        if whir::mmcs()
-            .verify_multi_batch(&cap, &dimensions, &positions, &opened, &paths)
-            .is_err()
-        {
-            return wrong("the columns are not leaves of the tree");
-        }
-        let conditions = self.conditions(&positions, &flat, &eq_table(row));
+        let shown = self.leaves().read(root, source)?;
+        let conditions = self.conditions(&shown, &eq_table(row));
         match fold {
             Fold::Shown(fold) => {
                 if dot_eq(&fold, column) != value {
@@ -389,42 +349,16 @@ impl Scheme {
         }
     }
 
-    /// Draws the positions; repeats are kept.
-    fn positions(&self, challenger: &mut impl CanSampleBits<usize>) -> Vec<usize> {
-        (0..self.parameters.queries)
-            .map(|_| challenger.sample_bits(self.levels()))
-            .collect()
-    }
-
     /// What the opened columns say of the fold's code word.
-    fn conditions(&self, positions: &[usize], columns: &[F], weights: &[E]) -> Vec<Condition> {
-        positions
-            .iter()
-            .zip(columns.chunks_exact(weights.len()))
+    fn conditions(&self, shown: &Shown, weights: &[E]) -> Vec<Condition> {
+        let columns = shown.elements.chunks_exact(weights.len());
+        (shown.positions.iter())
+            .zip(columns)
             .map(|(&position, column)| Condition {
                 x: self.place(position),
                 value: weights.iter().zip(column).map(|(&w, &v)| w * v).sum(),
             })
             .collect()
-    }
-
-    fn siblings(&self, source: &mut Source<'_>) -> Result<PrunedMerklePaths<u8, DIGEST>, Error> {
-        let mut count = [0; 4];
-        let head = source.peek(4)?;
-        count.copy_from_slice(head);
-        let count = u32::from_le_bytes(count) as usize;
-        if count > self.siblings_limit() {
-            return Err(Error::Check("the length of a Merkle opening"));
-        }
-        let bytes = source.receive_bytes("pcs siblings", 4 + count * DIGEST)?;
-        let digest = |d: &[u8]| {
-            let mut out = [0; DIGEST];
-            out.copy_from_slice(d);
-            out
-        };
-        Ok(PrunedMerklePaths {
-            sibling_hashes: bytes[4..].chunks_exact(DIGEST).map(digest).collect(),
-        })
     }
 }
 

@@ -53,7 +53,7 @@ pub(crate) fn prove(sink: &mut Sink, leaves: Leaves) -> Vec<E> {
             }
         }
     };
-    sink.send("root denominator", &[claim.denominator]);
+    sink.send_nonzero("root denominator", claim.denominator);
     while let Some(layer) = layers.pop() {
         claim.descend(sink, |sink, sum, z, mix| layer.prove(sink, sum, z, mix));
     }

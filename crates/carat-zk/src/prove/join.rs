@@ -80,7 +80,8 @@ impl Prover<'_, '_> {
     }
 
     /// Joins the claims on the witness. Returns the point at which to open it.
-    pub(super) fn open_witness(&mut self, join: &mut Join, polynomial: Values<'_>) -> Vec<E> {
+    pub(super) fn open_witness(&mut self, polynomial: Values<'_>) -> Vec<E> {
+        let join = self.join(true, &[polynomial]);
         let store = &self.plan.witness;
         let polynomial = polynomial.field(0..1 << store.vars);
         let kernel = sum_terms(store.vars, join.terms(self, store));
@@ -147,7 +148,7 @@ impl Prover<'_, '_> {
             kernel[row] += sum;
         }
         let (row, value, _) = product(&mut self.sink, left, Vector::new(rows), Vector::new(kernel));
-        self.sink.send("opened", &[value]);
+        self.sink.send_clear("opened", &[value]);
         [row, column].concat()
     }
 }

@@ -12,7 +12,8 @@ use crate::{
     claims::{Claims, ValueClaim},
     field::{E, F, int},
     graph::{Id, Kind, Rows, Table},
-    key::ModelKey,
+    hide::{self, random::Random},
+    key::{Mode, ModelKey},
     layout::{
         self, AxisMap, bits, eq_table, flat_eq, padded_positions, reshape_groups, split, valid,
         vars,
@@ -150,6 +151,8 @@ pub struct Options<'a> {
     pub memory_limit: u64,
     /// Who hears about progress.
     pub observer: Option<&'a dyn Observer>,
+    /// What the proof lets be seen.
+    pub mode: Mode,
 }
 
 impl Default for Options<'_> {
@@ -157,6 +160,7 @@ impl Default for Options<'_> {
         Self {
             memory_limit: 16 << 30,
             observer: None,
+            mode: Mode::Succinct,
         }
     }
 }
@@ -307,7 +311,6 @@ pub(crate) fn prove_with(
     values: &Values<'_>,
     options: &Options<'_>,
 ) -> Result<Proof, Error> {
-    let witness = Whir::new(key.key.profile, plan.witness.vars, Use::Witness)?;
     let columns: Vec<(&[usize], &[i32])> = (plan.graph.columns.par_iter())
         .zip(&plan.graph.column_nodes)
         .map(|(c, &id)| (&c.dims[..], values.get(id)))
@@ -316,10 +319,9 @@ pub(crate) fn prove_with(
     let polynomial = place(&plan.witness, &columns);
     #[cfg(test)]
     let polynomial = crate::tests::hooks::committed(polynomial);
-    let (root, data) = witness.commit(polynomial)?;
     let mut p = Prover {
         key,
-        sink: Sink::new(statement(&key.key, instances)),
+        sink: Sink::new(statement(options.mode, &key.key, instances)),
         claims: Claims::new(plan.graph.nodes.len()),
         plan,
         values,
@@ -329,25 +331,9 @@ pub(crate) fn prove_with(
             p.sink.send_bytes("weights root", &data.root().0);
         }
     }
-    p.sink.send_bytes("witness", &root.0);
-    p.edges();
-    options.begin(Phase::Lookups)?;
-    p.lookups();
-    options.begin(Phase::Steps)?;
-    p.walk(options)?;
-    options.begin(Phase::OpenWitness)?;
-    let mut join = p.join(true, &[data.values()]);
-    let point = p.open_witness(&mut join, data.values());
-    let _ = witness.open_last(data, &point, &mut p.sink)?;
-    if plan.weights.iter().any(|s| !s.pieces.is_empty()) {
-        options.begin(Phase::OpenWeights)?;
-        let polynomials: Vec<_> = key.data.iter().map(ProverData::values).collect();
-        let mut join = p.join(false, &polynomials);
-        for (i, (store, data)) in plan.weights.iter().zip(&key.data).enumerate() {
-            let point = p.open_weights(&mut join, i, data.values());
-            let whir = Whir::new(key.key.profile, store.vars, Use::Weights)?;
-            let _ = whir.open(data, &point, &mut p.sink)?;
-        }
+    match options.mode {
+        Mode::Succinct => p.succinct(polynomial, options)?,
+        Mode::Zk => p.hiding(polynomial, instances, options)?,
     }
     debug_assert!(p.claims.is_empty());
     Ok(Proof {
@@ -364,6 +350,73 @@ struct Prover<'a, 'd> {
 }
 
 impl Prover<'_, '_> {
+    fn succinct(&mut self, polynomial: Vec<F>, options: &Options<'_>) -> Result<(), Error> {
+        let scheme = Whir::new(self.key.key.profile, self.plan.witness.vars, Use::Witness)?;
+        let (root, data) = scheme.commit(polynomial)?;
+        self.sink.send_bytes("witness", &root.0);
+        self.reduce(options)?;
+        let point = self.open_witness(data.values());
+        let _ = scheme.open_last(data, &point, &mut self.sink)?;
+        self.open_constants(options)
+    }
+
+    /// The same argument, with every message under a pad, and a proof that what is under the pads passes all checks.
+    fn hiding(
+        &mut self,
+        polynomial: Vec<F>,
+        instances: &[Instance<'_>],
+        options: &Options<'_>,
+    ) -> Result<(), Error> {
+        let profile = self.key.key.profile;
+        let key = self.key.key.digest();
+        let mut context: Vec<&[u8]> = vec![key.as_bytes()];
+        context.extend(instances.iter().map(|i| &i.statement.as_bytes()[..]));
+        let mut random = Random::fresh(&context)?;
+        let shape = hide::shape(self.plan, profile)?;
+        let pads: Vec<E> = (0..shape.pads()).map(|_| random.e()).collect();
+        let (root, equations) = shape.commit(&pads, &mut random);
+        self.sink.send_bytes("pads", &root.0);
+        let scheme = hide::witness::Scheme::new(profile, self.plan.witness.vars);
+        let (root, data) = scheme.commit(polynomial, &mut random);
+        self.sink.send_bytes("witness", &root.0);
+        self.sink.hide(pads);
+        self.reduce(options)?;
+        let point = self.open_witness(data.values());
+        scheme.open(data, &point, &mut self.sink);
+        self.open_constants(options)?;
+        let (script, mut pads) = self.sink.unhide();
+        pads.fill(E::ZERO);
+        let tape = hide::retrace(self.plan, profile, script)?;
+        shape.prove(equations, &tape, &mut self.sink);
+        Ok(())
+    }
+
+    /// From the statements to claims on committed values.
+    fn reduce(&mut self, options: &Options<'_>) -> Result<(), Error> {
+        self.edges();
+        options.begin(Phase::Lookups)?;
+        self.lookups();
+        options.begin(Phase::Steps)?;
+        self.walk(options)?;
+        options.begin(Phase::OpenWitness)
+    }
+
+    fn open_constants(&mut self, options: &Options<'_>) -> Result<(), Error> {
+        if !self.plan.has_constants() {
+            return Ok(());
+        }
+        options.begin(Phase::OpenWeights)?;
+        let key = self.key;
+        let polynomials: Vec<_> = key.data.iter().map(ProverData::values).collect();
+        let mut join = self.join(false, &polynomials);
+        for (i, (store, data)) in self.plan.weights.iter().zip(&key.data).enumerate() {
+            let point = self.open_weights(&mut join, i, data.values());
+            let whir = Whir::new(key.key.profile, store.vars, Use::Weights)?;
+            let _ = self.sink.aside(|sink| whir.open(data, &point, sink))?;
+        }
+        Ok(())
+    }
+
     fn dims(&self, id: Id) -> &[usize] {
         &self.plan.graph.nodes[id].dims
     }
@@ -398,7 +451,7 @@ impl Prover<'_, '_> {
                 .chunks(size)
                 .map(|d| evaluate(own, Ints::Wide(d), &point))
                 .collect();
-            self.sink.send("edge", &sent);
+            self.sink.send_clear("edge", &sent);
             let lead = if leading {
                 self.sink.transcript.point(bits(slots))
             } else {

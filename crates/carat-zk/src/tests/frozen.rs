@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::{
+    Mode,
     field::E,
     key::ModelKey,
     pcs::Root,
@@ -24,7 +25,9 @@ fn challenges_depend_on_the_statement() {
         profile: Profile::Proven100,
         root: Root([2; 32]),
     };
-    let first = |key: &ModelKey, instances: &[Instance<'_>]| statement(key, instances).challenge();
+    let first = |key: &ModelKey, instances: &[Instance<'_>]| {
+        statement(Mode::Succinct, key, instances).challenge()
+    };
     let two = [instance(3), instance(4)];
     let mut all = vec![first(&key, &two), first(&key, &two[..1])];
     for other in [

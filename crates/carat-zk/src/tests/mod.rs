@@ -11,6 +11,7 @@ mod peers;
 mod programs;
 
 use crate::{
+    Mode,
     Error, Instance, Options, Profile, Proof, ProvingKey, Run, Values as Edges,
     graph::Fill,
     plan::Plan,
@@ -85,7 +86,7 @@ impl Case {
     }
 
     fn verify(&self, instances: &[Instance<'_>], proof: &Proof) -> Result<(), Error> {
-        verify(&self.program, self.key.key(), PROFILE, instances, proof)
+        verify(&self.program, self.key.key(), PROFILE, Mode::Succinct, instances, proof)
     }
 
     /// The honest proof, and what was seen of it.

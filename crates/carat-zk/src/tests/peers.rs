@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::{
+    Mode,
     field::E,
     graph::{Kind, Rows},
     pcs::Root,
@@ -127,7 +128,7 @@ fn weights_opening_unbound() {
                 for program_digest in [a.key.key().program, b.key.key().program] {
                     mixed.program = program_digest;
                     let honest = program == &b.program && mixed == *b.key.key();
-                    let result = verify(program, &mixed, PROFILE, &instances, &proof);
+                    let result = verify(program, &mixed, PROFILE, Mode::Succinct, &instances, &proof);
                     assert_eq!(result.is_ok(), honest, "{part}: {result:?}");
                 }
             }
@@ -137,7 +138,7 @@ fn weights_opening_unbound() {
         for key in [a.key.clone(), b.key.clone().named(*a.key.key())] {
             let proof =
                 prove_with(&a.plan, &key, &instances, &values, &Options::default()).unwrap();
-            let result = verify(&a.program, a.key.key(), PROFILE, &instances, &proof);
+            let result = verify(&a.program, a.key.key(), PROFILE, Mode::Succinct, &instances, &proof);
             refused(result);
         }
     }
@@ -272,6 +273,7 @@ fn layout_from_the_proof() {
             &other.program,
             &key,
             PROFILE,
+            Mode::Succinct,
             &other.instances(&other.outputs),
             &proof,
         ));
@@ -280,6 +282,7 @@ fn layout_from_the_proof() {
             &other.program,
             &key,
             PROFILE,
+            Mode::Succinct,
             &other.instances(&other.outputs),
             &proof,
         ));

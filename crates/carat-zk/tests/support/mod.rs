@@ -7,7 +7,7 @@ pub mod programs;
 use carat_nn::exec::reference;
 use carat_program::{Program, Tensor, Weights};
 use carat_zk::{
-    Error, Instance, ModelKey, Options, Profile, Proof, ProvingKey, Run, Values, prove, verify,
+    Error, Instance, Mode, ModelKey, Options, Profile, Proof, ProvingKey, Run, Values, prove, verify,
 };
 use programs::{Rng, inputs};
 
@@ -22,6 +22,8 @@ pub struct Proven {
     pub inputs: Vec<Vec<Tensor>>,
     pub outputs: Vec<Vec<Tensor>>,
     pub proof: Proof,
+    /// The same statements, proven in zero knowledge.
+    pub hidden: Proof,
 }
 
 impl Proven {
@@ -34,7 +36,11 @@ impl Proven {
     }
 
     pub fn verify(&self, instances: &[Instance<'_>]) -> Result<(), Error> {
-        verify(&self.program, &self.key, PROFILE, instances, &self.proof)
+        let verdict = |mode, proof| verify(&self.program, &self.key, PROFILE, mode, instances, proof);
+        let plain = verdict(Mode::Succinct, &self.proof);
+        let hidden = verdict(Mode::Zk, &self.hidden);
+        assert_eq!(plain.is_ok(), hidden.is_ok(), "{plain:?}, {hidden:?}");
+        plain
     }
 
     /// Every statement is checked by a verifier that sees the values of that one only, and once by one that sees all.
@@ -119,14 +125,14 @@ pub fn proven_on(
         .zip(&outputs)
         .map(|(x, y)| Instance::of_values(x, y))
         .collect();
-    let proof = prove(
-        program,
-        weights,
-        &key,
-        &instances,
-        &runs,
-        &Options::default(),
-    )?;
+    let prove = |mode| {
+        let options = Options {
+            mode,
+            ..Options::default()
+        };
+        prove(program, weights, &key, &instances, &runs, &options)
+    };
+    let (proof, hidden) = (prove(Mode::Succinct)?, prove(Mode::Zk)?);
     Ok(Proven {
         program: program.clone(),
         weights: weights.clone(),
@@ -134,5 +140,6 @@ pub fn proven_on(
         inputs: all,
         outputs,
         proof,
+        hidden,
     })
 }

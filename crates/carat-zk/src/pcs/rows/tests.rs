@@ -1,8 +1,9 @@
 //! Openings of constants by a prover that lies, and that learns from every attempt.
 
 use super::*;
+use p3_commit::Mmcs as _;
 use crate::{
-    pcs::{Profile, ProverData, ProverForm, Use},
+    pcs::{Profile, ProverData, ProverForm, Use, leaves::Tree, whir},
     transcript::Transcript,
 };
 
@@ -81,7 +82,11 @@ fn the_code_word_of_a_fold_is_the_fold_of_the_code_words() {
     }
     for position in [0, 1, 5, (1 << scheme.levels()) - 1] {
         let (opened, _) = whir::mmcs().open_multi_batch(&[position], &data.tree);
-        let condition = &scheme.conditions(&[position], &opened[0][0], &weights)[0];
+        let shown = Shown {
+            positions: vec![position],
+            elements: opened[0][0].clone(),
+        };
+        let condition = &scheme.conditions(&shown, &weights)[0];
         let at = fold.iter().rev().fold(E::ZERO, |s, &u| s * condition.x + u);
         assert_eq!(at, condition.value);
     }
@@ -143,19 +148,10 @@ impl Liar<'_> {
         if committed.is_none() {
             sink.send("pcs fold", &self.fold);
         }
-        let work = self.scheme.parameters.work;
-        let witness = sink.transcript.challenger().grind(work);
-        sink.append_f(&[witness]);
-        let positions = self.scheme.positions(sink.transcript.challenger());
-        let (opened, paths) = whir::mmcs().open_multi_batch(&positions, self.tree);
-        let flat: Vec<F> = opened.into_iter().flatten().flatten().collect();
-        sink.send_f("pcs columns", &flat);
-        let mut siblings = (paths.sibling_hashes.len() as u32).to_le_bytes().to_vec();
-        siblings.extend(paths.sibling_hashes.iter().flatten());
-        sink.send_bytes("pcs siblings", &siblings);
+        let shown = self.scheme.leaves().show(self.tree, &mut sink);
         let mut slice = Vec::new();
         if let Some((inner, data)) = committed {
-            let conditions = self.scheme.conditions(&positions, &flat, &eq_table(row));
+            let conditions = self.scheme.conditions(&shown, &eq_table(row));
             let gamma = sink.transcript.challenge();
             let claim = combined(self.value, &conditions, gamma);
             let weight = kernel(column, &conditions, gamma);
@@ -175,7 +171,7 @@ impl Liar<'_> {
         }
         Attempt {
             proof: sink.finish(),
-            positions,
+            positions: shown.positions,
             slice,
         }
     }

@@ -1,0 +1,341 @@
+//! The proof that what is under the pads meets all equations (Ames, Hazay, Ishai, Venkitasubramaniam, "Ligero", 2017, over a
+//! smaller witness: only the pads).
+//!
+//! Pads are committed before anything is sent under them: rows of 128 elements of E, each row the values of a polynomial on a
+//! subgroup H, with a random tail beside. Pads that are multiplied have copies in rows of their own, factor under factor under
+//! product. After the last message all equations are combined into one sum over H ([`Tape::compile`]); the prover shows the
+//! polynomial whose sum it is, under a random one that adds up to zero, and one random combination of all rows, under another.
+//! Both are compared with the rows at places that are drawn last.
+
+use super::{
+    code::{Code, element, evaluate},
+    tape::{Combined, Tape},
+};
+use crate::{
+    Error,
+    checks::Checks,
+    field::{DEGREE, E, F},
+    pcs::{Profile, Refused, Root, Security, Term, leaves::Leaves},
+    verify::powers,
+};
+use alloc::{string::ToString, vec, vec::Vec};
+use p3_field::{Field, PrimeCharacteristicRing, TwoAdicField, batch_multiplicative_inverse};
+
+#[cfg(feature = "prover")]
+use super::{code::slices, random::Random};
+#[cfg(feature = "prover")]
+use crate::{
+    pcs::leaves::{self, Tree},
+    transcript::Sink,
+};
+#[cfg(feature = "prover")]
+use p3_dft::{Radix2DFTSmallBatch, TwoAdicSubgroupDft};
+#[cfg(feature = "prover")]
+use p3_matrix::dense::RowMajorMatrix;
+
+/// How many pads and products there are, and where they lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pads: usize,
+    products: Vec<[usize; 2]>,
+    equations: usize,
+    code: Code,
+}
+
+/// What the prover keeps of the pads.
+#[cfg(feature = "prover")]
+pub(crate) struct Data {
+    /// Coefficients of each row.
+    rows: Vec<Vec<E>>,
+    combination_mask: Vec<E>,
+    sum_mask: Vec<E>,
+    tree: Tree,
+}
+
+/// What each element of each row counts for the sum, and the factor of each product.
+struct Weights {
+    /// Row by row, zero after the last element.
+    linear: Vec<Vec<E>>,
+    /// For each row of products.
+    products: Vec<Vec<E>>,
+    constant: E,
+}
+
+impl Shape {
+    /// The shape of an argument that has been written on a tape.
+    pub(crate) fn of(tape: &Tape<'_>, profile: Profile) -> Self {
+        Self {
+            pads: tape.pads(),
+            products: tape.products().to_vec(),
+            equations: tape.equations(),
+            code: Code::pads(profile),
+        }
+    }
+
+    /// How many pads there are.
+    #[cfg(feature = "prover")]
+    pub(crate) fn pads(&self) -> usize {
+        self.pads
+    }
+
+    fn pad_rows(&self) -> usize {
+        self.pads.div_ceil(self.code.message)
+    }
+
+    fn product_rows(&self) -> usize {
+        self.products.len().div_ceil(self.code.message)
+    }
+
+    fn rows(&self) -> usize {
+        self.pad_rows() + 3 * self.product_rows()
+    }
+
+    fn leaves(&self) -> Leaves {
+        Leaves {
+            // Rows, two masks, the salt.
+            width: (self.rows() + 3) * DEGREE,
+            levels: self.code.levels,
+            queries: self.code.tail,
+            work: self.code.work,
+        }
+    }
+
+    /// The error terms. Pads under a commitment at the Johnson bound may be any of a short list; the surrounding argument is
+    /// charged for that (`candidates_bits`).
+    pub(crate) fn security(&self) -> Security {
+        let candidates = self.code.candidates(self.code.length());
+        // A list for the rows, and one for the mask of the sum.
+        let lists = candidates + self.code.candidates(self.code.triple());
+        let powers = self.equations + 3 * self.products.len();
+        Security {
+            terms: vec![
+                self.code.agreement("correlated agreement", self.rows()),
+                Term {
+                    name: "combination of equations",
+                    count: 1,
+                    bits: super::field_bits() as f64 - libm::log2(powers.max(1) as f64) - lists,
+                    grinding: 0,
+                },
+                self.code.queries("queries", self.code.triple()),
+            ],
+            candidates_bits: candidates,
+        }
+    }
+
+    /// The most bytes of the proof, without the root.
+    pub(crate) fn max_bytes(&self) -> usize {
+        (self.code.length() + self.code.triple()) * crate::field::E_BYTES + self.leaves().max_bytes()
+    }
+
+    /// All equations as weights of the elements: those of the tape, then that copies are copies, then the products.
+    fn weights(&self, combined: &Combined, tau: E) -> Weights {
+        let ell = self.code.message;
+        let (pads, products) = (self.pad_rows(), self.product_rows());
+        let mut flat = vec![E::ZERO; self.rows() * ell];
+        flat[..self.pads].copy_from_slice(&combined.pads);
+        let (factors, product) = (pads * ell, (pads + 2 * products) * ell);
+        flat[product..][..self.products.len()].copy_from_slice(&combined.products);
+        let mut power = tau.exp_u64(self.equations as u64);
+        let mut next = || {
+            power *= tau;
+            power
+        };
+        for (i, pair) in self.products.iter().enumerate() {
+            for (side, &pad) in pair.iter().enumerate() {
+                let weight = next();
+                flat[factors + side * products * ell + i] += weight;
+                flat[pad] -= weight;
+            }
+        }
+        let mut factor = vec![E::ZERO; products * ell];
+        for f in &mut factor[..self.products.len()] {
+            *f = next();
+        }
+        let rows = |flat: &[E]| flat.chunks_exact(ell).map(<[E]>::to_vec).collect();
+        Weights {
+            linear: rows(&flat),
+            products: rows(&factor),
+            constant: combined.constant,
+        }
+    }
+
+    /// The place of a position: a coset that H is not on.
+    fn place(&self, position: usize) -> F {
+        F::GENERATOR * self.code.place(position)
+    }
+
+    /// Commits to pads and the products that are needed.
+    #[cfg(feature = "prover")]
+    pub(crate) fn commit(&self, pads: &[E], random: &mut Random) -> (Root, Data) {
+        let Code { message, tail, .. } = self.code;
+        let dft = Radix2DFTSmallBatch::<F>::default();
+        let mut flat = vec![E::ZERO; self.rows() * message];
+        flat[..self.pads].copy_from_slice(pads);
+        let first = self.pad_rows() * message;
+        let span = self.product_rows() * message;
+        for (i, &[a, b]) in self.products.iter().enumerate() {
+            let (a, b) = (pads[a], pads[b]);
+            for (k, v) in [a, b, a * b].into_iter().enumerate() {
+                flat[first + k * span + i] = v;
+            }
+        }
+        let rows: Vec<Vec<E>> = flat
+            .chunks_exact(message)
+            .map(|values| {
+                // Plus a random multiple of X^message - 1, which is zero on H.
+                let mut row = dft.idft_algebra(values.to_vec());
+                row.resize(message + tail, E::ZERO);
+                for j in 0..tail {
+                    let r = random.e();
+                    row[j] -= r;
+                    row[message + j] += r;
+                }
+                row
+            })
+            .collect();
+        let combination_mask: Vec<E> = (0..self.code.length()).map(|_| random.e()).collect();
+        let mut sum_mask: Vec<E> = (0..self.code.triple()).map(|_| random.e()).collect();
+        let total = every(&sum_mask, message);
+        sum_mask[0] -= total;
+        let width = self.leaves().width;
+        let mut matrix = F::zero_vec(self.code.size() * width);
+        let words = rows.iter().chain([&combination_mask, &sum_mask]);
+        for (i, word) in words.enumerate() {
+            for (e, row) in word.iter().zip(matrix.chunks_exact_mut(width)) {
+                row[i * DEGREE..(i + 1) * DEGREE].copy_from_slice(slices(e));
+            }
+        }
+        // Random at every place, so as well random before the transform.
+        for row in matrix.chunks_exact_mut(width) {
+            random.fill(&mut row[width - DEGREE..]);
+        }
+        let encoded = dft.coset_dft_batch(RowMajorMatrix::new(matrix, width), F::GENERATOR);
+        let (root, tree) = leaves::commit(encoded);
+        let data = Data {
+            rows,
+            combination_mask,
+            sum_mask,
+            tree,
+        };
+        (root, data)
+    }
+
+    /// Proves all equations of a tape.
+    #[cfg(feature = "prover")]
+    pub(crate) fn prove(&self, data: Data, tape: &Tape<'_>, sink: &mut Sink) {
+        let (tau, rho) = (sink.transcript.challenge(), sink.transcript.challenge());
+        let weights = self.weights(&tape.compile(tau), tau);
+        let mut combination = data.combination_mask;
+        for (row, power) in data.rows.iter().zip(powers(rho, self.rows() + 1).iter().skip(1)) {
+            for (c, &r) in combination.iter_mut().zip(row) {
+                *c += *power * r;
+            }
+        }
+        sink.send_clear("combination", &combination);
+        let sum = self.sum(&weights, &data.rows, data.sum_mask);
+        sink.send_clear("sum", &sum);
+        self.leaves().show(&data.tree, sink);
+    }
+
+    /// The polynomial of the sum, under its mask.
+    #[cfg(feature = "prover")]
+    fn sum(&self, weights: &Weights, rows: &[Vec<E>], mut mask: Vec<E>) -> Vec<E> {
+        // Everything on a subgroup that determines it.
+        let size = self.code.triple().next_power_of_two();
+        let dft = Radix2DFTSmallBatch::<F>::default();
+        let values = |mut coefficients: Vec<E>| {
+            coefficients.resize(size, E::ZERO);
+            dft.dft_algebra(coefficients)
+        };
+        let weight = |values_on_h: &Vec<E>| values(dft.idft_algebra(values_on_h.clone()));
+        let rows: Vec<Vec<E>> = rows.iter().map(|row| values(row.clone())).collect();
+        let mut sum = vec![E::ZERO; size];
+        for (w, row) in weights.linear.iter().zip(&rows) {
+            for ((s, w), &r) in sum.iter_mut().zip(weight(w)).zip(row) {
+                *s += w * r;
+            }
+        }
+        let (first, span) = (self.pad_rows(), self.product_rows());
+        for (i, w) in weights.products.iter().enumerate() {
+            let [x, y, z] = [0, 1, 2].map(|k| &rows[first + k * span + i]);
+            for (j, w) in weight(w).into_iter().enumerate() {
+                sum[j] += w * (x[j] * y[j] - z[j]);
+            }
+        }
+        for (m, s) in mask.iter_mut().zip(dft.idft_algebra(sum)) {
+            *m += s;
+        }
+        mask
+    }
+
+    /// Checks the proof of all equations of a tape, which comes next in the proof that the tape reads.
+    pub(crate) fn verify(&self, root: &Root, tape: &mut Tape<'_>) -> Result<(), Error> {
+        let (tau, rho) = (tape.challenge(), tape.challenge());
+        let weights = self.weights(&tape.compile(tau), tau);
+        let Some(source) = tape.source() else {
+            return Ok(());
+        };
+        let combination = source.receive("combination", self.code.length())?;
+        let sum = source.receive("sum", self.code.triple())?;
+        let message = F::from_usize(self.code.message);
+        if every(&sum, self.code.message) * message != -weights.constant {
+            return Err(Error::Check("the equations under the pads"));
+        }
+        let refused = |reason: &str| Error::Opening("pads", reason.to_string());
+        let shown = self.leaves().read(root, source).map_err(|r| match r {
+            Refused::Reading(error) => error,
+            Refused::Opening(reason) => refused(&reason),
+        })?;
+        let places: Vec<F> = shown.positions.iter().map(|&p| self.place(p)).collect();
+        let combinations = evaluate(&combination, &places);
+        let sums = evaluate(&sum, &places);
+        let powers = powers(rho, self.rows() + 1);
+        let (first, span) = (self.pad_rows(), self.product_rows());
+        for (i, leaf) in shown.elements.chunks_exact(self.leaves().width).enumerate() {
+            let lagrange = self.lagrange(places[i]);
+            let at = |weights: &Vec<E>| -> E {
+                weights.iter().zip(&lagrange).map(|(&w, &l)| w * l).sum()
+            };
+            let rows: Vec<E> = leaf
+                .chunks_exact(DEGREE)
+                .map(|c| element(|d| c[d]))
+                .collect();
+            let (rows, masks) = rows.split_at(self.rows());
+            let combination: E = rows.iter().zip(&powers[1..]).map(|(&r, &p)| r * p).sum();
+            if combinations[i] != masks[0] + combination {
+                return Err(refused("the combination is not that of the committed rows"));
+            }
+            let mut sum = masks[1];
+            for (w, &row) in weights.linear.iter().zip(rows) {
+                sum += at(w) * row;
+            }
+            for (k, w) in weights.products.iter().enumerate() {
+                let [x, y, z] = [0, 1, 2].map(|j| rows[first + j * span + k]);
+                sum += at(w) * (x * y - z);
+            }
+            if sums[i] != sum {
+                return Err(refused("the sum is not that of the committed rows"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the values on H of a polynomial with `message` coefficients count for its value at a place.
+    fn lagrange(&self, place: F) -> Vec<F> {
+        let ell = self.code.message;
+        let generator = F::two_adic_generator(ell.ilog2() as usize);
+        let on_h: Vec<F> = generator.powers().take(ell).collect();
+        let inverses =
+            batch_multiplicative_inverse(&on_h.iter().map(|&h| place - h).collect::<Vec<_>>());
+        let scale = (place.exp_u64(ell as u64) - F::ONE) * F::from_usize(ell).inverse();
+        on_h.iter()
+            .zip(inverses)
+            .map(|(&h, inverse)| scale * h * inverse)
+            .collect()
+    }
+}
+
+/// The sum of every `step`-th coefficient, from the first: the sum over a subgroup of that order, divided by the order.
+fn every(coefficients: &[E], step: usize) -> E {
+    coefficients.iter().step_by(step).copied().sum()
+}

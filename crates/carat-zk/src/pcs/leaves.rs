@@ -1,0 +1,144 @@
+//! Leaves of a tree of code words, shown at positions that the transcript draws after some work.
+
+use super::{Refused, Root, whir};
+use crate::{
+    Error,
+    field::F,
+    transcript::{Challenger, Source},
+};
+use alloc::{string::ToString, vec::Vec};
+use p3_challenger::{CanSampleBits, GrindingChallenger};
+use p3_commit::Mmcs as _;
+use p3_matrix::Dimensions;
+use p3_merkle_tree::PrunedMerklePaths;
+use p3_symmetric::MerkleCap;
+
+#[cfg(feature = "prover")]
+use crate::transcript::Sink;
+#[cfg(feature = "prover")]
+use p3_matrix::dense::RowMajorMatrix;
+
+const DIGEST: usize = 32;
+
+/// The tree over a matrix: leaf j is row j.
+#[cfg(feature = "prover")]
+pub(crate) type Tree = <whir::Mmcs as p3_commit::Mmcs<F>>::ProverData<RowMajorMatrix<F>>;
+
+/// Which leaves are shown, and what is asked before they are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Leaves {
+    /// Elements of a leaf.
+    pub(crate) width: usize,
+    /// Levels of the tree: it has `2^levels` leaves.
+    pub(crate) levels: usize,
+    /// Leaves that are shown; repeats count.
+    pub(crate) queries: usize,
+    /// Bits of proof of work before positions are drawn.
+    pub(crate) work: usize,
+}
+
+/// Positions, and the leaves at them, one after the other.
+pub(crate) struct Shown {
+    pub(crate) positions: Vec<usize>,
+    pub(crate) elements: Vec<F>,
+}
+
+/// The tree over a matrix of `2^levels` rows.
+#[cfg(feature = "prover")]
+pub(crate) fn commit(matrix: RowMajorMatrix<F>) -> (Root, Tree) {
+    let (cap, tree) = whir::mmcs().commit_matrix(matrix);
+    (Root(cap.roots()[0]), tree)
+}
+
+impl Leaves {
+    /// Draws the positions; repeats are kept.
+    fn positions(&self, challenger: &mut Challenger) -> Vec<usize> {
+        (0..self.queries)
+            .map(|_| challenger.sample_bits(self.levels))
+            .collect()
+    }
+
+    fn siblings_limit(&self) -> usize {
+        (0..self.levels)
+            .map(|level| self.queries.min(1 << level))
+            .sum()
+    }
+
+    /// The most bytes that [`Leaves::show`] sends.
+    pub(crate) fn max_bytes(&self) -> usize {
+        let elements = usize::from(self.work > 0) + self.queries * self.width;
+        elements * crate::field::F_BYTES + 4 + self.siblings_limit() * DIGEST
+    }
+
+    /// Works, draws positions, and shows the leaves at them.
+    #[cfg(feature = "prover")]
+    pub(crate) fn show(&self, tree: &Tree, sink: &mut Sink) -> Shown {
+        if self.work > 0 {
+            let witness = sink.transcript.challenger().grind(self.work);
+            sink.append_f(&[witness]);
+        }
+        let positions = self.positions(sink.transcript.challenger());
+        let (opened, paths) = whir::mmcs().open_multi_batch(&positions, tree);
+        let elements: Vec<F> = opened.into_iter().flatten().flatten().collect();
+        sink.send_f("pcs columns", &elements);
+        let mut siblings = (paths.sibling_hashes.len() as u32).to_le_bytes().to_vec();
+        siblings.extend(paths.sibling_hashes.iter().flatten());
+        sink.send_bytes("pcs siblings", &siblings);
+        Shown {
+            positions,
+            elements,
+        }
+    }
+
+    /// Reads the leaves at drawn positions, and checks that they are the tree's.
+    pub(crate) fn read(&self, root: &Root, source: &mut Source<'_>) -> Result<Shown, Refused> {
+        let wrong = |what: &str| Err(Refused::Opening(what.to_string()));
+        if self.work > 0 {
+            let witness = source.take_f(1)?[0];
+            let challenger = source.transcript.challenger();
+            if !challenger.check_witness(self.work, witness) {
+                return wrong("a proof of work is too small");
+            }
+        }
+        let positions = self.positions(source.transcript.challenger());
+        let elements = source.receive_f("pcs columns", self.queries * self.width)?;
+        let paths = self.siblings(source)?;
+        let opened: Vec<Vec<&[F]>> = elements
+            .chunks_exact(self.width)
+            .map(|leaf| alloc::vec![leaf])
+            .collect();
+        let dimensions = [Dimensions {
+            width: self.width,
+            height: 1 << self.levels,
+        }];
+        let cap = MerkleCap::new(alloc::vec![root.0]);
+        if whir::mmcs()
+            .verify_multi_batch(&cap, &dimensions, &positions, &opened, &paths)
+            .is_err()
+        {
+            return wrong("the columns are not leaves of the tree");
+        }
+        Ok(Shown {
+            positions,
+            elements,
+        })
+    }
+
+    fn siblings(&self, source: &mut Source<'_>) -> Result<PrunedMerklePaths<u8, DIGEST>, Error> {
+        let mut count = [0; 4];
+        count.copy_from_slice(source.peek(4)?);
+        let count = u32::from_le_bytes(count) as usize;
+        if count > self.siblings_limit() {
+            return Err(Error::Check("the length of a Merkle opening"));
+        }
+        let bytes = source.receive_bytes("pcs siblings", 4 + count * DIGEST)?;
+        let digest = |d: &[u8]| {
+            let mut out = [0; DIGEST];
+            out.copy_from_slice(d);
+            out
+        };
+        Ok(PrunedMerklePaths {
+            sibling_hashes: bytes[4..].chunks_exact(DIGEST).map(digest).collect(),
+        })
+    }
+}
