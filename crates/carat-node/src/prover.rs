@@ -269,12 +269,14 @@ pub fn proof_with(
                 inputs: &subject.inputs,
                 outputs: &subject.outputs,
             }),
+            io: None,
         })
         .collect();
     let clock = Clock::telling(doing);
     let options = Options {
         memory_limit,
         mode: carat_zk::Mode::Succinct,
+        seeds: &[],
         observer: Some(&clock),
     };
     let proof = prove(
@@ -291,7 +293,15 @@ pub fn proof_with(
     let proving = end - started;
     doing.say("verifying the proof");
     let started = Instant::now();
-    carat_zk::verify(program, key.key(), profile, carat_zk::Mode::Succinct, &instances, &proof).map_err(|error| {
+    carat_zk::verify(
+        program,
+        key.key(),
+        profile,
+        carat_zk::Mode::Succinct,
+        &instances,
+        &proof,
+    )
+    .map_err(|error| {
         Failure::new(
             Exit::Internal,
             format!("the proof that was made does not verify: {error}"),

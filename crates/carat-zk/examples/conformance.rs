@@ -5,7 +5,7 @@
 
 use carat_nn::{conformance, exec::reference};
 use carat_program::{Program, Tensor, Weights};
-use carat_zk::{Mode, Error, Instance, Options, Profile, ProvingKey, Run, prove, verify};
+use carat_zk::{Error, Instance, Mode, Options, Profile, ProvingKey, Run, prove, verify};
 use std::collections::BTreeMap;
 
 /// `Ok` when proven and verified, `Err` with the reason of a refusal.
@@ -27,7 +27,14 @@ fn attempt(program: &Program, weights: &Weights, inputs: &[Tensor]) -> Result<()
         &[run],
         &Options::default(),
     )?;
-    verify(program, key.key(), profile, Mode::Succinct, &instances, &proof)
+    verify(
+        program,
+        key.key(),
+        profile,
+        Mode::Succinct,
+        &instances,
+        &proof,
+    )
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -4,9 +4,9 @@
 
 use carat_nn::exec::{Executable, Options};
 use carat_program::{ModelFile, Tensor};
-use carat_zk::{Mode, 
-    Instance, Ledger, Observer, Options as ProveOptions, Phase, Profile, ProvingKey, Run, prove,
-    verify,
+use carat_zk::{
+    Instance, Ledger, Mode, Observer, Options as ProveOptions, Phase, Profile, ProvingKey, Run,
+    prove, verify,
 };
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -75,7 +75,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .iter()
         .map(|(x, y)| Instance::of_values(x, y))
         .collect();
-    for _ in 0..times {
+    for mode in (0..times).flat_map(|_| [Mode::Succinct, Mode::Zk(carat_zk::Hidden::default())]) {
         let clock = Clock(Mutex::new(Vec::new()));
         let start = Instant::now();
         let proof = prove(
@@ -86,15 +86,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             &runs,
             &ProveOptions {
                 observer: Some(&clock),
+                mode,
                 ..ProveOptions::default()
             },
         )?;
         let proving = start.elapsed();
         let end = cpu();
         let verifying = Instant::now();
-        verify(program, key.key(), Profile::Proven100, Mode::Succinct, &instances, &proof)?;
+        verify(
+            program,
+            key.key(),
+            Profile::Proven100,
+            mode,
+            &instances,
+            &proof,
+        )?;
         println!(
-            "prove {proving:?}  verify {:?}  {} bytes",
+            "{}: prove {proving:?}  verify {:?}  {} bytes",
+            mode.name(),
             verifying.elapsed(),
             proof.bytes.len()
         );

@@ -4,7 +4,7 @@
 
 use carat_nn::exec::reference;
 use carat_program::{ModelFile, Tensor, encode_tensors};
-use carat_zk::{Mode, Instance, Options, Profile, ProvingKey, Run, prove, verify};
+use carat_zk::{Instance, Mode, Options, Profile, ProvingKey, Run, prove, verify};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -45,7 +45,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         &[run],
         &Options::default(),
     )?;
-    verify(program, key.key(), profile, Mode::Succinct, &instances, &proof)?;
+    verify(
+        program,
+        key.key(),
+        profile,
+        Mode::Succinct,
+        &instances,
+        &proof,
+    )?;
     let mut file = Vec::new();
     for part in [
         &program.encode()[..],

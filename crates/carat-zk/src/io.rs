@@ -65,6 +65,7 @@ pub fn commit(program: &Program, values: &Values<'_>, seed: &Seed) -> Result<Dig
     crate::Instance {
         statement: Digest::from_bytes([0; 32]),
         values: Some(*values),
+        io: None,
     }
     .check(program)?;
     let tensors: Vec<&Tensor> = values.inputs.iter().chain(values.outputs).collect();
@@ -76,60 +77,118 @@ pub fn commit(program: &Program, values: &Values<'_>, seed: &Seed) -> Result<Dig
 /// # Errors
 /// [`Error::Unsupported`] if there are more than 2^24 values.
 pub fn root(program: &Digest, tensors: &[&Tensor], seed: &Seed) -> Result<Digest, Error> {
-    let dims: Vec<Vec<usize>> = tensors.iter().map(|t| t.shape().dims()).collect();
-    let sizes: Vec<usize> = dims.iter().map(|d| vars(d)).collect();
-    let (offsets, end) = blocks(&sizes);
-    let columns_log = bits(end).saturating_sub(8).max(COLUMNS.0);
-    if columns_log > COLUMNS.1 {
-        return Err(Error::Unsupported(format!(
-            "an io/v1 commitment holds at most 2^{} values, not 2^{}",
-            COLUMNS.1 + 8,
-            bits(end)
-        )));
+    Ok(Committed::new(program, tensors, seed)?.root)
+}
+
+/// Where the values of a commitment lie: a matrix with [`ROWS`] rows, row after row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Table {
+    /// Variables that number the columns.
+    pub(crate) columns: usize,
+    /// Where each tensor begins, and its variables.
+    pub(crate) blocks: Vec<(usize, usize)>,
+}
+
+impl Table {
+    /// The table for tensors of these shapes.
+    pub(crate) fn new<'a>(shapes: impl Iterator<Item = &'a [usize]>) -> Result<Self, Error> {
+        let sizes: Vec<usize> = shapes.map(vars).collect();
+        let (offsets, end) = blocks(&sizes);
+        let columns = bits(end).saturating_sub(8).max(COLUMNS.0);
+        if columns > COLUMNS.1 {
+            return Err(Error::Unsupported(format!(
+                "an io/v1 commitment holds at most 2^{} values, not 2^{}",
+                COLUMNS.1 + 8,
+                bits(end)
+            )));
+        }
+        Ok(Self {
+            columns,
+            blocks: offsets.into_iter().zip(sizes).collect(),
+        })
     }
-    let columns = 1 << columns_log;
-    // Values row by row, then the random rows, then the rest of the domain.
-    let mut matrix = vec![F::ZERO; LEAVES * columns];
-    for ((tensor, dims), &at) in tensors.iter().zip(&dims).zip(&offsets) {
-        if dims.iter().all(|d| d.is_power_of_two()) {
-            for (i, &v) in tensor.data().iter().enumerate() {
-                matrix[at + i] = int(v.into());
-            }
-        } else {
-            for (i, &v) in padded_positions(dims).into_iter().zip(tensor.data()) {
-                matrix[at + i] = int(v.into());
+}
+
+/// A commitment with everything under it.
+pub(crate) struct Committed {
+    pub(crate) root: Digest,
+    /// Coefficients of the columns, row by row: values, then random numbers.
+    pub(crate) rows: Vec<F>,
+    /// The leaves, one after the other.
+    pub(crate) code: Vec<F>,
+    pub(crate) salts: Vec<Digest>,
+    /// The tree, from the leaves up.
+    pub(crate) levels: Vec<Vec<Digest>>,
+}
+
+impl Committed {
+    pub(crate) fn new(program: &Digest, tensors: &[&Tensor], seed: &Seed) -> Result<Self, Error> {
+        let dims: Vec<Vec<usize>> = tensors.iter().map(|t| t.shape().dims()).collect();
+        let table = Table::new(dims.iter().map(|d| &d[..]))?;
+        let columns = 1 << table.columns;
+        // Values row by row, then the random rows, then the rest of the domain.
+        let mut matrix = vec![F::ZERO; LEAVES * columns];
+        for ((tensor, dims), &(at, _)) in tensors.iter().zip(&dims).zip(&table.blocks) {
+            if dims.iter().all(|d| d.is_power_of_two()) {
+                for (i, &v) in tensor.data().iter().enumerate() {
+                    matrix[at + i] = int(v.into());
+                }
+            } else {
+                for (i, &v) in padded_positions(dims).into_iter().zip(tensor.data()) {
+                    matrix[at + i] = int(v.into());
+                }
             }
         }
-    }
-    random(seed, &mut matrix[ROWS * columns..2 * ROWS * columns]);
-    let code = Radix2DFTSmallBatch::<F>::default()
-        .dft_batch(RowMajorMatrix::new(matrix, columns))
-        .to_row_major_matrix();
-    let mut row = Vec::with_capacity(4 * columns);
-    let mut level: Vec<Digest> = (0..LEAVES)
-        .map(|i| {
-            row.clear();
-            for v in &code.values[i * columns..(i + 1) * columns] {
-                row.extend_from_slice(&v.as_canonical_u32().to_le_bytes());
-            }
-            let salt = Digest::of(LEAF_SALT, &[seed.0.as_bytes(), &(i as u64).to_be_bytes()]);
-            Digest::of(LEAF, &[salt.as_bytes(), &row])
-        })
-        .collect();
-    while level.len() > 1 {
-        level = level
-            .chunks_exact(2)
-            .map(|pair| Digest::of(NODE, &[pair[0].as_bytes(), pair[1].as_bytes()]))
+        random(seed, &mut matrix[ROWS * columns..2 * ROWS * columns]);
+        let rows = matrix[..2 * ROWS * columns].to_vec();
+        let code = Radix2DFTSmallBatch::<F>::default()
+            .dft_batch(RowMajorMatrix::new(matrix, columns))
+            .to_row_major_matrix()
+            .values;
+        let salts: Vec<Digest> = (0..LEAVES)
+            .map(|i| Digest::of(LEAF_SALT, &[seed.0.as_bytes(), &(i as u64).to_be_bytes()]))
             .collect();
+        let leaves = salts.iter().zip(code.chunks_exact(columns));
+        let mut levels = vec![
+            leaves
+                .map(|(salt, row)| leaf(salt, row))
+                .collect::<Vec<_>>(),
+        ];
+        while levels[levels.len() - 1].len() > 1 {
+            let below = &levels[levels.len() - 1];
+            levels.push(below.chunks_exact(2).map(|p| node(&p[0], &p[1])).collect());
+        }
+        let root = top(program, table.columns, &levels[levels.len() - 1][0]);
+        Ok(Self {
+            root,
+            rows,
+            code,
+            salts,
+            levels,
+        })
     }
-    Ok(Digest::of(
+}
+
+/// A leaf of the tree.
+pub(crate) fn leaf(salt: &Digest, row: &[F]) -> Digest {
+    let bytes: Vec<u8> = row
+        .iter()
+        .flat_map(|v| v.as_canonical_u32().to_le_bytes())
+        .collect();
+    Digest::of(LEAF, &[salt.as_bytes(), &bytes])
+}
+
+/// A node of the tree.
+pub(crate) fn node(left: &Digest, right: &Digest) -> Digest {
+    Digest::of(NODE, &[left.as_bytes(), right.as_bytes()])
+}
+
+/// The commitment, from the top of the tree.
+pub(crate) fn top(program: &Digest, columns: usize, tree: &Digest) -> Digest {
+    Digest::of(
         ROOT,
-        &[
-            program.as_bytes(),
-            &[columns_log as u8],
-            level[0].as_bytes(),
-        ],
-    ))
+        &[program.as_bytes(), &[columns as u8], tree.as_bytes()],
+    )
 }
 
 /// Checks that a root is the commitment to these values under this seed.

@@ -53,6 +53,8 @@ pub struct Instance<'a> {
     pub statement: Digest,
     /// The values, where they are known here.
     pub values: Option<Values<'a>>,
+    /// Where values are hidden, the `io/v1` commitment to them ([`crate::io`]), as the Statement carries it.
+    pub io: Option<Digest>,
 }
 
 impl<'a> Instance<'a> {
@@ -63,6 +65,7 @@ impl<'a> Instance<'a> {
         Self {
             statement: Digest::of("carat/zk-values/v1", &[&encode(inputs), &encode(outputs)]),
             values: Some(Values { inputs, outputs }),
+            io: None,
         }
     }
 
@@ -115,20 +118,27 @@ pub enum Mode {
     /// Short, and not hiding: parts of the witness are shown.
     #[default]
     Succinct,
-    /// Zero-knowledge: nothing is shown that does not follow from what is public.
-    Zk,
+    /// Zero-knowledge: nothing is shown that does not follow from what is public. What lies between input and output is
+    /// never shown.
+    Zk(Hidden),
+}
+
+/// What is not public, besides what lies between input and output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Hidden {
+    /// Inputs and outputs: the proof is about the values under the statements' `io/v1` commitments.
+    pub values: bool,
+    /// Constants: the ModelKey's root hides them, and a registration proof shows what the bounds rest on.
+    pub weights: bool,
 }
 
 impl Mode {
-    /// Every mode.
-    pub const ALL: [Self; 2] = [Self::Succinct, Self::Zk];
-
     /// The name that evidence and reports carry.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Succinct => "succinct",
-            Self::Zk => "zk",
+            Self::Zk(_) => "zk",
         }
     }
 }

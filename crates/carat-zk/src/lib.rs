@@ -33,7 +33,7 @@ pub mod transcript;
 mod verify;
 
 pub use error::Error;
-pub use key::{Instance, Mode, ModelKey, Proof, Values};
+pub use key::{Hidden, Instance, Mode, ModelKey, Proof, Values};
 pub use ledger::{Ledger, Term};
 pub use pcs::Profile;
 pub use plan::{Sizes, sizes};

@@ -92,6 +92,8 @@ fn too_large(vars: usize) -> Error {
 /// The layout of a proof: what both sides derive from the Program and the number of statements.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
+    /// How many statements a proof covers.
+    pub(crate) statements: usize,
     pub(crate) graph: Graph,
     /// Columns in the witness commitment.
     pub(crate) witness: Store,
@@ -170,6 +172,7 @@ impl Plan {
         // A multiplicity must not wrap: fewer lookups than p.
         debug_assert!(1u64 << MAX_VARS < u64::from(<crate::field::F as PrimeField32>::ORDER_U32));
         Ok(Self {
+            statements: lead,
             weights: weights_stores(program)?,
             graph,
             witness,

@@ -3,7 +3,11 @@
 //! A round polynomial h of degree d is sent as its values at 0, 2, 3, .., d; its value at 1 follows from the claim
 //! `h(0) + h(1)`.
 
-use crate::{Error, checks::Checks, field::{E, F}};
+use crate::{
+    Error,
+    checks::Checks,
+    field::{E, F},
+};
 use alloc::vec::Vec;
 use p3_field::{Field, PrimeCharacteristicRing};
 

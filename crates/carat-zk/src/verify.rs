@@ -6,9 +6,9 @@ use crate::{
     claims::{Claims, ValueClaim},
     field::{E, F, int},
     gkr,
-    hide,
     graph::{Id, Kind, Rows, Table},
-    key::{Mode, ModelKey},
+    hide,
+    key::{Hidden, Mode, ModelKey},
     layout::{
         self, AxisMap, below, dot_eq, eq, eq_index, eq_table, ramp, reshape_groups, reshape_kernel,
         split, valid, vars, weighted_below,
@@ -26,7 +26,8 @@ use p3_field::{Field, PrimeCharacteristicRing};
 
 /// Checks that a proof shows: the model behind `key` gave, for each of the statements, the outputs from the inputs that
 /// its commitments hold. `instances` lists every statement that the proof covers, in its order; the values of at least
-/// one must be known. What is *not* checked here: that `key` is the model that the relying party means, that each
+/// one must be known, or, where the mode hides them, the `io/v1` commitment of each: then values are not looked at, and
+/// whoever holds some checks them against the commitment ([`crate::io::check`]). What is *not* checked here: that `key` is the model that the relying party means, that each
 /// statement's commitments open to the values given, and that the argument has the profile's bits ([`crate::Ledger`]).
 ///
 /// A key that nobody on the relying party's side computed, or has a computed one's word for, makes all of this void: what
@@ -42,7 +43,7 @@ pub fn verify(
     instances: &[Instance<'_>],
     proof: &Proof,
 ) -> Result<(), Error> {
-    if !instances.iter().any(|i| i.values.is_some()) {
+    if !hides_values(mode) && !instances.iter().any(|i| i.values.is_some()) {
         return Err(Error::Values("no statement's values were given".into()));
     }
     for instance in instances {
@@ -54,7 +55,7 @@ pub fn verify(
     let plan = Plan::new(program, instances.len())?;
     match mode {
         Mode::Succinct => succinct(&plan, key, instances, proof),
-        Mode::Zk => hide::verify(&plan, key, instances, proof),
+        Mode::Zk(hidden) => hide::verify(&plan, key, hidden, instances, proof),
     }
 }
 
@@ -91,18 +92,30 @@ fn succinct(
 
 /// Everything public, absorbed before the first message.
 pub(crate) fn statement(mode: Mode, key: &ModelKey, instances: &[Instance<'_>]) -> Transcript {
-    let mut t = Transcript::new(match mode {
-        Mode::Succinct => "carat/zk/v1 succinct",
-        Mode::Zk => "carat/zk/v1 zk",
-    });
+    let mut t = match mode {
+        Mode::Succinct => Transcript::new("carat/zk/v1 succinct"),
+        Mode::Zk(Hidden { values, weights }) => {
+            let mut t = Transcript::new("carat/zk/v1 zk");
+            t.bytes("hidden", &[values.into(), weights.into()]);
+            t
+        }
+    };
     t.bytes("profile", key.profile.name().as_bytes());
     t.bytes("program", key.program.as_bytes());
     t.bytes("weights", &key.root.0);
     t.bytes("statements", &(instances.len() as u64).to_le_bytes());
     for instance in instances {
         t.bytes("statement", instance.statement.as_bytes());
+        if let Some(root) = instance.io.filter(|_| hides_values(mode)) {
+            t.bytes("io", root.as_bytes());
+        }
     }
     t
+}
+
+/// Whether inputs and outputs are hidden.
+fn hides_values(mode: Mode) -> bool {
+    matches!(mode, Mode::Zk(Hidden { values: true, .. }))
 }
 
 /// The next message, a root.
@@ -132,7 +145,12 @@ pub(crate) struct Verifier<'a, C: Checks> {
     pub(crate) checks: C,
     pub(crate) claims: Claims<C::V>,
     pub(crate) plan: &'a Plan,
+    /// Where values are hidden: the claims on each statement's inputs and outputs.
+    pub(crate) ties: Option<Vec<Vec<TensorClaim<C::V>>>>,
 }
+
+/// A claim on an input or an output of one statement: which of them all, the point, the value.
+pub(crate) type TensorClaim<V> = (usize, Vec<E>, V);
 
 impl<'a, C: Checks> Verifier<'a, C> {
     pub(crate) fn new(checks: C, plan: &'a Plan) -> Self {
@@ -140,7 +158,13 @@ impl<'a, C: Checks> Verifier<'a, C> {
             checks,
             claims: Claims::new(plan.graph.nodes.len()),
             plan,
+            ties: None,
         }
+    }
+
+    /// Values are hidden: what is said of them is kept, for the statements' commitments to answer.
+    pub(crate) fn keep_ties(&mut self) {
+        self.ties = Some(vec![Vec::new(); self.plan.statements]);
     }
 
     fn dims(&self, id: Id) -> &[usize] {
@@ -172,7 +196,7 @@ impl<'a, C: Checks> Verifier<'a, C> {
                     .map(|(i, &id)| (id, true, i)),
             )
             .collect();
-        for (id, output, index) in ids {
+        for (tensor, (id, output, index)) in ids.into_iter().enumerate() {
             let dims = self.dims(id).to_vec();
             // A constant given out has no leading axis.
             let leading = !matches!(self.plan.graph.nodes[id].kind, Kind::Constant(_));
@@ -182,6 +206,23 @@ impl<'a, C: Checks> Verifier<'a, C> {
                 (1, &dims[..])
             };
             let point = self.checks.point(vars(own));
+            if self.ties.is_some() {
+                let sent = self.checks.hear("edge", slots)?;
+                let ties = self.ties.iter_mut().flatten().enumerate();
+                for (slot, claims) in ties {
+                    let value = sent[if leading { slot } else { 0 }];
+                    claims.push((tensor, point.clone(), value));
+                }
+                let lead = if leading {
+                    self.checks.point(layout::bits(slots))
+                } else {
+                    vec![]
+                };
+                let terms: Vec<_> = eq_table(&lead).into_iter().zip(sent).collect();
+                let value = self.checks.sum(E::ZERO, &terms);
+                self.claims.push(id, [lead, point].concat(), value);
+                continue;
+            }
             let sent = self.checks.clear("edge", slots)?;
             for (slot, instance) in instances.iter().enumerate() {
                 let Some(values) = &instance.values else {
@@ -292,7 +333,11 @@ impl<'a, C: Checks> Verifier<'a, C> {
     fn merge(&mut self, claims: &[ValueClaim<C::V>]) -> Result<ValueClaim<C::V>, Error> {
         let gamma = self.checks.challenge();
         let powers = powers(gamma, claims.len());
-        let terms: Vec<_> = powers.iter().copied().zip(claims.iter().map(|c| c.value)).collect();
+        let terms: Vec<_> = powers
+            .iter()
+            .copied()
+            .zip(claims.iter().map(|c| c.value))
+            .collect();
         let sum = self.checks.sum(E::ZERO, &terms);
         let (point, left) = sumcheck::verify(&mut self.checks, claims[0].point.len(), 2, sum)?;
         let value = self.checks.hear("merged", 1)?[0];
@@ -301,7 +346,8 @@ impl<'a, C: Checks> Verifier<'a, C> {
             .zip(&powers)
             .map(|(c, &g)| eq(&c.point, &point) * g)
             .sum();
-        self.checks.equal(left, kernel, value, "the merging of claims")?;
+        self.checks
+            .equal(left, kernel, value, "the merging of claims")?;
         Ok(ValueClaim { point, value })
     }
 
@@ -344,7 +390,8 @@ impl<'a, C: Checks> Verifier<'a, C> {
                 let (at, left) = sumcheck::verify(&mut self.checks, point.len(), 3, value)?;
                 let sent = self.checks.hear("factors", 2)?;
                 let product = self.checks.product(sent[0], sent[1]);
-                self.checks.equal(left, eq(point, &at), product, "a product")?;
+                self.checks
+                    .equal(left, eq(point, &at), product, "a product")?;
                 self.claims.push(*a, at.clone(), sent[0]);
                 self.claims.push(*b, at, sent[1]);
                 Ok(())
@@ -494,7 +541,8 @@ impl<'a, C: Checks> Verifier<'a, C> {
             );
             kernel *= dot_eq(&k, positions[a]);
         }
-        self.checks.equal(left, kernel, sent, "the windows of a convolution")?;
+        self.checks
+            .equal(left, kernel, sent, "the windows of a convolution")?;
         self.claims
             .push(x, [out[0], out[1], parts[0], parts[1], &at].concat(), sent);
         Ok(())
@@ -520,7 +568,8 @@ impl<'a, C: Checks> Verifier<'a, C> {
     /// The claims on the witness become one claim.
     pub(crate) fn open_witness(&mut self) -> Result<(Vec<E>, C::V), Error> {
         let join = self.join(1, true)?;
-        let (at, left) = sumcheck::verify(&mut self.checks, self.plan.witness.vars, 2, join.parts[0])?;
+        let (at, left) =
+            sumcheck::verify(&mut self.checks, self.plan.witness.vars, 2, join.parts[0])?;
         let value = self.checks.hear("opened", 1)?[0];
         let kernel = self.kernel(&self.plan.witness, &join, &at);
         self.checks

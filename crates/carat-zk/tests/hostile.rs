@@ -164,13 +164,21 @@ fn a_program_that_breaks_the_rules() {
         let instance = Instance {
             statement: program.digest(),
             values: None,
+            io: None,
         };
         let proof = Proof {
             bytes: vec![0; 4096],
         };
         // Without values nothing can be verified; with any, the Program is refused.
         assert!(matches!(
-            verify(&program, &key(&program), PROFILE, Mode::Succinct, &[instance], &proof),
+            verify(
+                &program,
+                &key(&program),
+                PROFILE,
+                Mode::Succinct,
+                &[instance],
+                &proof
+            ),
             Err(Error::Values(_))
         ));
         assert!(refusal(&program, 1).contains("breaks the rules"));

@@ -32,7 +32,14 @@ fn the_shipped_proof() {
     };
     let check = |outputs: &[Tensor]| {
         let instances = [Instance::of_values(&inputs, outputs)];
-        verify(&program, &key, Profile::Proven100, Mode::Succinct, &instances, &proof)
+        verify(
+            &program,
+            &key,
+            Profile::Proven100,
+            Mode::Succinct,
+            &instances,
+            &proof,
+        )
     };
     check(&outputs).unwrap();
     let mut data = outputs[0].data().to_vec();

@@ -9,7 +9,7 @@ use carat_nn::{
     model::{CompileRequest, Metadata, compile_model},
 };
 use carat_program::{ModelFile, Tensor};
-use carat_zk::{Mode, Error, Instance, Options, Profile, ProvingKey, Run, prove, verify};
+use carat_zk::{Error, Instance, Mode, Options, Profile, ProvingKey, Run, prove, verify};
 use std::{path::PathBuf, time::Instant};
 
 /// More than either network needs, and what a small machine has.
@@ -94,7 +94,15 @@ fn check(name: &str) {
     let proof = prove(program, weights, &key, &instances, &[run], &options).unwrap();
     let proving = start.elapsed();
     let start = Instant::now();
-    verify(program, key.key(), profile, Mode::Succinct, &instances, &proof).unwrap();
+    verify(
+        program,
+        key.key(),
+        profile,
+        Mode::Succinct,
+        &instances,
+        &proof,
+    )
+    .unwrap();
     let verifying = start.elapsed();
     eprintln!(
         "PROVEN {name}: weights {commit:.0?}, prove {proving:.0?}, verify {verifying:.1?}, {} bytes, peak memory {}",
@@ -112,7 +120,8 @@ fn check(name: &str) {
         program,
         key.key(),
         profile,
-        Mode::Succinct, &instances,
+        Mode::Succinct,
+        &instances,
         &proof
     )));
     let mut data = inputs[0].data().to_vec();
@@ -123,7 +132,8 @@ fn check(name: &str) {
         program,
         key.key(),
         profile,
-        Mode::Succinct, &instances,
+        Mode::Succinct,
+        &instances,
         &proof
     )));
 }

@@ -104,6 +104,7 @@ impl Work<'_> {
                     inputs: &inputs,
                     outputs: &outputs,
                 }),
+                io: None,
             })
             .collect();
         let ledger = match Ledger::new(&program, profile, instances.len()) {
@@ -121,7 +122,9 @@ impl Work<'_> {
         let proof = carat_zk::Proof {
             bytes: body.proof.clone(),
         };
-        if let Err(error) = carat_zk::verify(&program, &key, profile, Mode::Succinct, &instances, &proof) {
+        if let Err(error) =
+            carat_zk::verify(&program, &key, profile, Mode::Succinct, &instances, &proof)
+        {
             return self.refuse(name, error.to_string());
         }
         let slot = body.slot(&id).map_or(0, |slot| slot + 1);

@@ -191,7 +191,10 @@ mod tests {
         let coefficients: Vec<E> = (0..7u64).map(|i| E::from_u64(i * i + 3)).collect();
         let points: Vec<F> = (0..37).map(F::from_u32).collect();
         for (x, y) in points.iter().zip(evaluate(&coefficients, &points)) {
-            assert_eq!(y, coefficients.iter().rev().fold(E::ZERO, |s, &c| s * *x + c));
+            assert_eq!(
+                y,
+                coefficients.iter().rev().fold(E::ZERO, |s, &c| s * *x + c)
+            );
         }
     }
 }

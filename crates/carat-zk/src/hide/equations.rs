@@ -124,7 +124,8 @@ impl Shape {
 
     /// The most bytes of the proof, without the root.
     pub(crate) fn max_bytes(&self) -> usize {
-        (self.code.length() + self.code.triple()) * crate::field::E_BYTES + self.leaves().max_bytes()
+        (self.code.length() + self.code.triple()) * crate::field::E_BYTES
+            + self.leaves().max_bytes()
     }
 
     /// All equations as weights of the elements: those of the tape, then that copies are copies, then the products.
@@ -226,7 +227,11 @@ impl Shape {
         let (tau, rho) = (sink.transcript.challenge(), sink.transcript.challenge());
         let weights = self.weights(&tape.compile(tau), tau);
         let mut combination = data.combination_mask;
-        for (row, power) in data.rows.iter().zip(powers(rho, self.rows() + 1).iter().skip(1)) {
+        for (row, power) in data
+            .rows
+            .iter()
+            .zip(powers(rho, self.rows() + 1).iter().skip(1))
+        {
             for (c, &r) in combination.iter_mut().zip(row) {
                 *c += *power * r;
             }

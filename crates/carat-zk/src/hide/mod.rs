@@ -6,26 +6,32 @@
 
 pub(crate) mod code;
 pub(crate) mod equations;
+pub(crate) mod io;
+mod masks;
 #[cfg(feature = "prover")]
 pub(crate) mod random;
 pub(crate) mod tape;
 pub(crate) mod witness;
 
 use crate::{
-    Error, Instance, Proof,
+    Error, Instance, Profile, Proof,
     field::E,
-    key::{Mode, ModelKey},
-    pcs::{Use, Whir},
+    graph::Kind,
+    io::Table,
+    key::{Hidden, Mode, ModelKey},
+    pcs::{Root, Use, Whir},
     plan::Plan,
     transcript::Source,
     verify::{Verifier, read_root, statement, weights_roots},
 };
+use alloc::vec::Vec;
+use carat_receipt::Digest;
 use equations::Shape;
 use p3_field::Field;
 use tape::{From, Tape};
 
 #[cfg(feature = "prover")]
-use crate::{Profile, pcs::Root, transcript::Script};
+use crate::transcript::Script;
 
 /// Bits of the challenge field, rounded down.
 pub(crate) fn field_bits() -> usize {
@@ -34,69 +40,131 @@ pub(crate) fn field_bits() -> usize {
 
 /// The shape of the equations of a plan, without any proof.
 #[cfg(feature = "prover")]
-pub(crate) fn shape(plan: &Plan, profile: Profile) -> Result<Shape, Error> {
-    Ok(Shape::of(&trace(plan, profile, From::Nothing)?, profile))
+pub(crate) fn shape(plan: &Plan, profile: Profile, hidden: Hidden) -> Result<Shape, Error> {
+    Ok(Shape::of(
+        &trace(plan, profile, hidden, From::Nothing)?,
+        profile,
+    ))
 }
 
 /// The equations about what a prover has just said.
 #[cfg(feature = "prover")]
-pub(crate) fn retrace(plan: &Plan, profile: Profile, script: Script) -> Result<Tape<'static>, Error> {
-    trace(plan, profile, From::Script(script, 0, 0))
+pub(crate) fn retrace(
+    plan: &Plan,
+    profile: Profile,
+    hidden: Hidden,
+    script: Script,
+) -> Result<Tape<'static>, Error> {
+    trace(plan, profile, hidden, From::Script(script, 0, 0))
 }
 
+/// The argument from its first message to its last, without anything that is no equation.
 #[cfg(feature = "prover")]
-fn trace(plan: &Plan, profile: Profile, from: From<'static>) -> Result<Tape<'static>, Error> {
-    let nothing = Root([0; 32]);
-    let mut v = Verifier::new(Tape::new(from), plan);
-    v.reduce(&[])?;
-    let (point, value) = v.open_witness()?;
-    let scheme = witness::Scheme::new(profile, plan.witness.vars);
-    scheme.verify(&nothing, &point, value, &mut v.checks)?;
-    if plan.has_constants() {
-        let join = v.join(plan.weights.len(), false)?;
-        for i in 0..plan.weights.len() {
-            let _ = v.open_weights(&join, i)?;
-        }
-    }
-    Ok(v.checks)
+fn trace(
+    plan: &Plan,
+    profile: Profile,
+    hidden: Hidden,
+    from: From<'static>,
+) -> Result<Tape<'static>, Error> {
+    let zeros = vec![Digest::from_bytes([0; 32]); plan.statements];
+    let roots = Roots {
+        program: Digest::from_bytes([0; 32]),
+        witness: Root([0; 32]),
+        weights: vec![Root([0; 32]); plan.weights.len()],
+        io: if hidden.values { zeros } else { Vec::new() },
+    };
+    argument(plan, profile, &roots, &[], Tape::new(from))
 }
 
-/// [`crate::verify()`] for a proof that hides the witness. The instances and the key have been looked at.
+/// Everything that was committed to before the argument.
+struct Roots {
+    program: Digest,
+    witness: Root,
+    weights: Vec<Root>,
+    /// Of each statement, where values are hidden.
+    io: Vec<Digest>,
+}
+
+/// The table under each statement's `io/v1` commitment.
+pub(crate) fn table(plan: &Plan) -> Result<Table, Error> {
+    let edges = plan.graph.inputs.iter().chain(&plan.graph.outputs);
+    Table::new(edges.map(|&id| {
+        let node = &plan.graph.nodes[id];
+        match node.kind {
+            Kind::Constant(_) => &node.dims[..],
+            // Without the axis of statements.
+            _ => &node.dims[1..],
+        }
+    }))
+}
+
+/// [`crate::verify()`] for a proof that hides something. The instances and the key have been looked at.
 pub(crate) fn verify(
     plan: &Plan,
     key: &ModelKey,
+    hidden: Hidden,
     instances: &[Instance<'_>],
     proof: &Proof,
 ) -> Result<(), Error> {
     let profile = key.profile;
-    let mut source = Source::new(statement(Mode::Zk, key, instances), &proof.bytes);
-    let roots = weights_roots(&mut source, plan, key)?;
+    let io = if hidden.values {
+        let root = |i: &Instance<'_>| {
+            i.io.ok_or_else(|| Error::Values("a statement has no io/v1 commitment".into()))
+        };
+        instances.iter().map(root).collect::<Result<Vec<_>, _>>()?
+    } else {
+        Vec::new()
+    };
+    let mut source = Source::new(statement(Mode::Zk(hidden), key, instances), &proof.bytes);
+    let weights = weights_roots(&mut source, plan, key)?;
     let pads = read_root(&mut source, "pads")?;
-    let root = read_root(&mut source, "witness")?;
-    let mut v = Verifier::new(Tape::new(From::Proof(source)), plan);
-    v.reduce(instances)?;
-    let (point, value) = v.open_witness()?;
-    witness::Scheme::new(profile, plan.witness.vars).verify(
-        &root,
-        &point,
-        value,
-        &mut v.checks,
-    )?;
-    if plan.has_constants() {
-        let join = v.join(plan.weights.len(), false)?;
-        for (i, (store, root)) in plan.weights.iter().zip(&roots).enumerate() {
-            let (point, value) = v.open_weights(&join, i)?;
-            let Some(source) = v.checks.source() else {
-                unreachable!("the tape reads a proof");
-            };
-            Whir::new(profile, store.vars, Use::Weights)?.verify(root, &point, value, source)?;
-        }
-    }
-    v.done()?;
-    let mut tape = v.checks;
+    let roots = Roots {
+        program: key.program,
+        witness: read_root(&mut source, "witness")?,
+        weights,
+        io,
+    };
+    let tape = Tape::new(From::Proof(source));
+    let mut tape = argument(plan, profile, &roots, instances, tape)?;
     Shape::of(&tape, profile).verify(&pads, &mut tape)?;
     match tape.into_source() {
         Some(source) => source.finish(),
         None => unreachable!("the tape reads a proof"),
     }
+}
+
+/// Every message up to the last one that an equation is about.
+fn argument<'p>(
+    plan: &Plan,
+    profile: Profile,
+    roots: &Roots,
+    instances: &[Instance<'_>],
+    tape: Tape<'p>,
+) -> Result<Tape<'p>, Error> {
+    let mut v = Verifier::new(tape, plan);
+    if !roots.io.is_empty() {
+        v.keep_ties();
+    }
+    v.reduce(instances)?;
+    let (point, value) = v.open_witness()?;
+    let scheme = witness::Scheme::new(profile, plan.witness.vars);
+    scheme.verify(&roots.witness, &point, value, &mut v.checks)?;
+    if plan.has_constants() {
+        let join = v.join(plan.weights.len(), false)?;
+        for (i, (store, root)) in plan.weights.iter().zip(&roots.weights).enumerate() {
+            let (point, value) = v.open_weights(&join, i)?;
+            if let Some(source) = v.checks.source() {
+                let whir = Whir::new(profile, store.vars, Use::Weights)?;
+                whir.verify(root, &point, value, source)?;
+            }
+        }
+    }
+    v.done()?;
+    if let Some(ties) = v.ties.take() {
+        let table = table(plan)?;
+        for (claims, root) in ties.iter().zip(&roots.io) {
+            io::verify(profile, &roots.program, root, &table, claims, &mut v.checks)?;
+        }
+    }
+    Ok(v.checks)
 }

@@ -135,7 +135,10 @@ mod tests {
         }
         let expected = f64::from(n) / 64.0;
         for cells in [high, low] {
-            let chi: f64 = cells.iter().map(|c| (c - expected).powi(2) / expected).sum();
+            let chi: f64 = cells
+                .iter()
+                .map(|c| (c - expected).powi(2) / expected)
+                .sum();
             // 63 degrees of freedom: above 120 once in 100,000 times; the stream is fixed.
             assert!(chi < 120.0, "{chi}");
         }

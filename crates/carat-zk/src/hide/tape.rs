@@ -6,7 +6,7 @@
 //! combines all equations with powers of one challenge and runs the tape backwards, so that what each pad counts for takes
 //! time linear in the length of the argument.
 
-use crate::{Error, checks::Checks, field::E, transcript::Source};
+use crate::{Error, checks::Checks, field::E, pcs::Root, transcript::Source, verify::read_root};
 use alloc::{vec, vec::Vec};
 use core::ops::Range;
 use p3_field::PrimeCharacteristicRing;
@@ -87,6 +87,14 @@ impl<'p> Tape<'p> {
     /// How many equations there are.
     pub(crate) fn equations(&self) -> usize {
         self.zeros.len()
+    }
+
+    /// The next message, a root.
+    pub(crate) fn root(&mut self, label: &str) -> Result<Root, Error> {
+        match &mut self.from {
+            From::Proof(source) => read_root(source, label),
+            _ => Ok(Root([0; 32])),
+        }
     }
 
     /// The proof that is read.

@@ -127,8 +127,7 @@ impl Scheme {
         for row in matrix.chunks_exact_mut(width) {
             random.fill(&mut row[self.rows + DEGREE..]);
         }
-        let encoded =
-            Radix2DFTSmallBatch::default().dft_batch(RowMajorMatrix::new(matrix, width));
+        let encoded = Radix2DFTSmallBatch::default().dft_batch(RowMajorMatrix::new(matrix, width));
         let (root, tree) = leaves::commit(encoded);
         (
             root,
@@ -187,7 +186,11 @@ impl Scheme {
             Refused::Reading(error) => error,
             Refused::Opening(reason) => refused(&reason),
         })?;
-        let places: Vec<F> = shown.positions.iter().map(|&p| self.code.place(p)).collect();
+        let places: Vec<F> = shown
+            .positions
+            .iter()
+            .map(|&p| self.code.place(p))
+            .collect();
         let weights: Vec<E> = eq_table(row).into_iter().map(|e| e * beta).collect();
         let leaves = shown.elements.chunks_exact(self.leaves().width);
         for (at, leaf) in evaluate(&fold, &places).into_iter().zip(leaves) {

@@ -73,34 +73,65 @@ impl Leaves {
     /// Works, draws positions, and shows the leaves at them.
     #[cfg(feature = "prover")]
     pub(crate) fn show(&self, tree: &Tree, sink: &mut Sink) -> Shown {
-        if self.work > 0 {
-            let witness = sink.transcript.challenger().grind(self.work);
-            sink.append_f(&[witness]);
-        }
-        let positions = self.positions(sink.transcript.challenger());
-        let (opened, paths) = whir::mmcs().open_multi_batch(&positions, tree);
-        let elements: Vec<F> = opened.into_iter().flatten().flatten().collect();
-        sink.send_f("pcs columns", &elements);
-        let mut siblings = (paths.sibling_hashes.len() as u32).to_le_bytes().to_vec();
-        siblings.extend(paths.sibling_hashes.iter().flatten());
-        sink.send_bytes("pcs siblings", &siblings);
+        let positions = self.draw(sink);
+        let elements = self.show_at(&positions, tree, sink);
         Shown {
             positions,
             elements,
         }
     }
 
+    /// Works, and draws positions.
+    #[cfg(feature = "prover")]
+    pub(crate) fn draw(&self, sink: &mut Sink) -> Vec<usize> {
+        if self.work > 0 {
+            let witness = sink.transcript.challenger().grind(self.work);
+            sink.append_f(&[witness]);
+        }
+        self.positions(sink.transcript.challenger())
+    }
+
+    /// Shows the leaves at some positions. Returns their elements.
+    #[cfg(feature = "prover")]
+    pub(crate) fn show_at(&self, positions: &[usize], tree: &Tree, sink: &mut Sink) -> Vec<F> {
+        let (opened, paths) = whir::mmcs().open_multi_batch(positions, tree);
+        let elements: Vec<F> = opened.into_iter().flatten().flatten().collect();
+        sink.send_f("pcs columns", &elements);
+        let mut siblings = (paths.sibling_hashes.len() as u32).to_le_bytes().to_vec();
+        siblings.extend(paths.sibling_hashes.iter().flatten());
+        sink.send_bytes("pcs siblings", &siblings);
+        elements
+    }
+
     /// Reads the leaves at drawn positions, and checks that they are the tree's.
     pub(crate) fn read(&self, root: &Root, source: &mut Source<'_>) -> Result<Shown, Refused> {
-        let wrong = |what: &str| Err(Refused::Opening(what.to_string()));
+        let positions = self.redraw(source)?;
+        let elements = self.read_at(&positions, root, source)?;
+        Ok(Shown {
+            positions,
+            elements,
+        })
+    }
+
+    /// Checks the work, and draws positions.
+    pub(crate) fn redraw(&self, source: &mut Source<'_>) -> Result<Vec<usize>, Refused> {
         if self.work > 0 {
             let witness = source.take_f(1)?[0];
             let challenger = source.transcript.challenger();
             if !challenger.check_witness(self.work, witness) {
-                return wrong("a proof of work is too small");
+                return Err(Refused::Opening("a proof of work is too small".to_string()));
             }
         }
-        let positions = self.positions(source.transcript.challenger());
+        Ok(self.positions(source.transcript.challenger()))
+    }
+
+    /// Reads the leaves at some positions, and checks that they are the tree's. Returns their elements.
+    pub(crate) fn read_at(
+        &self,
+        positions: &[usize],
+        root: &Root,
+        source: &mut Source<'_>,
+    ) -> Result<Vec<F>, Refused> {
         let elements = source.receive_f("pcs columns", self.queries * self.width)?;
         let paths = self.siblings(source)?;
         let opened: Vec<Vec<&[F]>> = elements
@@ -113,15 +144,14 @@ impl Leaves {
         }];
         let cap = MerkleCap::new(alloc::vec![root.0]);
         if whir::mmcs()
-            .verify_multi_batch(&cap, &dimensions, &positions, &opened, &paths)
+            .verify_multi_batch(&cap, &dimensions, positions, &opened, &paths)
             .is_err()
         {
-            return wrong("the columns are not leaves of the tree");
+            return Err(Refused::Opening(
+                "the columns are not leaves of the tree".to_string(),
+            ));
         }
-        Ok(Shown {
-            positions,
-            elements,
-        })
+        Ok(elements)
     }
 
     fn siblings(&self, source: &mut Source<'_>) -> Result<PrunedMerklePaths<u8, DIGEST>, Error> {

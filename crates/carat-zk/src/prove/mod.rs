@@ -13,7 +13,8 @@ use crate::{
     field::{E, F, int},
     graph::{Id, Kind, Rows, Table},
     hide::{self, random::Random},
-    key::{Mode, ModelKey},
+    io,
+    key::{Hidden, Mode, ModelKey},
     layout::{
         self, AxisMap, bits, eq_table, flat_eq, padded_positions, reshape_groups, split, valid,
         vars,
@@ -22,9 +23,10 @@ use crate::{
     plan::{Plan, weights_stores},
     store::{Piece, Store},
     transcript::Sink,
-    verify::{ContractShape, joint_root, permuted, powers, statement, summed},
+    verify::{ContractShape, TensorClaim, joint_root, permuted, powers, statement, summed},
 };
-use carat_program::{Program, Weights};
+use carat_program::{Program, Tensor, Weights};
+use carat_receipt::Digest;
 use fold::{Axis, Ints, evaluate, fold, pad};
 use lookups::padded;
 use p3_field::{Field, PrimeCharacteristicRing};
@@ -153,6 +155,8 @@ pub struct Options<'a> {
     pub observer: Option<&'a dyn Observer>,
     /// What the proof lets be seen.
     pub mode: Mode,
+    /// Where inputs and outputs are hidden: what each statement's `io/v1` commitment was made from.
+    pub seeds: &'a [io::Seed],
 }
 
 impl Default for Options<'_> {
@@ -161,6 +165,7 @@ impl Default for Options<'_> {
             memory_limit: 16 << 30,
             observer: None,
             mode: Mode::Succinct,
+            seeds: &[],
         }
     }
 }
@@ -287,6 +292,13 @@ pub fn prove(
     for instance in instances {
         instance.check(program)?;
     }
+    if matches!(options.mode, Mode::Zk(Hidden { values: true, .. }))
+        && options.seeds.len() != instances.len()
+    {
+        return Err(Error::Values(
+            "one seed is needed for each statement".into(),
+        ));
+    }
     let plan = Plan::new(program, instances.len())?;
     let needed = memory(&plan)?;
     if needed > options.memory_limit {
@@ -325,6 +337,7 @@ pub(crate) fn prove_with(
         claims: Claims::new(plan.graph.nodes.len()),
         plan,
         values,
+        ties: None,
     };
     if key.data.len() > 1 {
         for data in &key.data {
@@ -333,7 +346,7 @@ pub(crate) fn prove_with(
     }
     match options.mode {
         Mode::Succinct => p.succinct(polynomial, options)?,
-        Mode::Zk => p.hiding(polynomial, instances, options)?,
+        Mode::Zk(hidden) => p.hiding(polynomial, hidden, instances, options)?,
     }
     debug_assert!(p.claims.is_empty());
     Ok(Proof {
@@ -347,6 +360,8 @@ struct Prover<'a, 'd> {
     claims: Claims,
     plan: &'a Plan,
     values: &'a Values<'d>,
+    /// Where values are hidden: the claims on each statement's inputs and outputs.
+    ties: Option<Vec<Vec<TensorClaim<E>>>>,
 }
 
 impl Prover<'_, '_> {
@@ -364,6 +379,7 @@ impl Prover<'_, '_> {
     fn hiding(
         &mut self,
         polynomial: Vec<F>,
+        hidden: Hidden,
         instances: &[Instance<'_>],
         options: &Options<'_>,
     ) -> Result<(), Error> {
@@ -372,7 +388,10 @@ impl Prover<'_, '_> {
         let mut context: Vec<&[u8]> = vec![key.as_bytes()];
         context.extend(instances.iter().map(|i| &i.statement.as_bytes()[..]));
         let mut random = Random::fresh(&context)?;
-        let shape = hide::shape(self.plan, profile)?;
+        if hidden.values {
+            self.ties = Some(vec![Vec::new(); instances.len()]);
+        }
+        let shape = hide::shape(self.plan, profile, hidden)?;
         let pads: Vec<E> = (0..shape.pads()).map(|_| random.e()).collect();
         let (root, equations) = shape.commit(&pads, &mut random);
         self.sink.send_bytes("pads", &root.0);
@@ -384,9 +403,23 @@ impl Prover<'_, '_> {
         let point = self.open_witness(data.values());
         scheme.open(data, &point, &mut self.sink);
         self.open_constants(options)?;
+        if let Some(ties) = self.ties.take() {
+            let table = hide::table(self.plan)?;
+            for ((claims, instance), seed) in ties.iter().zip(instances).zip(options.seeds) {
+                let committed = committed(&self.key.key.program, instance, seed)?;
+                hide::io::prove(
+                    profile,
+                    &committed,
+                    &table,
+                    claims,
+                    &mut random,
+                    &mut self.sink,
+                );
+            }
+        }
         let (script, mut pads) = self.sink.unhide();
         pads.fill(E::ZERO);
-        let tape = hide::retrace(self.plan, profile, script)?;
+        let tape = hide::retrace(self.plan, profile, hidden, script)?;
         shape.prove(equations, &tape, &mut self.sink);
         Ok(())
     }
@@ -436,7 +469,7 @@ impl Prover<'_, '_> {
     fn edges(&mut self) {
         let graph = &self.plan.graph;
         let ids: Vec<Id> = graph.inputs.iter().chain(&graph.outputs).copied().collect();
-        for id in ids {
+        for (tensor, id) in ids.into_iter().enumerate() {
             let dims = self.dims(id).to_vec();
             let leading = !matches!(graph.nodes[id].kind, Kind::Constant(_));
             let (slots, own) = if leading {
@@ -451,7 +484,15 @@ impl Prover<'_, '_> {
                 .chunks(size)
                 .map(|d| evaluate(own, Ints::Wide(d), &point))
                 .collect();
-            self.sink.send_clear("edge", &sent);
+            if let Some(ties) = &mut self.ties {
+                self.sink.send("edge", &sent);
+                for (slot, claims) in ties.iter_mut().enumerate() {
+                    let value = sent[if leading { slot } else { 0 }];
+                    claims.push((tensor, point.clone(), value));
+                }
+            } else {
+                self.sink.send_clear("edge", &sent);
+            }
             let lead = if leading {
                 self.sink.transcript.point(bits(slots))
             } else {
@@ -783,6 +824,25 @@ impl Prover<'_, '_> {
         self.claims
             .push(x, [out[0], out[1], parts[0], parts[1], &at].concat(), sent);
     }
+}
+
+/// The values of a statement under its commitment.
+fn committed(
+    program: &Digest,
+    instance: &Instance<'_>,
+    seed: &io::Seed,
+) -> Result<io::Committed, Error> {
+    let missing = |what: &str| Error::Values(format!("a statement to be hidden has no {what}"));
+    let values = instance.values.ok_or_else(|| missing("values"))?;
+    let root = instance.io.ok_or_else(|| missing("io/v1 commitment"))?;
+    let tensors: Vec<&Tensor> = values.inputs.iter().chain(values.outputs).collect();
+    let committed = io::Committed::new(program, &tensors, seed)?;
+    if committed.root != root {
+        return Err(Error::Values(
+            "a statement's io/v1 commitment is not that of its values and salts".into(),
+        ));
+    }
+    Ok(committed)
 }
 
 /// Padded positions of a tensor's elements, or `None` where there is no padding.

@@ -19,6 +19,7 @@ fn challenges_depend_on_the_statement() {
     let instance = |n: u8| Instance {
         statement: digest(n),
         values: None,
+        io: None,
     };
     let key = ModelKey {
         program: digest(1),

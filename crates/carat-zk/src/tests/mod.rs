@@ -11,8 +11,7 @@ mod peers;
 mod programs;
 
 use crate::{
-    Mode,
-    Error, Instance, Options, Profile, Proof, ProvingKey, Run, Values as Edges,
+    Error, Instance, Mode, Options, Profile, Proof, ProvingKey, Run, Values as Edges,
     graph::Fill,
     plan::Plan,
     prove::{Values, prove_with},
@@ -86,7 +85,14 @@ impl Case {
     }
 
     fn verify(&self, instances: &[Instance<'_>], proof: &Proof) -> Result<(), Error> {
-        verify(&self.program, self.key.key(), PROFILE, Mode::Succinct, instances, proof)
+        verify(
+            &self.program,
+            self.key.key(),
+            PROFILE,
+            Mode::Succinct,
+            instances,
+            proof,
+        )
     }
 
     /// The honest proof, and what was seen of it.

@@ -128,7 +128,8 @@ fn weights_opening_unbound() {
                 for program_digest in [a.key.key().program, b.key.key().program] {
                     mixed.program = program_digest;
                     let honest = program == &b.program && mixed == *b.key.key();
-                    let result = verify(program, &mixed, PROFILE, Mode::Succinct, &instances, &proof);
+                    let result =
+                        verify(program, &mixed, PROFILE, Mode::Succinct, &instances, &proof);
                     assert_eq!(result.is_ok(), honest, "{part}: {result:?}");
                 }
             }
@@ -138,7 +139,14 @@ fn weights_opening_unbound() {
         for key in [a.key.clone(), b.key.clone().named(*a.key.key())] {
             let proof =
                 prove_with(&a.plan, &key, &instances, &values, &Options::default()).unwrap();
-            let result = verify(&a.program, a.key.key(), PROFILE, Mode::Succinct, &instances, &proof);
+            let result = verify(
+                &a.program,
+                a.key.key(),
+                PROFILE,
+                Mode::Succinct,
+                &instances,
+                &proof,
+            );
             refused(result);
         }
     }

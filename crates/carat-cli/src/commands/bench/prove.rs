@@ -267,7 +267,15 @@ fn measure(path: &Path, args: &Args) -> Result<Value, Failure> {
         // The digests of values without a Statement are no part of a proof.
         let time = ran + (end - began);
         let started = Instant::now();
-        verify(program, key.key(), args.profile, carat_zk::Mode::Succinct, &instances, &proof).map_err(prover::failure)?;
+        verify(
+            program,
+            key.key(),
+            args.profile,
+            carat_zk::Mode::Succinct,
+            &instances,
+            &proof,
+        )
+        .map_err(prover::failure)?;
         verifying.0.push(started.elapsed());
         bytes = proof.bytes.len();
         if i == 0 {

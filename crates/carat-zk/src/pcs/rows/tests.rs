@@ -1,11 +1,11 @@
 //! Openings of constants by a prover that lies, and that learns from every attempt.
 
 use super::*;
-use p3_commit::Mmcs as _;
 use crate::{
     pcs::{Profile, ProverData, ProverForm, Use, leaves::Tree, whir},
     transcript::Transcript,
 };
+use p3_commit::Mmcs as _;
 
 fn values(n: usize) -> Vec<F> {
     (0..1u64 << n)
