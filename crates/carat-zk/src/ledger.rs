@@ -7,6 +7,8 @@ use crate::{
     Error, Profile,
     field::E,
     graph::{Graph, Kind},
+    hide,
+    key::Mode,
     layout::{bits, reshape_groups, vars},
     pcs::{Security, Use, Whir},
     plan::Plan,
@@ -70,16 +72,43 @@ impl Ledger {
     /// # Errors
     /// [`Error::Unsupported`] for a Program that has no proof, or if the sum falls short of the profile.
     pub fn new(program: &Program, profile: Profile, statements: usize) -> Result<Self, Error> {
+        Self::for_mode(program, profile, Mode::Succinct, statements)
+    }
+
+    /// The ledger of a proof in some mode.
+    ///
+    /// # Errors
+    /// Those of [`Ledger::new`].
+    pub fn for_mode(
+        program: &Program,
+        profile: Profile,
+        mode: Mode,
+        statements: usize,
+    ) -> Result<Self, Error> {
         let plan = Plan::new(program, statements)?;
-        let witness = Whir::new(profile, plan.witness.vars, Use::Witness)?.security();
+        let witness = match mode {
+            Mode::Succinct => Whir::new(profile, plan.witness.vars, Use::Witness)?.security(),
+            Mode::Zk(_) => hide::witness::Scheme::new(profile, plan.witness.vars).security(),
+        };
+        // What else is committed to and opened once: its name, its terms, how often.
+        let mut others = Vec::new();
+        if let Mode::Zk(hidden) = mode {
+            others.push(("pads", hide::shape(&plan, profile, hidden)?.security(), 1));
+            if hidden.values {
+                let table = hide::table(&plan)?;
+                others.push(("io/v1", hide::io::security(profile, &table), statements));
+            }
+        }
         let weights = plan
             .weights
             .iter()
             .map(|store| Ok(Whir::new(profile, store.vars, Use::Weights)?.security()))
             .collect::<Result<Vec<_>, Error>>()?;
         let graph = &plan.graph;
-        let candidates =
-            witness.candidates_bits + weights.iter().map(|w| w.candidates_bits).sum::<f64>();
+        let candidates = (others.iter())
+            .map(|(_, security, count)| security.candidates_bits * *count as f64)
+            .chain(weights.iter().map(|w| w.candidates_bits))
+            .fold(witness.candidates_bits, |sum, bits| sum + bits);
         let mut terms = Vec::new();
         let mut term = |name: &str, count: &Count| {
             terms.push(Term {
@@ -116,20 +145,23 @@ impl Ledger {
             joins.sumcheck(store.vars, 2);
         }
         term("joining of openings", &joins);
-        let mut opening = |what: &str, security: &Security| {
+        let mut opening = |what: &str, security: &Security, count: usize| {
             for t in &security.terms {
                 terms.push(Term {
                     name: alloc::format!("{what}: {}", t.name),
-                    bits: t.bits - libm::log2(f64::from(t.count)),
+                    bits: t.bits - libm::log2(f64::from(t.count)) - libm::log2(count as f64),
                     grinding: t.grinding,
                 });
             }
         };
-        opening("witness", &witness);
+        opening("witness", &witness, 1);
         if !program.constants.is_empty() {
             for w in &weights {
-                opening("weights", w);
+                opening("weights", w, 1);
             }
+        }
+        for (what, security, count) in &others {
+            opening(what, security, *count);
         }
         let total: f64 = terms
             .iter()

@@ -171,12 +171,6 @@ impl Sink {
         });
     }
 
-    /// Whether elements are sent under pads.
-    #[cfg(feature = "prover")]
-    pub(crate) fn hides(&self) -> bool {
-        self.pads.is_some()
-    }
-
     /// Ends the part in which messages are hidden: what was said in it, and the pads that were used.
     #[cfg(feature = "prover")]
     pub(crate) fn unhide(&mut self) -> (Script, Vec<E>) {

@@ -122,12 +122,6 @@ impl Shape {
         }
     }
 
-    /// The most bytes of the proof, without the root.
-    pub(crate) fn max_bytes(&self) -> usize {
-        (self.code.length() + self.code.triple()) * crate::field::E_BYTES
-            + self.leaves().max_bytes()
-    }
-
     /// All equations as weights of the elements: those of the tape, then that copies are copies, then the products.
     fn weights(&self, combined: &Combined, tau: E) -> Weights {
         let ell = self.code.message;

@@ -39,7 +39,6 @@ pub(crate) fn field_bits() -> usize {
 }
 
 /// The shape of the equations of a plan, without any proof.
-#[cfg(feature = "prover")]
 pub(crate) fn shape(plan: &Plan, profile: Profile, hidden: Hidden) -> Result<Shape, Error> {
     Ok(Shape::of(
         &trace(plan, profile, hidden, From::Nothing)?,
@@ -59,18 +58,17 @@ pub(crate) fn retrace(
 }
 
 /// The argument from its first message to its last, without anything that is no equation.
-#[cfg(feature = "prover")]
 fn trace(
     plan: &Plan,
     profile: Profile,
     hidden: Hidden,
     from: From<'static>,
 ) -> Result<Tape<'static>, Error> {
-    let zeros = vec![Digest::from_bytes([0; 32]); plan.statements];
+    let zeros = alloc::vec![Digest::from_bytes([0; 32]); plan.statements];
     let roots = Roots {
         program: Digest::from_bytes([0; 32]),
         witness: Root([0; 32]),
-        weights: vec![Root([0; 32]); plan.weights.len()],
+        weights: alloc::vec![Root([0; 32]); plan.weights.len()],
         io: if hidden.values { zeros } else { Vec::new() },
     };
     argument(plan, profile, &roots, &[], Tape::new(from))

@@ -97,11 +97,6 @@ impl Scheme {
         }
     }
 
-    /// The most bytes an opening takes.
-    pub(crate) fn max_opening_bytes(&self) -> usize {
-        (1 + self.code.length()) * crate::field::E_BYTES + self.leaves().max_bytes()
-    }
-
     /// Commits to `2^n` values.
     #[cfg(feature = "prover")]
     pub(crate) fn commit(&self, values: Vec<F>, random: &mut Random) -> (Root, Data) {
