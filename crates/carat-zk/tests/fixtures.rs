@@ -2,13 +2,17 @@
 
 mod support;
 
-use carat_program::{Op, Program, Rounding, Tensor, Weights, decode_tensors, encode_tensors};
-use carat_zk::{Instance, Mode, ModelKey, Proof, pcs::Root, verify};
+use carat_program::{
+    Contraction, ConvGeometry, Op, Program, Rounding, Shape, Tensor, Weights, Window,
+    decode_tensors, encode_tensors,
+};
+use carat_receipt::Digest;
+use carat_zk::{Hidden, Instance, Mode, ModelKey, Proof, Values, io, pcs::Root, verify};
 use std::path::PathBuf;
 use support::{
-    PROFILE,
-    programs::{Builder, Rng},
-    proven,
+    HIDDEN, PROFILE, Proven,
+    programs::{Builder, Rng, inputs},
+    proven, proven_in, seed,
 };
 
 /// Between them every form of these steps.
@@ -49,44 +53,69 @@ fn fixtures() -> Vec<(&'static str, Program, Weights, usize)> {
     ]
 }
 
+fn path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tools/python/testdata")
+        .join(name)
+}
+
 /// `CARAT_WRITE_FIXTURES=1` makes them anew, which is right only when the protocol has changed on purpose.
+fn written_anew() -> bool {
+    std::env::var_os("CARAT_WRITE_FIXTURES").is_some()
+}
+
+/// A file of parts, each after its length.
+fn write(name: &str, parts: &[Vec<u8>]) {
+    let file: Vec<u8> = parts
+        .iter()
+        .flat_map(|p| [&(p.len() as u32).to_le_bytes()[..], p].concat())
+        .collect();
+    std::fs::write(path(name), file).unwrap();
+}
+
+fn read(name: &str) -> Vec<Vec<u8>> {
+    let file = std::fs::read(path(name)).unwrap();
+    let (mut rest, mut parts) = (&file[..], Vec::new());
+    while let Some((length, tail)) = rest.split_first_chunk::<4>() {
+        let (part, tail) = tail.split_at(u32::from_le_bytes(*length) as usize);
+        parts.push(part.to_vec());
+        rest = tail;
+    }
+    parts
+}
+
+/// Program, profile, root.
+fn head(made: &Proven) -> Vec<Vec<u8>> {
+    vec![
+        made.program.encode(),
+        PROFILE.name().as_bytes().to_vec(),
+        made.key.root.0.to_vec(),
+    ]
+}
+
+fn key(program: &Program, root: &[u8]) -> ModelKey {
+    ModelKey {
+        program: program.digest(),
+        profile: PROFILE,
+        root: Root(root.try_into().unwrap()),
+    }
+}
+
 #[test]
 fn proofs_that_were_made_once() {
     for (name, program, weights, count) in fixtures() {
-        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-            .join("../../tools/python/testdata")
-            .join(name);
-        if std::env::var_os("CARAT_WRITE_FIXTURES").is_some() {
+        if written_anew() {
             let made = proven(&program, &weights, count, &mut Rng(4)).unwrap();
-            let mut parts = vec![
-                made.program.encode(),
-                PROFILE.name().as_bytes().to_vec(),
-                made.key.root.0.to_vec(),
-            ];
+            let mut parts = head(&made);
             for (x, y) in made.inputs.iter().zip(&made.outputs) {
                 parts.extend([encode_tensors(x), encode_tensors(y)]);
             }
             parts.push(made.proof.bytes);
-            let file: Vec<u8> = parts
-                .iter()
-                .flat_map(|p| [&(p.len() as u32).to_le_bytes()[..], p].concat())
-                .collect();
-            std::fs::write(&path, file).unwrap();
+            write(name, &parts);
         }
-        let file = std::fs::read(&path).unwrap();
-        let (mut rest, mut parts) = (&file[..], Vec::new());
-        while let Some((length, tail)) = rest.split_first_chunk::<4>() {
-            let (part, tail) = tail.split_at(u32::from_le_bytes(*length) as usize);
-            parts.push(part);
-            rest = tail;
-        }
+        let parts = read(name);
         // The Program is still the one that the generator gives, and its proof still holds.
-        assert_eq!(Program::decode(parts[0]).unwrap(), program, "{name}");
-        let key = ModelKey {
-            program: program.digest(),
-            profile: PROFILE,
-            root: Root(parts[2].try_into().unwrap()),
-        };
+        assert_eq!(Program::decode(&parts[0]).unwrap(), program, "{name}");
         let values: Vec<Vec<Tensor>> = parts[3..parts.len() - 1]
             .iter()
             .map(|p| decode_tensors(p).unwrap())
@@ -97,8 +126,132 @@ fn proofs_that_were_made_once() {
             .collect();
         assert_eq!(instances.len(), count, "{name}");
         let proof = Proof {
-            bytes: parts[parts.len() - 1].to_vec(),
+            bytes: parts[parts.len() - 1].clone(),
         };
+        let key = key(&program, &parts[2]);
         verify(&program, &key, PROFILE, Mode::Succinct, &instances, &proof).unwrap();
     }
+}
+
+/// As above, with a part for what is hidden, and for each statement its digest before its values, or before the `io/v1`
+/// commitment to them.
+#[test]
+fn hidden_proofs_that_were_made_once() {
+    let [shown, values] = HIDDEN;
+    let network = networks().swap_remove(0);
+    let all = fixtures().into_iter().map(|(_, p, w, n)| (p, w, n));
+    let all: Vec<_> = all.chain([network]).collect();
+    for (name, which, hidden) in [
+        ("steps-17.zkproof", 0, values),
+        ("steps-19.zkproof", 2, shown),
+        ("network.zkproof", 3, values),
+    ] {
+        let (program, weights, count) = &all[which];
+        if written_anew() {
+            let mut rng = Rng(4);
+            let inputs = (0..*count).map(|_| inputs(program, &mut rng)).collect();
+            let made = proven_in(program, weights, inputs, &[hidden]).unwrap();
+            let mut parts = head(&made);
+            parts.push(vec![hidden.values.into(), hidden.weights.into()]);
+            for (slot, instance) in made.instances().iter().enumerate() {
+                parts.push(instance.statement.as_bytes().to_vec());
+                let told = instance.values.unwrap();
+                if hidden.values {
+                    let root = io::commit(program, &told, &seed(slot)).unwrap();
+                    parts.push(root.as_bytes().to_vec());
+                } else {
+                    parts.extend([encode_tensors(told.inputs), encode_tensors(told.outputs)]);
+                }
+            }
+            parts.push(made.hidden[0].1.bytes.clone());
+            write(name, &parts);
+        }
+        let parts = read(name);
+        assert_eq!(Program::decode(&parts[0]).unwrap(), *program, "{name}");
+        let digest = |p: &[u8]| Digest::from_bytes(p.try_into().unwrap());
+        let told = &parts[4..parts.len() - 1];
+        let values: Vec<Vec<Tensor>> = told
+            .iter()
+            .map(|p| decode_tensors(p).unwrap_or_default())
+            .collect();
+        let each = if hidden.values { 2 } else { 3 };
+        let instances: Vec<Instance<'_>> = (0..told.len() / each)
+            .map(|i| Instance {
+                statement: digest(&told[each * i]),
+                values: (!hidden.values).then(|| Values {
+                    inputs: &values[each * i + 1],
+                    outputs: &values[each * i + 2],
+                }),
+                io: hidden.values.then(|| digest(&told[each * i + 1])),
+            })
+            .collect();
+        assert_eq!(instances.len(), *count, "{name}");
+        let key = key(program, &parts[2]);
+        let proof = Proof {
+            bytes: parts[parts.len() - 1].clone(),
+        };
+        let mode = Mode::Zk(hidden);
+        verify(program, &key, PROFILE, mode, &instances, &proof).unwrap();
+        // Under another name, or for other commitments, it is nothing.
+        for other in [
+            Mode::Succinct,
+            Mode::Zk(Hidden {
+                values: !hidden.values,
+                ..hidden
+            }),
+        ] {
+            assert!(verify(program, &key, PROFILE, other, &instances, &proof).is_err());
+        }
+        let mut wrong = instances.clone();
+        wrong[0].statement = digest(&[7; 32]);
+        assert!(verify(program, &key, PROFILE, mode, &wrong, &proof).is_err());
+        if hidden.values {
+            wrong = instances.clone();
+            wrong[0].io = Some(digest(&[7; 32]));
+            assert!(verify(program, &key, PROFILE, mode, &wrong, &proof).is_err());
+        }
+    }
+}
+
+/// A convolution, its rectifier, and a layer behind it.
+fn networks() -> Vec<(Program, Weights, usize)> {
+    let mut b = Builder::new(24);
+    let x = b.input(&[1, 1, 5, 6], -60, 60);
+    let w = b.random(&[3, 1, 2, 3], -50, 50);
+    let window = Window {
+        kernel: vec![2, 3],
+        stride: vec![1, 1],
+        dilation: vec![1, 1],
+        before: vec![0, 1],
+        after: vec![0, 1],
+    };
+    let y = b.push(
+        Op::Conv {
+            geometry: ConvGeometry { window, groups: 1 },
+            l1: None,
+        },
+        &[x, w],
+    );
+    let y = b.push(Op::Shift { bits: 7 }, &[y]);
+    let y = b.push(Op::Clamp { lo: 0, hi: 90 }, &[y]);
+    let flat = b.push(
+        Op::Reshape {
+            shape: Shape::new(&[1, 72]).unwrap(),
+        },
+        &[y],
+    );
+    let v = b.random(&[72, 4], -20, 20);
+    let out = b.push(
+        Op::Contract {
+            spec: Contraction {
+                a: vec![0, 1],
+                b: vec![1, 2],
+                out: vec![0, 2],
+            },
+            l1: None,
+        },
+        &[flat, v],
+    );
+    let (program, weights) = b.finish(&[out]);
+    vec![(program, weights, 1)]
 }

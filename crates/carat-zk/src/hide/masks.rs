@@ -1,13 +1,13 @@
 //! A mask that is made for one opening: random coefficients, and a tree over their code word.
 
-use super::code::{element, slices};
+use super::code::element;
 use crate::{
     field::{DEGREE, E, F},
     pcs::leaves::Leaves,
 };
 
 #[cfg(feature = "prover")]
-use super::random::Random;
+use super::{code::slices, random::Random};
 #[cfg(feature = "prover")]
 use crate::pcs::{
     Root,

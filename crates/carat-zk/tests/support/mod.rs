@@ -29,7 +29,7 @@ pub struct Proven {
 }
 
 /// What the zero-knowledge proofs of the tests hide.
-const HIDDEN: [Hidden; 2] = [
+pub const HIDDEN: [Hidden; 2] = [
     Hidden {
         values: false,
         weights: false,
@@ -41,7 +41,7 @@ const HIDDEN: [Hidden; 2] = [
 ];
 
 /// What a statement's `io/v1` commitment is made from.
-fn seed(slot: usize) -> io::Seed {
+pub fn seed(slot: usize) -> io::Seed {
     let salt = Salt::from_bytes([slot as u8; 32]);
     io::Seed::from_salts(&salt, &salt)
 }
@@ -151,6 +151,21 @@ pub fn proven_on(
     weights: &Weights,
     all: Vec<Vec<Tensor>>,
 ) -> Result<Proven, Error> {
+    // Zero knowledge for every fourth program: the argument is the same.
+    let hidden: &[Hidden] = match program.digest().as_bytes()[0] % 4 {
+        0 => &HIDDEN,
+        _ => &[],
+    };
+    proven_in(program, weights, all, hidden)
+}
+
+/// As [`proven_on`], hiding these things.
+pub fn proven_in(
+    program: &Program,
+    weights: &Weights,
+    all: Vec<Vec<Tensor>>,
+    hidden: &[Hidden],
+) -> Result<Proven, Error> {
     let (runs, outputs): (Vec<Run>, Vec<Vec<Tensor>>) =
         all.iter().map(|x| run(program, weights, x)).unzip();
     let key = ProvingKey::new(program, weights, PROFILE)?;
@@ -175,11 +190,8 @@ pub fn proven_on(
         prove(program, weights, &key, &instances, &runs, &options)
     };
     let proof = prove(Mode::Succinct)?;
-    // Zero knowledge for every fourth program: the argument is the same.
-    let chosen = program.digest().as_bytes()[0] % 4 == 0;
-    let hidden = (HIDDEN.into_iter())
-        .filter(|_| chosen)
-        .map(|hidden| Ok((hidden, prove(Mode::Zk(hidden))?)))
+    let hidden = (hidden.iter())
+        .map(|&hidden| Ok((hidden, prove(Mode::Zk(hidden))?)))
         .collect::<Result<_, Error>>()?;
     Ok(Proven {
         program: program.clone(),
