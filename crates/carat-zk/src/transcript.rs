@@ -64,6 +64,8 @@ impl Transcript {
     /// Draws an element of [`E`], uniform.
     pub fn challenge(&mut self) -> E {
         let drawn = self.challenger.sample();
+        #[cfg(all(test, feature = "prover"))]
+        let drawn = crate::tests::hooks::challenge().unwrap_or(drawn);
         #[cfg(feature = "prover")]
         if let Some(all) = &mut self.drawn {
             all.push(drawn);
@@ -237,6 +239,11 @@ impl Sink {
     }
 
     fn put(&mut self, label: &str, elements: &[E]) {
+        #[cfg(all(test, feature = "prover"))]
+        crate::tests::hooks::said(label, || {
+            let slices = |e: &E| crate::hide::code::slices(e).to_vec();
+            elements.iter().flat_map(slices).collect()
+        });
         self.transcript.elements(label, elements);
         write(elements, &mut self.proof);
     }
@@ -251,6 +258,8 @@ impl Sink {
 
     /// Sends base field elements.
     pub fn send_f(&mut self, label: &str, elements: &[F]) {
+        #[cfg(all(test, feature = "prover"))]
+        crate::tests::hooks::said(label, || elements.to_vec());
         self.send_bytes(label, &bytes_of(elements));
     }
 

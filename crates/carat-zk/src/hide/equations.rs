@@ -22,7 +22,10 @@ use alloc::{string::ToString, vec, vec::Vec};
 use p3_field::{Field, PrimeCharacteristicRing, TwoAdicField, batch_multiplicative_inverse};
 
 #[cfg(feature = "prover")]
-use super::{code::slices, random::Random};
+use super::{
+    code::slices,
+    random::{Purpose, Random},
+};
 #[cfg(feature = "prover")]
 use crate::{
     pcs::leaves::{self, Tree},
@@ -155,7 +158,7 @@ impl Shape {
     }
 
     /// The place of a position: a coset that H is not on.
-    fn place(&self, position: usize) -> F {
+    pub(crate) fn place(&self, position: usize) -> F {
         F::GENERATOR * self.code.place(position)
     }
 
@@ -181,17 +184,25 @@ impl Shape {
                 let mut row = dft.idft_algebra(values.to_vec());
                 row.resize(message + tail, E::ZERO);
                 for j in 0..tail {
-                    let r = random.e();
+                    let r = random.e(Purpose::PadTail);
                     row[j] -= r;
                     row[message + j] += r;
                 }
                 row
             })
             .collect();
-        let combination_mask: Vec<E> = (0..self.code.length()).map(|_| random.e()).collect();
-        let mut sum_mask: Vec<E> = (0..self.code.triple()).map(|_| random.e()).collect();
+        let combination_mask: Vec<E> = (0..self.code.length())
+            .map(|_| random.e(Purpose::CombinationMask))
+            .collect();
+        let mut sum_mask: Vec<E> = (0..self.code.triple())
+            .map(|_| random.e(Purpose::SumMask))
+            .collect();
         let total = every(&sum_mask, message);
         sum_mask[0] -= total;
+        #[cfg(test)]
+        if let Some(offset) = crate::tests::hooks::stage().offset {
+            sum_mask[0] += offset;
+        }
         let width = self.leaves().width;
         let mut matrix = F::zero_vec(self.code.size() * width);
         let words = rows.iter().chain([&combination_mask, &sum_mask]);
@@ -202,7 +213,7 @@ impl Shape {
         }
         // Random at every place, so as well random before the transform.
         for row in matrix.chunks_exact_mut(width) {
-            random.fill(&mut row[width - DEGREE..]);
+            random.fill(Purpose::PadSalt, &mut row[width - DEGREE..]);
         }
         let encoded = dft.coset_dft_batch(RowMajorMatrix::new(matrix, width), F::GENERATOR);
         let (root, tree) = leaves::commit(encoded);
@@ -232,6 +243,11 @@ impl Shape {
         }
         sink.send_clear("combination", &combination);
         let sum = self.sum(&weights, &data.rows, data.sum_mask);
+        #[cfg(test)]
+        crate::tests::hooks::note_missing(
+            -weights.constant * F::from_usize(self.code.message).inverse()
+                - every(&sum, self.code.message),
+        );
         sink.send_clear("sum", &sum);
         self.leaves().show(&data.tree, sink);
     }
@@ -320,7 +336,7 @@ impl Shape {
     }
 
     /// What the values on H of a polynomial with `message` coefficients count for its value at a place.
-    fn lagrange(&self, place: F) -> Vec<F> {
+    pub(crate) fn lagrange(&self, place: F) -> Vec<F> {
         let ell = self.code.message;
         let generator = F::two_adic_generator(ell.ilog2() as usize);
         let on_h: Vec<F> = generator.powers().take(ell).collect();

@@ -7,7 +7,10 @@ use crate::{
 };
 
 #[cfg(feature = "prover")]
-use super::{code::slices, random::Random};
+use super::{
+    code::slices,
+    random::{Purpose, Random},
+};
 #[cfg(feature = "prover")]
 use crate::pcs::{
     Root,
@@ -46,7 +49,7 @@ pub(crate) struct Mask {
 impl Mask {
     /// A mask with `length` coefficients, on a domain of `2^levels` places.
     pub(crate) fn new(length: usize, levels: usize, random: &mut Random) -> (Root, Self) {
-        let coefficients: Vec<E> = (0..length).map(|_| random.e()).collect();
+        let coefficients: Vec<E> = (0..length).map(|_| random.e(Purpose::TieMask)).collect();
         let width = 2 * DEGREE;
         let mut matrix = vec![F::default(); width << levels];
         for (row, c) in matrix.chunks_exact_mut(width).zip(&coefficients) {
@@ -54,7 +57,7 @@ impl Mask {
         }
         // Random at every place, so as well random before the transform.
         for row in matrix.chunks_exact_mut(width) {
-            random.fill(&mut row[DEGREE..]);
+            random.fill(Purpose::TieSalt, &mut row[DEGREE..]);
         }
         let encoded = Radix2DFTSmallBatch::default().dft_batch(RowMajorMatrix::new(matrix, width));
         let (root, tree) = leaves::commit(encoded);

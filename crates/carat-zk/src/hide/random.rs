@@ -12,6 +12,34 @@ use crate::{
 use p3_field::{BasedVectorSpace, PrimeCharacteristicRing, PrimeField32};
 use zeroize::Zeroize;
 
+#[cfg(test)]
+use crate::tests::hooks;
+
+/// What randomness is for. Only tests look at it: they switch one of them off, and must notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Under messages.
+    Pad,
+    /// Behind rows of the witness.
+    WitnessTail,
+    /// The row that is added to the fold of the witness.
+    WitnessMask,
+    /// In leaves of the witness.
+    WitnessSalt,
+    /// Behind rows of pads.
+    PadTail,
+    /// Added to the combination of rows of pads.
+    CombinationMask,
+    /// Added to the sum of all equations.
+    SumMask,
+    /// In leaves of pads.
+    PadSalt,
+    /// Added to the fold of an `io/v1` commitment.
+    TieMask,
+    /// In leaves of that mask.
+    TieSalt,
+}
+
 /// Bytes that are expanded at once.
 const BUFFER: usize = 1 << 14;
 
@@ -33,6 +61,8 @@ impl Random {
     pub(crate) fn fresh(context: &[&[u8]]) -> Result<Self, Error> {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|e| Error::Randomness(e.to_string()))?;
+        #[cfg(test)]
+        let mut seed = hooks::stage().seed.unwrap_or(seed);
         let random = Self::from_seed(&seed, context);
         seed.zeroize();
         Ok(random)
@@ -65,7 +95,7 @@ impl Random {
     }
 
     /// The next element of F: 31-bit words, those beyond the field left out.
-    pub(crate) fn f(&mut self) -> F {
+    fn f(&mut self) -> F {
         loop {
             let word = self.word() & 0x7fff_ffff;
             if word < F::ORDER_U32 {
@@ -75,13 +105,23 @@ impl Random {
     }
 
     /// The next element of E.
-    pub(crate) fn e(&mut self) -> E {
+    pub(crate) fn e(&mut self, purpose: Purpose) -> E {
+        #[cfg(test)]
+        if hooks::stage().silent == Some(purpose) {
+            return E::ZERO;
+        }
+        let _ = purpose;
         let coefficients: [F; DEGREE] = core::array::from_fn(|_| self.f());
         E::from_basis_coefficients_fn(|i| coefficients[i])
     }
 
     /// Fills a slice.
-    pub(crate) fn fill(&mut self, out: &mut [F]) {
+    pub(crate) fn fill(&mut self, purpose: Purpose, out: &mut [F]) {
+        #[cfg(test)]
+        if hooks::stage().silent == Some(purpose) {
+            return out.fill(F::ZERO);
+        }
+        let _ = purpose;
         out.iter_mut().for_each(|o| *o = self.f());
     }
 }
@@ -99,7 +139,7 @@ mod tests {
 
     fn first(seed: u8, context: &[&[u8]]) -> Vec<E> {
         let mut random = Random::from_seed(&[seed; 32], context);
-        (0..4).map(|_| random.e()).collect()
+        (0..4).map(|_| random.e(Purpose::Pad)).collect()
     }
 
     /// The same bytes of the operating system give other pads for another statement, and however its parts are cut.
@@ -115,7 +155,7 @@ mod tests {
         ] {
             assert!(base.iter().zip(&other).all(|(a, b)| a != b));
         }
-        let fresh = |_| Random::fresh(&[b"one"]).unwrap().e();
+        let fresh = |_| Random::fresh(&[b"one"]).unwrap().e(Purpose::Pad);
         let drawn: Vec<E> = (0..64).map(fresh).collect();
         for (i, a) in drawn.iter().enumerate() {
             assert!(!drawn[..i].contains(a));

@@ -20,7 +20,10 @@ use alloc::{string::ToString, vec::Vec};
 use p3_field::PrimeCharacteristicRing;
 
 #[cfg(feature = "prover")]
-use super::{code::slices, random::Random};
+use super::{
+    code::slices,
+    random::{Purpose, Random},
+};
 #[cfg(feature = "prover")]
 use crate::{
     kernels::compact::{Values, combine_rows},
@@ -103,8 +106,10 @@ impl Scheme {
         let (message, tail, size) = (self.code.message, self.code.tail, self.code.size());
         let width = self.leaves().width;
         let mut tails = F::zero_vec(self.rows * tail);
-        random.fill(&mut tails);
-        let mask: Vec<E> = (0..self.code.length()).map(|_| random.e()).collect();
+        random.fill(Purpose::WitnessTail, &mut tails);
+        let mask: Vec<E> = (0..self.code.length())
+            .map(|_| random.e(Purpose::WitnessMask))
+            .collect();
         // Coefficients down the columns, which are rows, mask, salt. A salt is random at every place, so it is as well random
         // before the transform.
         let mut matrix = F::zero_vec(size * width);
@@ -120,7 +125,7 @@ impl Scheme {
             row[self.rows..self.rows + DEGREE].copy_from_slice(slices(m));
         }
         for row in matrix.chunks_exact_mut(width) {
-            random.fill(&mut row[self.rows + DEGREE..]);
+            random.fill(Purpose::WitnessSalt, &mut row[self.rows + DEGREE..]);
         }
         let encoded = Radix2DFTSmallBatch::default().dft_batch(RowMajorMatrix::new(matrix, width));
         let (root, tree) = leaves::commit(encoded);

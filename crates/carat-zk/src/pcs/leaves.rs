@@ -53,6 +53,17 @@ pub(crate) fn commit(matrix: RowMajorMatrix<F>) -> (Root, Tree) {
 impl Leaves {
     /// Draws the positions; repeats are kept.
     fn positions(&self, challenger: &mut Challenger) -> Vec<usize> {
+        #[cfg(all(test, feature = "prover"))]
+        if crate::tests::hooks::stage().challenges.is_some() {
+            let word = || crate::tests::hooks::programmed().unwrap_or_default() as usize;
+            let drawn: Vec<usize> = (0..self.queries)
+                .map(|_| word() % (1 << self.levels))
+                .collect();
+            crate::tests::hooks::said("positions", || {
+                drawn.iter().map(|&p| crate::field::int(p as i64)).collect()
+            });
+            return drawn;
+        }
         (0..self.queries)
             .map(|_| challenger.sample_bits(self.levels))
             .collect()

@@ -12,7 +12,10 @@ use crate::{
     claims::{Claims, ValueClaim},
     field::{E, F, int},
     graph::{Id, Kind, Rows, Table},
-    hide::{self, random::Random},
+    hide::{
+        self,
+        random::{Purpose, Random},
+    },
     io,
     key::{Hidden, Mode, ModelKey},
     layout::{
@@ -392,7 +395,7 @@ impl Prover<'_, '_> {
             self.ties = Some(vec![Vec::new(); instances.len()]);
         }
         let shape = hide::shape(self.plan, profile, hidden)?;
-        let pads: Vec<E> = (0..shape.pads()).map(|_| random.e()).collect();
+        let pads: Vec<E> = (0..shape.pads()).map(|_| random.e(Purpose::Pad)).collect();
         let (root, equations) = shape.commit(&pads, &mut random);
         self.sink.send_bytes("pads", &root.0);
         let scheme = hide::witness::Scheme::new(profile, self.plan.witness.vars);

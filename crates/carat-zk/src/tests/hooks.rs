@@ -1,8 +1,11 @@
 //! What a dishonest prover of the tests can change, and what is seen of a proof while it is made. All of it belongs to
 //! the thread of one test.
 
-use crate::field::{E, F};
-use p3_field::PrimeCharacteristicRing;
+use crate::{
+    field::{DEGREE, E, F},
+    hide::random::Purpose,
+};
+use p3_field::{BasedVectorSpace, PrimeCharacteristicRing};
 use std::cell::RefCell;
 
 /// What happened in a proof, in order.
@@ -27,8 +30,27 @@ pub(crate) struct Lie {
 /// Changes the committed polynomial.
 pub(crate) type Spoil = Box<dyn Fn(&mut [F])>;
 
+/// What makes proofs repeatable, and what spoils them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Stage {
+    /// Challenges, and positions, are drawn from this seed instead of the transcript.
+    pub(crate) challenges: Option<u64>,
+    /// The operating system's randomness.
+    pub(crate) seed: Option<[u8; 32]>,
+    /// Randomness that is not there: zeros instead.
+    pub(crate) silent: Option<Purpose>,
+    /// What the mask of the sum of equations adds up to (over every 128th coefficient), instead of zero.
+    pub(crate) offset: Option<E>,
+}
+
 #[derive(Default)]
 struct State {
+    stage: Stage,
+    /// State of the generator of challenges.
+    drawn: u64,
+    /// Every element that was sent, and every element of a leaf, message by message.
+    said: Vec<(String, Vec<F>)>,
+    missing: E,
     events: Vec<Event>,
     messages: usize,
     lie: Option<Lie>,
@@ -45,14 +67,69 @@ pub(crate) fn start(lie: Option<Lie>, spoil: Option<Spoil>) {
         *s = State {
             lie,
             spoil,
+            stage: s.stage,
+            drawn: s.drawn,
             ..State::default()
         }
     });
 }
 
+/// Sets the stage of the next proof or verification.
+pub(crate) fn set(stage: Stage) {
+    STATE.with_borrow_mut(|s| {
+        s.stage = stage;
+        s.drawn = stage.challenges.unwrap_or_default();
+        s.said.clear();
+    });
+}
+
+pub(crate) fn stage() -> Stage {
+    STATE.with_borrow(|s| s.stage)
+}
+
+/// The next word of the programmed challenges, if they are programmed (SplitMix64).
+pub(crate) fn programmed() -> Option<u64> {
+    STATE.with_borrow_mut(|s| {
+        s.stage.challenges?;
+        s.drawn = s.drawn.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (s.drawn ^ (s.drawn >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        Some(z ^ (z >> 31))
+    })
+}
+
+/// The next programmed challenge.
+pub(crate) fn challenge() -> Option<E> {
+    let mut words = [0; DEGREE];
+    for word in &mut words {
+        *word = programmed()?;
+    }
+    // Off by less than 2^-32 from uniform.
+    Some(E::from_basis_coefficients_fn(|i| {
+        F::from_u64(words[i] >> 1)
+    }))
+}
+
+/// Notes elements that were sent.
+pub(crate) fn said(label: &str, elements: impl FnOnce() -> Vec<F>) {
+    STATE.with_borrow_mut(|s| {
+        if s.stage.challenges.is_some() {
+            s.said.push((label.into(), elements()));
+        }
+    });
+}
+
+/// What was said since the stage was set.
+pub(crate) fn heard() -> Vec<(String, Vec<F>)> {
+    STATE.with_borrow_mut(|s| std::mem::take(&mut s.said))
+}
+
 /// Ends the lies. Returns what was seen.
 pub(crate) fn finish() -> Vec<Event> {
-    STATE.with_borrow_mut(|s| std::mem::take(s).events)
+    STATE.with_borrow_mut(|s| {
+        (s.lie, s.spoil) = (None, None);
+        std::mem::take(&mut s.events)
+    })
 }
 
 pub(crate) fn drawn(challenge: E) {
@@ -98,4 +175,13 @@ pub(crate) fn committed(mut polynomial: Vec<F>) -> Vec<F> {
         }
     });
     polynomial
+}
+
+/// What the sum of all equations lacks to be what it should be, in units of its mask's first coefficient.
+pub(crate) fn note_missing(missing: E) {
+    STATE.with_borrow_mut(|s| s.missing = missing);
+}
+
+pub(crate) fn missing() -> E {
+    STATE.with_borrow(|s| s.missing)
 }

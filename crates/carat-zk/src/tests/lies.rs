@@ -12,6 +12,15 @@ fn element(seed: u64) -> E {
 
 /// One lie in each message; with `all`, one for each element.
 fn every_lie(case: &Case, all: bool) {
+    for mode in MODES {
+        case.mode.set(mode);
+        // Long messages of the mode that hides have elements that are all alike.
+        lies(case, if all { 1 } else { usize::MAX }, mode == ALL_HIDDEN);
+    }
+    case.mode.set(Mode::Succinct);
+}
+
+fn lies(case: &Case, step: usize, sampled: bool) {
     let (_, events) = case.honest();
     let instances = case.instances(&case.outputs);
     let messages = events.iter().filter_map(|e| match e {
@@ -20,7 +29,12 @@ fn every_lie(case: &Case, all: bool) {
     });
     let mut told = 0;
     for (message, (label, len)) in messages.enumerate() {
-        for at in (0..len).step_by(if all { 1 } else { len.max(1) }) {
+        let step = if sampled {
+            step.max(len / 8).max(1)
+        } else {
+            step
+        };
+        for at in (0..len).step_by(step) {
             let by = if at % 2 == 0 {
                 E::ONE
             } else {
@@ -131,6 +145,24 @@ fn every_field_of_a_proof() {
             );
         }
     }
+}
+
+/// The same where everything is hidden.
+#[test]
+fn every_field_of_a_proof_that_hides() {
+    let case = Case::new(step(Op::Clamp { lo: -3, hi: 5 }, &[3], -20, 19), 1);
+    case.mode.set(ALL_HIDDEN);
+    let (proof, _) = case.honest();
+    for at in (0..proof.bytes.len()).step_by(F_BYTES) {
+        let mut bytes = proof.bytes.clone();
+        bytes[at] ^= 1 << (at / F_BYTES % 8);
+        assert!(altered(&case, bytes).is_err(), "field at byte {at}");
+    }
+    for n in (0..proof.bytes.len()).step_by(997) {
+        assert!(altered(&case, proof.bytes[..n].to_vec()).is_err());
+    }
+    let longer = [&proof.bytes[..], &[0]].concat();
+    assert_eq!(altered(&case, longer), Err(Error::Trailing));
 }
 
 #[test]

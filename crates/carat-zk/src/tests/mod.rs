@@ -4,6 +4,7 @@
 mod forged;
 mod frozen;
 pub(crate) mod hooks;
+mod leaks;
 mod lies;
 mod peers;
 
@@ -11,8 +12,9 @@ mod peers;
 mod programs;
 
 use crate::{
-    Error, Instance, Mode, Options, Profile, Proof, ProvingKey, Run, Values as Edges,
+    Error, Hidden, Instance, Mode, Options, Profile, Proof, ProvingKey, Run, Values as Edges,
     graph::Fill,
+    io,
     plan::Plan,
     prove::{Values, prove_with},
     verify,
@@ -21,8 +23,10 @@ use carat_nn::exec::reference;
 use carat_program::{
     Contraction, ConvGeometry, Op, PoolKind, Program, Rounding, Tensor, Weights, Window,
 };
+use carat_receipt::Salt;
 use hooks::{Event, Lie};
 use programs::{Builder, Rng, inputs};
+use std::cell::Cell;
 
 const PROFILE: Profile = Profile::Proven100;
 
@@ -37,6 +41,25 @@ struct Case {
     plan: Plan,
     runs: Vec<Run>,
     outputs: Vec<Vec<Tensor>>,
+    /// What proofs of this case let be seen.
+    mode: Cell<Mode>,
+}
+
+/// The mode in which nothing but what is public is shown.
+const ALL_HIDDEN: Mode = Mode::Zk(Hidden {
+    values: true,
+    weights: false,
+});
+
+/// The modes that differ most.
+const MODES: [Mode; 2] = [Mode::Succinct, ALL_HIDDEN];
+
+/// What the `io/v1` commitment of a statement is made from.
+fn seeds(count: usize) -> Vec<io::Seed> {
+    let salt = |slot: usize| Salt::from_bytes([slot as u8; 32]);
+    (0..count)
+        .map(|slot| io::Seed::from_salts(&salt(slot), &salt(slot)))
+        .collect()
 }
 
 impl Case {
@@ -73,7 +96,17 @@ impl Case {
             plan,
             runs,
             outputs,
+            mode: Cell::new(Mode::Succinct),
         }
+    }
+
+    fn prove(&self, instances: &[Instance<'_>], values: &Values<'_>) -> Result<Proof, Error> {
+        let options = Options {
+            mode: self.mode.get(),
+            seeds: &seeds(instances.len()),
+            ..Options::default()
+        };
+        prove_with(&self.plan, &self.key, instances, values, &options)
     }
 
     fn instances<'a>(&'a self, outputs: &'a [Vec<Tensor>]) -> Vec<Instance<'a>> {
@@ -81,6 +114,12 @@ impl Case {
             .iter()
             .zip(outputs)
             .map(|(r, y)| Instance::of_values(&r.inputs, y))
+            .zip(seeds(self.runs.len()))
+            .map(|(instance, seed)| Instance {
+                io: (instance.values.filter(|_| self.mode.get() == ALL_HIDDEN))
+                    .and_then(|values| io::commit(&self.program, &values, &seed).ok()),
+                ..instance
+            })
             .collect()
     }
 
@@ -89,7 +128,7 @@ impl Case {
             &self.program,
             self.key.key(),
             PROFILE,
-            Mode::Succinct,
+            self.mode.get(),
             instances,
             proof,
         )
@@ -100,14 +139,7 @@ impl Case {
         let instances = self.instances(&self.outputs);
         let values = Values::new(&self.program, &self.weights, &self.plan.graph, &self.runs);
         hooks::start(None, None);
-        let proof = prove_with(
-            &self.plan,
-            &self.key,
-            &instances,
-            &values,
-            &Options::default(),
-        )
-        .unwrap();
+        let proof = self.prove(&instances, &values).unwrap();
         let events = hooks::finish();
         self.verify(&instances, &proof).unwrap();
         (proof, events)
@@ -118,19 +150,26 @@ impl Case {
         let instances = self.instances(&self.outputs);
         let values = Values::new(&self.program, &self.weights, &self.plan.graph, &self.runs);
         hooks::start(Some(lie), None);
-        let proof = prove_with(
-            &self.plan,
-            &self.key,
-            &instances,
-            &values,
-            &Options::default(),
-        )
-        .unwrap();
+        let proof = self.prove(&instances, &values).unwrap();
         (proof, hooks::finish())
     }
 
-    /// What the verifier says to a proof from forged columns, of the outputs that follow from them.
+    /// What the verifier says to a proof from forged columns, of the outputs that follow from them. It says the same where
+    /// everything is hidden.
     fn forge(&self, forger: Forger<'_>) -> Result<(), Error> {
+        let [plain, hidden] = MODES.map(|mode| {
+            self.mode.set(mode);
+            self.forge_in_mode(forger)
+        });
+        self.mode.set(Mode::Succinct);
+        // Values that are no integers of the Program are refused where they would be committed to.
+        if !matches!(hidden, Err(Error::Values(_))) {
+            assert_eq!(plain.is_ok(), hidden.is_ok(), "{plain:?}, {hidden:?}");
+        }
+        plain
+    }
+
+    fn forge_in_mode(&self, forger: Forger<'_>) -> Result<(), Error> {
         let graph = &self.plan.graph;
         let values = Values::new(&self.program, &self.weights, graph, &self.runs).forge(forger);
         let outputs: Vec<Vec<Tensor>> = (0..self.runs.len())
@@ -150,13 +189,7 @@ impl Case {
             })
             .collect();
         let instances = self.instances(&outputs);
-        let proof = prove_with(
-            &self.plan,
-            &self.key,
-            &instances,
-            &values,
-            &Options::default(),
-        )?;
+        let proof = self.prove(&instances, &values)?;
         self.verify(&instances, &proof)
     }
 

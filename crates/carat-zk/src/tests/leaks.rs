@@ -1,0 +1,267 @@
+//! What a proof that hides shows: the same whatever it hides.
+//!
+//! Challenges and positions are programmed, so that all that is left to chance is the prover's own randomness. Then every
+//! element of a message and of a shown leaf must be uniform, or a function of what is public.
+
+use super::*;
+use crate::{
+    field::{DEGREE, E, F},
+    hide::random::Purpose,
+};
+use hooks::Stage;
+use p3_field::{PrimeCharacteristicRing, PrimeField32};
+use std::collections::BTreeSet;
+
+/// Challenges of all proofs of this file.
+const CHALLENGES: u64 = 3;
+/// Cells that the field is cut into.
+const CELLS: usize = 8;
+
+/// Every randomness that is left out in turn.
+const ALL: [Purpose; 10] = [
+    Purpose::Pad,
+    Purpose::WitnessTail,
+    Purpose::WitnessMask,
+    Purpose::WitnessSalt,
+    Purpose::PadTail,
+    Purpose::CombinationMask,
+    Purpose::SumMask,
+    Purpose::PadSalt,
+    Purpose::TieMask,
+    Purpose::TieSalt,
+];
+
+/// A product of two inputs, a contraction with constants, and a lookup.
+fn case(a: &[i32], b: &[i32]) -> Case {
+    let mut p = Builder::new(3);
+    let x = p.input(&[3], -20, 20);
+    let y = p.input(&[3], -20, 20);
+    let w = p.constant(&[3, 2], vec![1, -2, 3, 4, -5, 6]);
+    let v = p.push(Op::Mul, &[x, y]);
+    let v = p.push(contraction("i,ij->j"), &[v, w]);
+    let z = p.push(Op::Clamp { lo: -30, hi: 30 }, &[v]);
+    let (program, weights) = p.finish(&[z]);
+    let inputs = tensors(&program, &[a, b]);
+    let case = Case::on((program, weights), vec![inputs]);
+    case.mode.set(ALL_HIDDEN);
+    case
+}
+
+/// A proof with programmed challenges, and what was said in it.
+fn said(case: &Case, seed: u64, stage: Stage) -> (Proof, Vec<(String, Vec<F>)>) {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let instances = case.instances(&case.outputs);
+    let values = Values::new(&case.program, &case.weights, &case.plan.graph, &case.runs);
+    hooks::set(Stage {
+        challenges: Some(CHALLENGES),
+        seed: Some(bytes),
+        ..stage
+    });
+    let proof = case.prove(&instances, &values).unwrap();
+    let heard = hooks::heard();
+    hooks::set(Stage::default());
+    (proof, heard)
+}
+
+/// Messages whose elements are not under pads.
+const CLEAR: [&str; 7] = [
+    "scaled",
+    "fold",
+    "combination",
+    "sum",
+    "pcs columns",
+    "io leaves",
+    "positions",
+];
+
+/// Elements of the second row of pads at the shown places, less what the messages under these pads make of them: what is left
+/// is minus what the messages themselves would be there, unless the row has a random part.
+fn behind_pads(case: &Case, heard: &[(String, Vec<F>)], opened: Option<usize>) -> Vec<F> {
+    let Mode::Zk(hidden) = case.mode.get() else {
+        panic!("nothing is hidden");
+    };
+    let shape = crate::hide::shape(&case.plan, PROFILE, hidden).unwrap();
+    let mut padded = Vec::new();
+    for (message, (label, elements)) in heard.iter().enumerate() {
+        if CLEAR.contains(&&label[..]) || Some(message) == opened {
+            continue;
+        }
+        // The first of each element's coefficients is enough.
+        padded.extend(elements.iter().step_by(DEGREE).copied());
+        if label == "root denominator" {
+            // The pad that hides nothing lies in the first row.
+            padded.push(F::ZERO);
+        }
+    }
+    assert_eq!(padded.len(), shape.pads());
+    let row = &padded[128..padded.len().min(256)];
+    let last = |wanted: &str| heard.iter().rfind(|(label, _)| label == wanted);
+    let (Some((_, positions)), Some((_, leaves))) = (last("positions"), last("pcs columns")) else {
+        panic!("no leaves were shown");
+    };
+    let width = leaves.len() / positions.len();
+    (positions.iter().zip(leaves.chunks_exact(width)))
+        .map(|(position, leaf)| {
+            let place = shape.place(position.as_canonical_u32() as usize);
+            let seen = row.iter().zip(shape.lagrange(place));
+            leaf[DEGREE] - seen.map(|(&m, l)| m * l).sum::<F>()
+        })
+        .collect()
+}
+
+/// The statistics of many proofs: for each element its chi-squared over [`CELLS`] cells, and for each the same of its
+/// difference to the one before, which two elements under one pad would give away. Leaves of `io/v1` are left out: they come
+/// from the Statement's own commitment, which is the same in all of these proofs.
+fn statistics(case: &Case, proofs: u64, stage: Stage) -> Vec<(String, f64)> {
+    let mut names: Vec<String> = Vec::new();
+    let mut cells: Vec<[u32; CELLS]> = Vec::new();
+    for seed in 0..proofs {
+        let (_, heard) = said(case, seed, stage);
+        // Of the two openings the last is of constants: its value follows from what is public.
+        let opened = heard.iter().rposition(|(label, _)| label == "opened");
+        let behind = behind_pads(case, &heard, opened);
+        let mut at = 0;
+        let all = (heard.iter().enumerate())
+            .filter(|(message, (label, _))| {
+                Some(*message) != opened && label != "io leaves" && label != "positions"
+            })
+            .map(|(message, (label, elements))| (message, &label[..], elements))
+            .chain([(heard.len(), "behind pads", &behind)]);
+        for (message, label, elements) in all {
+            let mut before = F::ZERO;
+            for (i, &e) in elements.iter().enumerate() {
+                for value in [e, e - before] {
+                    if seed == 0 {
+                        names.push(format!("{message} {label} {i}"));
+                        cells.push([0; CELLS]);
+                    }
+                    let cell = u64::from(value.as_canonical_u32()) * CELLS as u64;
+                    cells[at][(cell / u64::from(F::ORDER_U32)) as usize] += 1;
+                    at += 1;
+                }
+                before = e;
+            }
+        }
+        assert_eq!(at, cells.len(), "proofs of one shape");
+    }
+    let expected = proofs as f64 / CELLS as f64;
+    let chi = |cells: [u32; CELLS]| -> f64 {
+        let off = |&c: &u32| (f64::from(c) - expected).powi(2) / expected;
+        cells.iter().map(off).sum()
+    };
+    names.into_iter().zip(cells.into_iter().map(chi)).collect()
+}
+
+/// Seven degrees of freedom: a uniform element is above this once in 10^12 times.
+const LIMIT: f64 = 75.0;
+
+#[test]
+fn every_element_is_uniform_whatever_is_hidden() {
+    for case in [
+        case(&[1, 2, 3], &[4, 5, 6]),
+        case(&[0, 0, 0], &[0, 0, 0]),
+        case(&[-20, 19, 7], &[20, -20, 1]),
+    ] {
+        let all = statistics(&case, 160, Stage::default());
+        assert!(all.len() > 10_000, "{}", all.len());
+        for (name, chi) in &all {
+            assert!(*chi < LIMIT, "{name}: {chi}");
+        }
+        // All together: the mean of chi-squared is 7, its deviation sqrt(14). Elements depend on each other a little (folds
+        // on leaves), so the band is wide.
+        let mean = all.iter().map(|(_, chi)| chi).sum::<f64>() / all.len() as f64;
+        assert!((mean - 7.0).abs() < 0.5, "{mean}");
+    }
+}
+
+/// With any one source of randomness left out, some element is not uniform any more.
+#[test]
+fn a_missing_mask_is_seen() {
+    let case = case(&[1, 2, 3], &[4, 5, 6]);
+    for purpose in ALL {
+        let stage = Stage {
+            silent: Some(purpose),
+            ..Stage::default()
+        };
+        let all = statistics(&case, 40, stage);
+        let seen = all.iter().filter(|(_, chi)| *chi > LIMIT).count();
+        assert!(seen > 0, "{purpose:?} is missing, and nothing shows it");
+    }
+}
+
+/// Leaves under one root are all different, and no leaf or root is ever seen twice.
+#[test]
+fn nothing_is_repeated() {
+    let case = case(&[1, 2, 3], &[4, 5, 6]);
+    let instances = case.instances(&case.outputs);
+    let values = Values::new(&case.program, &case.weights, &case.plan.graph, &case.runs);
+    // The operating system's randomness this time.
+    let proofs: Vec<Proof> = (0..24)
+        .map(|_| case.prove(&instances, &values).unwrap())
+        .collect();
+    let mut seen = BTreeSet::new();
+    for proof in &proofs {
+        case.verify(&instances, proof).unwrap();
+        // Both roots, and the first elements under pads.
+        for piece in proof.bytes[..640].chunks_exact(16) {
+            assert!(seen.insert(piece.to_vec()), "a part of a proof came twice");
+        }
+    }
+}
+
+/// The simulator: a prover that knows nothing of the inputs and outputs, proves garbage, and chooses challenges before it
+/// commits. Its transcript passes; without the choice it does not.
+#[test]
+fn garbage_is_simulated() {
+    let honest = case(&[1, 2, 3], &[4, 5, 6]);
+    let garbage = |c: usize, honest: &[i32]| {
+        let noise = |i: usize| (i as i32 * 7919 + c as i32 * 104_729) % 1_000_003;
+        Some((0..honest.len()).map(noise).collect())
+    };
+    let values = Values::new(
+        &honest.program,
+        &honest.weights,
+        &honest.plan.graph,
+        &honest.runs,
+    )
+    .forge(&garbage);
+    let instances = honest.instances(&honest.outputs);
+    let stage = |offset| Stage {
+        challenges: Some(CHALLENGES),
+        seed: Some([9; 32]),
+        silent: None,
+        offset,
+    };
+    let simulate = |offset| {
+        hooks::set(stage(offset));
+        let proof = honest.prove(&instances, &values).unwrap();
+        let heard = hooks::heard();
+        let missing = hooks::missing();
+        hooks::set(stage(None));
+        let verdict = honest.verify(&instances, &proof);
+        hooks::set(Stage::default());
+        (verdict, heard, missing)
+    };
+    // Without the choice, the equations do not hold, and nothing else is wrong.
+    let (verdict, first, missing) = simulate(None);
+    assert_eq!(
+        verdict,
+        Err(Error::Check("the equations under the pads")),
+        "garbage passes"
+    );
+    // With it, the sum's mask makes up for what they lack.
+    let (verdict, second, left) = simulate(Some(missing));
+    assert_eq!(verdict, Ok(()), "the simulator fails");
+    assert_eq!(left, E::ZERO);
+    // Only the sum is another one.
+    for ((label, a), (_, b)) in first.iter().zip(&second) {
+        if label != "sum" && label != "pcs columns" {
+            assert_eq!(a, b, "{label}");
+        }
+    }
+    let sum = |heard: &[(String, Vec<F>)]| heard.iter().rfind(|m| m.0 == "sum").unwrap().1.clone();
+    let (a, b) = (sum(&first), sum(&second));
+    let changed: Vec<usize> = (0..a.len()).filter(|&i| a[i] != b[i]).collect();
+    assert!(changed.iter().all(|&i| i < DEGREE) && !changed.is_empty());
+}
