@@ -39,7 +39,8 @@ class Padded:
         return [self.tape.message(sent) for sent in self.source.receive(label, n)]
 
     def equal(self, left, right, what):
-        # `what` is not kept: of the equations nobody learns more than whether all hold.
+        # The equation is left - right = 0; its sign is part of the protocol. `what` is not kept: nobody learns more of the
+        # equations than whether all hold.
         self.tape.equations.append(left - right)
 
     def not_zero(self, e, what):

@@ -200,6 +200,8 @@ class Verifier:
         mix = self.source.transcript.challenge()
         alpha = self.source.transcript.challenge()
         point, numerator, denominator = self.fractions()
+        # What no block covers is 0/1: one, less every block's weight, is taken off below.
+        leaves, under = ZERO, ONE
 
         def block(i):
             """The weight of a block at the point, and the block's own part of the point."""
@@ -215,10 +217,8 @@ class Verifier:
             sent = checks.receive("looked up", len(values))
             for x, value in zip(values, sent):
                 self.claim(x, own, value)
-            numerator = numerator - weight * valid(self.nodes[values[0]].dims, own)
-            denominator = denominator - weight * (alpha - fingerprint(sent, table))
-            # What no block covers is 0/1: one, less every block's weight, is taken off below.
-            denominator = denominator + weight
+            leaves = leaves + weight * valid(self.nodes[values[0]].dims, own)
+            under = under + weight * (alpha - fingerprint(sent, table)) - weight
         for i, table in enumerate(graph.tables):
             weight, own = block(len(graph.lookups) + i)
             (multiplicity,) = checks.receive("multiplicity", 1)
@@ -227,10 +227,10 @@ class Verifier:
             if table.value is not None:
                 (held,) = checks.receive("table", 1)
                 self.claim(table.value, own, held)
-            numerator = numerator + weight * multiplicity
-            denominator = denominator - weight * (alpha - fingerprint(table_row(table, own, held), i)) + weight
-        checks.equal(numerator, ZERO, "the numerators of the lookup argument")
-        checks.equal(denominator, ONE, "the denominators of the lookup argument")
+            leaves = leaves - weight * multiplicity
+            under = under + weight * (alpha - fingerprint(table_row(table, own, held), i)) - weight
+        checks.equal(leaves, numerator, "the numerators of the lookup argument")
+        checks.equal(under, denominator, "the denominators of the lookup argument")
 
     # 5.5 Walk
 
@@ -269,7 +269,7 @@ class Verifier:
                 if b != a:
                     term = term * below(parts[b], d)
             out = out + term
-        self.checks.equal(out, value, "a place")
+        self.checks.equal(value, out, "a place")
 
     def axes(self, node, point, value):
         x, maps = node.args

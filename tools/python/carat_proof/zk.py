@@ -88,7 +88,7 @@ def open_witness(checks, profile, n, root, point, value):
     (mask,) = checks.receive("mask", 1)
     beta = transcript.challenge()
     fold = source.receive("fold", length + s.positions)
-    checks.equal(dot(fold, eq_table(b)), mask + value * beta, "the fold does not give the value")
+    checks.equal(mask + value * beta, dot(fold, eq_table(b)), "the fold does not give the value")
     positions, leaves = whir.read_columns(source, root, s.levels, s.positions, s.work, (1 << rows) + DEGREE + SALT)
     generator = root_of_unity(s.levels)
     weights, fold = coefficients(eq_table(a)), coefficients(fold)
@@ -140,7 +140,7 @@ def open_io(checks, profile, table, root, claims):
     (mask,) = checks.receive("mask", 1)
     beta = transcript.challenge()
     fold = source.receive("fold", IO_COEFFICIENTS)
-    checks.equal(dot(fold, eq_table(a)), mask + value * beta, "the fold does not give the value")
+    checks.equal(mask + value * beta, dot(fold, eq_table(a)), "the fold does not give the value")
     positions, masks = whir.read_columns(
         source, mask_root, IO_LEVELS, IO_POSITIONS[profile], IO_WORK[profile], DEGREE + SALT
     )
