@@ -31,8 +31,8 @@ def tree(level, domain):
 
 def evaluate(column):
     """The values at w^0, w^1, ... of the polynomial with these coefficients: recursive, radix two."""
-    if len(column) == 1:
-        return column
+    if not any(column[1:]):
+        return column[:1] * len(column)
     even, odd = evaluate(column[::2]), evaluate(column[1::2])
     w = pow(GENERATOR, (P - 1) // len(column), P)
     half, x, low, high = len(even), 1, [], []

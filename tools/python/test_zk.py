@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Checks proofs in the mode that hides with the Python verifier, and that it refuses changed ones.
 
-    python3 tools/python/test_zk.py
+    python3 tools/python/test_zk.py [FOLDER]
 
-The files are tools/python/testdata/*.zkproof (see verify_proof.py). Also checked are the pieces: hidden expressions against
+FOLDER holds `.zkproof` files (see verify_proof.py); without it those in tools/python/testdata are used, which
+crates/carat-zk/tests/fixtures.rs made: among them must be proofs that hide values and that do not. Also checked are the pieces: hidden expressions against
 what they stand for, the proof about equations (docs/protocol-zk.md, section 6) by a prover written here, honest and
 lying, and inputs and outputs against io_commitment.py. Needs Python 3.11 and the package `blake3`. Prints what was
 checked and ends with status 0, or with 1.
@@ -425,6 +426,7 @@ def replaced(statements, slot, **fields):
 
 
 def proofs(chance, path):
+    """One file and its changed forms; what it hides."""
     program, profile, root, statements, proof, hidden = from_zk_parts(path.read_bytes())
 
     def check(proof=proof, statements=statements, root=root, profile=profile, hidden=hidden):
@@ -469,6 +471,7 @@ def proofs(chance, path):
                 refused(f"{path.name} as {flags}", check, proof, told, root, profile, flags)
     refused(f"{path.name} with no values", check, proof, [Statement(s.digest) for s in statements])
     print(f"{path.name}: {len(statements)} statements, {len(proof)} bytes verify in {seconds:.2f} s")
+    return hidden
 
 
 def other_modes():
@@ -485,7 +488,7 @@ def other_modes():
 
 
 def main():
-    files = sorted(DATA.glob("*.zkproof"))
+    files = sorted((pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else DATA).glob("*.zkproof"))
     if not files:
         sys.exit("the fixtures are missing")
     chance = random.Random(1)
@@ -499,8 +502,9 @@ def main():
     print("equations that hold can be proven, and no others")
     inputs_and_outputs(chance)
     print("io/v1 commitments are those of io_commitment.py")
-    for path in files:
-        proofs(chance, path)
+    hidden = {proofs(chance, path) for path in files}
+    if len(sys.argv) == 1 and {h.values for h in hidden} != {False, True}:
+        sys.exit("no fixture hides values, or none shows them")
     other_modes()
     print(f"{len(files)} proofs that hide hold, and none of their changed forms")
 

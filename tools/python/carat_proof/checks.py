@@ -39,8 +39,8 @@ class Padded:
         return [self.tape.message(sent) for sent in self.source.receive(label, n)]
 
     def equal(self, left, right, what):
-        # The equation is left - right = 0; its sign is part of the protocol. `what` is not kept: nobody learns more of the
-        # equations than whether all hold.
+        # The equation is left - right = 0; its sign is part of the protocol. `what` is not kept: nobody learns more of
+        # the equations than whether all hold.
         self.tape.equations.append(left - right)
 
     def not_zero(self, e, what):
@@ -52,7 +52,7 @@ class Padded:
 
 
 class Hidden:
-    """An affine expression: `known`, an element of E, plus place `at` of the tape, which is linear in pads and products.
+    """An affine expression: `known`, an element of E, plus place `at` of the tape, linear in pads and products.
 
     A message also knows the number of its pad, and the sign with which it holds that.
     """
