@@ -4,13 +4,13 @@
     python3 tools/python/test_zk.py [FOLDER]
 
 FOLDER holds `.zkproof` files (see verify_proof.py); without it those in tools/python/testdata are used, which
-crates/carat-zk/tests/fixtures.rs made: among them must be proofs that hide values and that do not. Also checked are the pieces: hidden expressions against
-what they stand for, the proof about equations (docs/protocol-zk.md, section 6) by a prover written here, honest and
-lying, and inputs and outputs against io_commitment.py. Needs Python 3.11 and the package `blake3`. Prints what was
-checked and ends with status 0, or with 1.
+crates/carat-zk/tests/fixtures.rs made: among them must be proofs that hide values and that do not. Also checked are the
+pieces: hidden expressions against what they stand for, the proof about equations by a prover that is honest or lies
+(zk_prover.py), inputs and outputs against io_commitment.py, and every kind of step and of table with what a simulator
+says (zk_simulator.py). Needs Python 3.11 and the package `blake3`. Prints what was checked and ends with status 0, or
+with 1.
 """
 
-import copy
 import pathlib
 import random
 import sys
@@ -22,17 +22,19 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools" / "python"))
 
 import io_commitment  # noqa: E402
-from blake3 import blake3  # noqa: E402
-from carat_proof import whir, zk  # noqa: E402
-from carat_proof.checks import Padded, Tape  # noqa: E402
-from carat_proof.field import DEGREE, ONE, P, ZERO, root_of_unity  # noqa: E402
+from carat_proof import zk  # noqa: E402
+from carat_proof.checks import Tape  # noqa: E402
+from carat_proof.field import ONE, P, ZERO, root_of_unity  # noqa: E402
+from carat_proof.graph import Plan  # noqa: E402
 from carat_proof.multilinear import evaluate, total  # noqa: E402
-from carat_proof.program import tagged_hash  # noqa: E402
+from carat_proof.program import Program, tagged_hash  # noqa: E402
 from carat_proof.transcript import Refused, Source, Transcript  # noqa: E402
 from carat_proof.verify import Hidden, Statement, verify  # noqa: E402
 from carat_proof.zk_schedules import WITNESS  # noqa: E402
-from test_proof import element, refused  # noqa: E402
+from test_proof import KINDS, TABLES, cbor, element, refused  # noqa: E402
 from verify_proof import from_parts, from_zk_parts  # noqa: E402
+from zk_prover import interpolation, toy_prover, toy_verify  # noqa: E402
+from zk_simulator import simulate  # noqa: E402
 
 DATA = ROOT / "tools" / "python" / "testdata"
 CHANGED = 48  # bytes changed per proof
@@ -104,221 +106,7 @@ def expressions(chance):
     sys.exit("a product of a sum")
 
 
-# Section 6, from the other side --------------------------------------------------
-
-
-def poly_mul(a, b):
-    out = [ZERO] * (len(a) + len(b) - 1)
-    for i, x in enumerate(a):
-        if x != ZERO:
-            for j, y in enumerate(b):
-                out[i + j] = out[i + j] + x * y
-    return out
-
-
-def poly_add(a, b):
-    if len(a) < len(b):
-        a, b = b, a
-    return [x + y for x, y in zip(a, b)] + a[len(b) :]
-
-
-def interpolation(values):
-    """Coefficients of the polynomial of degree below 128 with these values on H."""
-    n = zk.ROW
-    inverse = pow(root_of_unity(zk.ROW_VARS), -1, P)
-    lists = zk.coefficients(values)
-    return [zk.weighted(lists, zk.geometric(pow(inverse, k, P), n)) * pow(n, -1, P) for k in range(n)]
-
-
-def code_words(polynomials):
-    """Of each place the coefficients, in F, of what the polynomials are there."""
-    n = 1 << zk.PAD_LEVELS
-    shifts = zk.geometric(zk.SHIFT, n)
-    columns = []
-    for polynomial in polynomials:
-        for column in zk.coefficients(polynomial):
-            column = [c * s % P for c, s in zip(column, shifts)]
-            columns.append(io_commitment.evaluate(column + [0] * (n - len(column))))
-    return [list(row) for row in zip(*columns)]
-
-
-class Tree:
-    """The tree of docs/protocol-whir.md, section 6."""
-
-    def __init__(self, rows):
-        self.rows = rows
-        self.levels = [[whir.leaf(row) for row in rows]]
-        while len(self.levels[-1]) > 1:
-            level = self.levels[-1]
-            self.levels.append([blake3(a + b).digest() for a, b in zip(level[::2], level[1::2])])
-        self.root = self.levels[-1][0]
-
-    def siblings(self, positions):
-        known, out = set(positions), []
-        for level in self.levels[:-1]:
-            out += [level[i] for i in sorted({i ^ 1 for i in known} - known)]
-            known = {i // 2 for i in known}
-        return out
-
-
-class Sender:
-    """The proving end of a transcript."""
-
-    def __init__(self, transcript):
-        self.transcript = transcript
-        self.proof = b""
-
-    def send(self, label, elements):
-        self.send_bytes(label, b"".join(c.to_bytes(4, "little") for e in elements for c in e.c))
-
-    def send_bytes(self, label, data):
-        self.transcript.bytes(label, data)
-        self.proof += data
-
-    def work(self, bits):
-        for witness in range(P):
-            trial = copy.deepcopy(self.transcript)
-            try:
-                trial.check_work(bits, witness)
-            except Refused:
-                continue
-            self.transcript.check_work(bits, witness)
-            self.proof += witness.to_bytes(4, "little")
-            return
-
-    def open(self, tree, bits, levels, count):
-        self.work(bits)
-        positions = [self.transcript.draw_bits(levels) for _ in range(count)]
-        self.send_bytes("pcs columns", b"".join(v.to_bytes(4, "little") for p in positions for v in tree.rows[p]))
-        siblings = tree.siblings(positions)
-        self.send_bytes("pcs siblings", len(siblings).to_bytes(4, "little") + b"".join(siblings))
-
-
-MESSAGES = 150
-
-
-def toy_checks(checks, known):
-    """Some messages and equations about them, over more than one row of pads."""
-    (first,) = checks.receive("first", 1)
-    checks.not_zero(first, "the first message is zero")
-    sent = checks.receive("messages", MESSAGES)
-    for a, b, c in zip(sent[::3], sent[1::3], sent[2::3]):
-        checks.equal(a * b, c, "a product")
-    checks.equal(total(sent), known + first * known, "a sum")
-
-
-def toy_prover(chance, lie=None):
-    """Two proofs for `toy_checks`, and the element that is known there. `lie` names what the prover does wrong.
-
-    Of the second proof, `sum` is changed so that it adds up to what the equations ask for; the first one has the sum that is
-    made as the page says. Without a lie they are the same.
-    """
-    t = zk.PAD_POSITIONS["proven-100"]
-    first, scale, known = element(chance), element(chance), element(chance)
-    messages = []
-    for _ in range(MESSAGES // 3 - 1):
-        a, b = element(chance), element(chance)
-        messages += [a, b, a * b]
-    # The last three, x, y and x y, add up to what is missing: y (1 + x) is that less x.
-    missing = known + first * known - total(messages)
-    x = element(chance)
-    y = (missing - x) * inverse(x + 1)
-    messages += [x, y, x * y]
-    pads = [element(chance), scale, *(element(chance) for _ in messages)]
-    pairs = [(0, 1)] + [(2 + i, 3 + i) for i in range(0, MESSAGES, 3)]
-    factors = [[pads[pair[side]] for pair in pairs] for side in range(2)]
-    products = [a * b for a, b in zip(*factors)]
-    if lie == "equation":
-        messages[0] = messages[0] + 1
-    if lie == "product":
-        # Two products in `messages` are wrong, and those of their pads fit: all equations hold, but for x y = z.
-        for i, by in ((2, 1), (5, -1)):
-            messages[i] = messages[i] + by
-            products[1 + i // 3] = products[1 + i // 3] + by
-    if lie == "factor":
-        # The same with products that are those of their factors, which are no pads.
-        for i, by in ((2, 1), (5, -1)):
-            k = 1 + i // 3
-            messages[i] = messages[i] + by
-            factors[0][k] = factors[0][k] + inverse(factors[1][k]) * by
-            products[k] = factors[0][k] * factors[1][k]
-
-    # The rows, their polynomials and the masks.
-    rows = []
-    for part in (pads, *factors, products):
-        for values in zk.rows_of(part):
-            tail = [element(chance) for _ in range(t)]
-            # The values on H, and (X^128 - 1) times the tail.
-            rows.append(poly_add(interpolation(values), poly_add([-e for e in tail], [ZERO] * zk.ROW + tail)))
-    mask = [element(chance) for _ in range(zk.ROW + t)]
-    sum_mask = [element(chance) for _ in range(3 * zk.ROW + 2 * t - 2)]
-    sum_mask[0] = -total(sum_mask[zk.ROW :: zk.ROW])
-    if lie == "mask":
-        sum_mask[0] = sum_mask[0] + 1
-    if lie == "degree":
-        # Plus (X^128 - 1) X^t: a row with the same values on H, of too many coefficients.
-        rows[0] = [*rows[0][:t], rows[0][t] - 1, *rows[0][t + 1 :], ONE]
-    tree = Tree([row + [chance.randrange(P) for _ in range(zk.SALT)] for row in code_words([*rows, mask, sum_mask])])
-
-    sender = Sender(Transcript("toy"))
-    sender.send_bytes("pads", tree.root)
-    sender.send("first", [first + pads[0]])
-    sender.send("scaled", [first * scale])
-    sender.send("messages", [m + r for m, r in zip(messages, pads[2:])])
-    # The equations, as the verifier has them: from the messages alone.
-    checks = Padded(Source(Transcript("toy"), sender.proof[32:]))
-    toy_checks(checks, known)
-    tau, rho = sender.transcript.challenge(), sender.transcript.challenge()
-    constant, linear, of_products, power = checks.tape.combine(tau)
-    of_factors = [[], []]
-    for pair in pairs:
-        for side, pad in enumerate(pair):
-            power = power * tau
-            of_factors[side].append(power)
-            linear[pad] = linear[pad] - power
-    curved = []
-    for _ in pairs:
-        power = power * tau
-        curved.append(power)
-    combination, power = mask, ONE
-    for row in rows:
-        power = power * rho
-        combination = poly_add(combination, [power * e for e in row])
-    summed = sum_mask
-    asked = [row for part in (linear, *of_factors, of_products) for row in zk.rows_of(part)]
-    for c, w in zip(asked, rows, strict=True):
-        summed = poly_add(summed, poly_mul(interpolation(c), w))
-    # The 51 products are one row.
-    (p,) = zk.rows_of(curved)
-    x, y, z = rows[-3:]
-    summed = poly_add(summed, poly_mul(interpolation(p), poly_add(poly_mul(x, y), [-e for e in z])))
-    off = total(summed[:: zk.ROW]) + constant * pow(zk.ROW, -1, P)
-    proofs = []
-    for sums in (summed, [summed[0] - off, *summed[1:]]):
-        end = copy.deepcopy(sender)
-        end.send("combination", combination[: zk.ROW + t])
-        end.send("sum", sums[: 3 * zk.ROW + 2 * t - 2])
-        end.open(tree, zk.PAD_WORK, zk.PAD_LEVELS, t)
-        proofs.append(end.proof)
-    return *proofs, known
-
-
-def inverse(e):
-    """Of an element of E: its power |E| - 2."""
-    out, n = ONE, P**DEGREE - 2
-    while n:
-        out = out * e if n & 1 else out
-        e, n = e * e, n >> 1
-    return out
-
-
-def toy_verify(proof, known):
-    source = Source(Transcript("toy"), proof)
-    root = source.receive_bytes("pads", 32)
-    checks = Padded(source)
-    toy_checks(checks, known)
-    zk.check_equations(checks, "proven-100", root)
-    source.finish()
+# Equations ---------------------------------------------------------------------
 
 
 def reason(check, *arguments):
@@ -413,6 +201,55 @@ def inputs_and_outputs(chance):
         refused("leaves of another io/v1 commitment", read, shown, tagged_hash("other"))
         refused("leaves at other places", read, shown, root, [i ^ 1 for i in positions])
         refused("leaves cut short", read, shown[:-1])
+        if positions == [4095, 4095]:
+            refused("one leaf in two forms", read, flip(shown, 4 << columns))
+    program.inputs = [SimpleNamespace(dims=(1 << 24, 2))]
+    refused("more values than io/v1 can hold", zk.IoTable, program)
+
+
+# Simulated proofs ----------------------------------------------------------------
+
+
+def constants_given_out():
+    """A Program that gives out its input and two constants, which make two polynomials. No step, so no products."""
+    named = [[8192], [0, 9], bytes(32)], [[3], [-2, 2], bytes(32)]
+    inputs = [["x", 0, [2, 3], [0, 9], [0, []]]]
+    outputs = [[name, 0, value, [0, []], []] for name, value in (("a", 1), ("b", 0), ("c", 2))]
+    return Program(cbor(["integer/v1", [inputs, list(named), [], outputs]]))
+
+
+def simulated(chance):
+    """What a simulator says of each Program of the tests passes: both profiles, with and without public values."""
+    cases = []
+    kinds, tables = set(), set()
+    for path in sorted(DATA.glob("*.proof")):
+        program, _, _, statements, _ = from_parts(path.read_bytes())
+        cases.append((program, [(s.inputs, s.outputs) for s in statements]))
+        graph = Plan(program, len(statements)).graph
+        kinds |= {node.kind for node in graph.nodes}
+        tables |= {table.kind for table in graph.tables}
+    missing = (KINDS - kinds) | (TABLES - tables)
+    if missing:
+        sys.exit(f"no Program of the tests uses: {', '.join(sorted(missing))}")
+    large, small = ((8192,), [i % 10 for i in range(8192)]), ((3,), [-2, 0, 2])
+    values = [((2, 3), [(s * i) % 10 for i in range(6)]) for s in (1, 2, 3)]
+    cases.append((constants_given_out(), [([v], [large, v, small]) for v in values]))
+    assert len(Plan(cases[-1][0], 3).weights) == 2, "constants in two polynomials"
+    for program, statements in cases:
+        simulate(chance, program, "proven-120", statements, True)
+        simulate(chance, program, "proven-100", statements, False)
+    # One with lookups; what the simulator leaves out is what is then refused.
+    program, statements = cases[-2]
+    why = {
+        "scaled": "a denominator of the lookups is zero",
+        "sum": "an equation does not hold",
+        "witness": "the fold is not that of the committed rows",
+        "io": "the fold is not that of the committed inputs and outputs",
+        "equations": "the rows of pads are no code words",
+    }
+    for step, expected in why.items():
+        assert reason(simulate, chance, program, "proven-100", statements, True, step) == expected, step
+    return len(cases)
 
 
 # Whole proofs --------------------------------------------------------------------
@@ -502,6 +339,7 @@ def main():
     print("equations that hold can be proven, and no others")
     inputs_and_outputs(chance)
     print("io/v1 commitments are those of io_commitment.py")
+    print(f"a simulator passes for {simulated(chance)} Programs")
     hidden = {proofs(chance, path) for path in files}
     if len(sys.argv) == 1 and {h.values for h in hidden} != {False, True}:
         sys.exit("no fixture hides values, or none shows them")

@@ -36,8 +36,8 @@ HALF = pow(2, -1, P)
 class Statement:
     """One statement that a proof covers: its digest, and its values where they are known.
 
-    `inputs` and `outputs` are lists of (dims, values), in the Program's order. `io` is the root of its `io/v1` commitment,
-    for a proof that hides values.
+    `inputs` and `outputs` are lists of (dims, values), in the Program's order. `io` is the root of its `io/v1`
+    commitment, for a proof that hides values.
     """
 
     digest: bytes
@@ -65,9 +65,9 @@ def model_key(program, profile, root):
 def verify(program, profile, root, statements, proof, hidden=None):
     """Refuses the proof (`Refused`), or returns: the weights behind `root` gave each statement's outputs from its inputs.
 
-    The root must have been computed from the weights, by the caller or by somebody whose word the caller takes. `hidden` says
-    that the proof is one of the mode that hides (docs/protocol-zk.md), and what. If it hides values, the statements are about
-    those under their `io/v1` commitments.
+    The root must have been computed from the weights, by the caller or by somebody whose word the caller takes. `hidden`
+    says that the proof is one of the mode that hides (docs/protocol-zk.md), and what. If it hides values, the statements
+    are about those under their `io/v1` commitments.
     """
     need(profile in PROFILES, "an unknown profile")
     hides_values = hidden is not None and hidden.values

@@ -218,7 +218,7 @@ class Equations:
 
 
 def lagrange(z):
-    """At a place z outside H: of each element of H, in order, the polynomial that is one there and zero on the others."""
+    """At a place z outside H: for each element of H, in order, the polynomial that is one there and zero on the rest."""
     h = root_of_unity(ROW_VARS)
     top = (pow(z, ROW, P) - 1) * pow(ROW, -1, P) % P
     return [top * x * pow(z - x, -1, P) % P for x in geometric(h, ROW)]
