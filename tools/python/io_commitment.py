@@ -31,8 +31,8 @@ def tree(level, domain):
 
 def evaluate(column):
     """The values at w^0, w^1, ... of the polynomial with these coefficients: recursive, radix two."""
-    if len(column) == 1:
-        return column
+    if not any(column[1:]):
+        return column[:1] * len(column)
     even, odd = evaluate(column[::2]), evaluate(column[1::2])
     w = pow(GENERATOR, (P - 1) // len(column), P)
     half, x, low, high = len(even), 1, [], []
@@ -55,17 +55,15 @@ def words(seed):
                 yield word
 
 
-def commit(program, input_salt, output_salt, tensors):
-    """tensors: (dims, values) of all inputs, then all outputs."""
-    seed = H("carat/io-seed/v1", input_salt, output_salt)
+def lay_out(tensors):
+    """The table of values, and the logarithm of its columns. tensors: (dims, values) of all inputs, then all outputs."""
     sizes = [sum(bits(d) for d in dims) for dims, _ in tensors]
     offsets, end = {}, 0
     for i in sorted(range(len(tensors)), key=lambda i: -sizes[i]):
         offsets[i] = end
         end += 1 << sizes[i]
     log_columns = max(bits(end) - 8, 2)
-    columns = 1 << log_columns
-    table = [0] * (ROWS * columns)
+    table = [0] * (ROWS << log_columns)
     for i, (dims, values) in enumerate(tensors):
         for flat, value in enumerate(values):
             position, stride = 0, 1
@@ -74,14 +72,26 @@ def commit(program, input_salt, output_salt, tensors):
                 position += index * stride
                 stride <<= bits(d)
             table[offsets[i] + position] = value % P
+    return table, log_columns
+
+
+def encode(table, seed, log_columns):
+    """The rows of the code, and their salts."""
+    columns = 1 << log_columns
     stream = words(seed)
-    table += [next(stream) for _ in range(ROWS * columns)]
+    table = table + [next(stream) for _ in range(ROWS * columns)]
     code = [evaluate(table[c::columns] + [0] * (LEAVES - 2 * ROWS)) for c in range(columns)]
+    rows = [[column[i] for column in code] for i in range(LEAVES)]
+    return rows, [H("carat/io-salt/v1", seed, i.to_bytes(8, "big")) for i in range(LEAVES)]
+
+
+def commit(program, input_salt, output_salt, tensors):
+    """The root over these tensors: (dims, values) of all inputs, then all outputs."""
+    seed = H("carat/io-seed/v1", input_salt, output_salt)
+    table, log_columns = lay_out(tensors)
     leaves = []
-    for i in range(LEAVES):
-        row = b"".join(code[c][i].to_bytes(4, "little") for c in range(columns))
-        salt = H("carat/io-salt/v1", seed, i.to_bytes(8, "big"))
-        leaves.append(H("carat/io-leaf/v1", salt, row))
+    for row, salt in zip(*encode(table, seed, log_columns)):
+        leaves.append(H("carat/io-leaf/v1", salt, b"".join(v.to_bytes(4, "little") for v in row)))
     return H("carat/io/v1", program, bytes([log_columns]), tree(leaves, "carat/io-node/v1"))
 
 

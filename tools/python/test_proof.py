@@ -21,18 +21,10 @@ sys.path.insert(0, str(ROOT / "tools" / "python"))
 
 from carat_proof.field import E, P  # noqa: E402
 from carat_proof.graph import Plan, Table  # noqa: E402
+from carat_proof.multilinear import below, eq_below, eq_index, total, weighted_below  # noqa: E402
 from carat_proof.program import Program, shift_round, tagged_hash  # noqa: E402
 from carat_proof.transcript import Refused  # noqa: E402
-from carat_proof.verify import (  # noqa: E402
-    Statement,
-    below,
-    eq_below,
-    eq_index,
-    table_row,
-    total,
-    verify,
-    weighted_below,
-)
+from carat_proof.verify import Statement, table_row, verify  # noqa: E402
 from verify_proof import check, from_parts  # noqa: E402
 
 KINDS = {"linear", "ramp", "axes", "reshape", "permute", "sum", "mul", "contract", "conv"}

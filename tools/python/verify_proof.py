@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
-"""A second verifier of Carat's proofs: docs/protocol.md and docs/protocol-whir.md in plain Python.
+"""A second verifier of Carat's proofs: docs/protocol.md, docs/protocol-whir.md and docs/protocol-zk.md in plain Python.
 
 It shares no code with the Rust implementation.
 
     python3 tools/python/verify_proof.py FILE.carat [...] [--model-key HEX]
     python3 tools/python/verify_proof.py FILE.proof [...]
+    python3 tools/python/verify_proof.py FILE.zkproof [...]
 
 A receipt needs its opening beside it (FILE.carat-open) and carries the Program. A `.proof` file is one of the tests: parts, each
 after its length in four bytes (little-endian): Program, profile, weights root, input and output of each statement,
-proof.
+proof. A `.zkproof` file holds a proof in the mode that hides: Program, profile, weights root, two bytes (1 or 0: values
+and weights are hidden), then for each statement its digest and its input and output, or, where values are hidden, its
+digest and its `io/v1` root; proof.
 
 Not checked here: which model the weights root stands for (compare the model key that is printed with your own, from
 `carat model key`, or give it with --model-key; under a key that nobody computed from weights a proof shows nothing);
@@ -24,30 +27,48 @@ import time
 
 from carat_proof.program import Program, need, read_tensors, tagged_hash
 from carat_proof.transcript import Refused
-from carat_proof.verify import Statement, model_key, verify
+from carat_proof.verify import Hidden, Statement, model_key, verify
 
 PROTOCOL, MODE = "carat/zk/v1", "succinct"
 
 
 def parts(data):
-    """The parts of a `.proof` file."""
+    """The parts of a file of the tests."""
     found, at = [], 0
     while at < len(data):
         length = int.from_bytes(data[at : at + 4], "little")
         need(len(data) - at >= 4 + length, "the file is cut short")
         found.append(data[at + 4 : at + 4 + length])
         at += 4 + length
-    need(len(found) >= 6 and len(found) % 2 == 0, "the file has another number of parts")
     return found
 
 
 def from_parts(data):
-    """(Program, profile, weights root, statements, proof), the statements named by their values."""
-    program, profile, root, *values, proof = parts(data)
+    """(Program, profile, weights root, statements, proof), the statements named by their values, of a `.proof` file."""
+    found = parts(data)
+    need(len(found) >= 6 and len(found) % 2 == 0, "the file has another number of parts")
+    program, profile, root, *values, proof = found
     statements = []
     for x, y in zip(values[::2], values[1::2]):
         statements.append(Statement(tagged_hash("carat/zk-values/v1", x, y), read_tensors(x), read_tensors(y)))
     return Program(program), profile.decode("ascii", "replace"), root, statements, proof
+
+
+def from_zk_parts(data):
+    """The same of a `.zkproof` file, and what is hidden."""
+    found = parts(data)
+    need(len(found) >= 5 and found[3] in (b"\0\0", b"\1\0", b"\0\1", b"\1\1"), "the file has other parts")
+    program, profile, root, flags, *told, proof = found
+    hidden = Hidden(*map(bool, flags))
+    each = 2 if hidden.values else 3
+    need(told and len(told) % each == 0, "the file has another number of parts")
+    statements = []
+    for i in range(0, len(told), each):
+        if hidden.values:
+            statements.append(Statement(told[i], io=told[i + 1]))
+        else:
+            statements.append(Statement(told[i], *map(read_tensors, told[i + 1 : i + 3])))
+    return Program(program), profile.decode("ascii", "replace"), root, statements, proof, hidden
 
 
 def from_receipt(path, data):
@@ -87,11 +108,14 @@ def from_receipt(path, data):
 def check(path, expected):
     with open(path, "rb") as file:
         data = file.read()
-    cases = [from_parts(data)] if path.endswith(".proof") else from_receipt(path, data)
+    if path.endswith(".zkproof"):
+        cases = [from_zk_parts(data)]
+    else:
+        cases = [from_parts(data)] if path.endswith(".proof") else from_receipt(path, data)
     found = []
-    for program, profile, root, statements, proof in cases:
+    for program, profile, root, statements, proof, *hidden in cases:
         start = time.process_time()
-        verify(program, profile, root, statements, proof)
+        verify(program, profile, root, statements, proof, *hidden)
         key = model_key(program, profile, root)
         need(expected in (None, key), "the proof is about another model key")
         found.append(
@@ -100,6 +124,8 @@ def check(path, expected):
                 "profile": profile,
                 "model_key": key.hex(),
                 "model_key_expected": expected is not None,
+                "mode": "zk" if hidden else "succinct",
+                "values_hidden": any(h.values for h in hidden),
                 "statements": len(statements),
                 "proof_bytes": len(proof),
                 "seconds": round(time.process_time() - start, 3),

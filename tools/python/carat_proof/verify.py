@@ -1,11 +1,30 @@
-"""The verifier of whole proofs: `verify`. Section numbers are those of docs/protocol.md."""
+"""The verifier of whole proofs, in both modes: `verify`. Section numbers are those of docs/protocol.md."""
 
 from dataclasses import dataclass
 
-from . import whir
+from . import whir, zk
+from .checks import Clear, Padded
 from .field import ONE, P, ZERO, E, eq
 from .graph import Plan, bits, reshape_groups, variables
+from .multilinear import (
+    axis_kernel,
+    below,
+    concat,
+    dot,
+    dot_eq,
+    eq_below,
+    eq_index,
+    eq_table,
+    evaluate,
+    flat_eq,
+    powers,
+    split,
+    total,
+    valid,
+    weighted_below,
+)
 from .program import need, tagged_hash
+from .sumcheck import sumcheck
 from .transcript import Refused, Source, Transcript
 
 DOMAIN = "carat/zk/v1 succinct"
@@ -17,12 +36,22 @@ HALF = pow(2, -1, P)
 class Statement:
     """One statement that a proof covers: its digest, and its values where they are known.
 
-    `inputs` and `outputs` are lists of (dims, values), in the Program's order.
+    `inputs` and `outputs` are lists of (dims, values), in the Program's order. `io` is the root of its `io/v1`
+    commitment, for a proof that hides values.
     """
 
     digest: bytes
     inputs: list | None = None
     outputs: list | None = None
+    io: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """What a proof in the mode that hides keeps to itself, besides everything between input and output."""
+
+    values: bool
+    weights: bool
 
 
 def model_key(program, profile, root):
@@ -30,215 +59,60 @@ def model_key(program, profile, root):
     return tagged_hash("carat/model-key/v1", program.digest, profile.encode(), root)
 
 
-# 1. Multilinear functions ----------------------------------------------------
-
-
-def split(dims, point):
-    """A point cut into one part per axis."""
-    parts, at = [], 0
-    for d in dims:
-        parts.append(point[at : at + bits(d)])
-        at += bits(d)
-    assert at == len(point)
-    return parts
-
-
-def eq_table(point):
-    """eq(point, x) for every index x."""
-    table = [ONE]
-    for r in point:
-        # Later variables are less significant: each entry splits in place.
-        table = [half for v in table for high in [v * r] for half in (v - high, high)]
-    return table
-
-
-def bit_at(n, length, i):
-    return n >> (length - 1 - i) & 1
-
-
-def eq_index(point, index):
-    product = ONE
-    for i, r in enumerate(point):
-        product = product * (r if bit_at(index, len(point), i) else 1 - r)
-    return product
-
-
-def total(elements):
-    out = ZERO
-    for e in elements:
-        out = out + e
-    return out
-
-
-def below(point, n):
-    """The sum of eq(point, i) over i < n."""
-    if n >= 1 << len(point):
-        return ONE
-    out, prefix = ZERO, ONE
-    for i, r in enumerate(point):
-        if bit_at(n, len(point), i):
-            out = out + prefix * (1 - r)
-            prefix = prefix * r
-        else:
-            prefix = prefix * (1 - r)
-    return out
-
-
-def weighted_below(point, n):
-    """The sum of i eq(point, i) over i < n: over each stretch of indices that share the bits above one bit of n."""
-    length = len(point)
-    # identity[k]: the same over all values of the last k variables.
-    identity = [ZERO]
-    for k in range(1, length + 1):
-        identity.append(identity[-1] + point[length - k] * (1 << (k - 1)))
-    if n >= 1 << length:
-        return identity[length]
-    out, prefix, start = ZERO, ONE, 0
-    for i, r in enumerate(point):
-        if bit_at(n, length, i):
-            rest = length - 1 - i
-            out = out + prefix * (1 - r) * (identity[rest] + start)
-            prefix = prefix * r
-            start += 1 << rest
-        else:
-            prefix = prefix * (1 - r)
-    return out
-
-
-def eq_below(a, b, n):
-    """The sum of eq(a, i) eq(b, i) over i < n."""
-    length = len(a)
-    if n >= 1 << length:
-        return eq(a, b)
-    out, prefix = ZERO, ONE
-    for i in range(length):
-        zero = (1 - a[i]) * (1 - b[i])
-        if bit_at(n, length, i):
-            out = out + prefix * zero * eq(a[i + 1 :], b[i + 1 :])
-            prefix = prefix * a[i] * b[i]
-        else:
-            prefix = prefix * zero
-    return out
-
-
-def valid(dims, point):
-    """One on a tensor's elements, zero on its padding."""
-    product = ONE
-    for d, part in zip(dims, split(dims, point)):
-        product = product * below(part, d)
-    return product
-
-
-def evaluate(dims, values, point):
-    """The value at a point of the tensor with these row-major elements."""
-    values = [E.of(v) for v in values]
-    for d, part in reversed(list(zip(dims, split(dims, point)))):
-        weights = eq_table(part)
-        values = [dot(values[i : i + d], weights) for i in range(0, len(values), d)]
-    return values[0]
-
-
-def dot(values, weights):
-    """The sum of the products; the longer of the two is cut."""
-    out = ZERO
-    for v, w in zip(values, weights):
-        out = out + v * w
-    return out
-
-
-def dot_eq(values, point):
-    return dot(values, eq_table(point))
-
-
-def flat_eq(dims, point):
-    """eq(point, index of the element) for each element in row-major order."""
-    out = [ONE]
-    for d, part in zip(dims, split(dims, point)):
-        table = eq_table(part)[:d]
-        out = [v * t for v in out for t in table]
-    return out
-
-
-def axis_kernel(m, source, to, out, taps):
-    """Per position of the operand's axis: the sum over what reads it of out[j] taps[t]."""
-    kernel = [ZERO] * source
-    for j, t, i in m.reads(to, source):
-        kernel[i] = kernel[i] + out[j] * taps[t]
-    return kernel
-
-
-def powers(g, n):
-    out = [ONE]
-    for _ in range(n - 1):
-        out.append(out[-1] * g)
-    return out[:n]
-
-
-def concat(parts):
-    return [x for part in parts for x in part]
-
-
-# 5. Sumcheck -----------------------------------------------------------------
-
-
-def interpolate(values, x):
-    """The value at x of the polynomial with these values at 0, 1, 2, ..."""
-    n = len(values)
-    out = ZERO
-    for i in range(n):
-        top, bottom = ONE, 1
-        for j in range(n):
-            if j != i:
-                top = top * (x - j)
-                bottom = bottom * (i - j) % P
-        out = out + values[i] * top * pow(bottom, -1, P)
-    return out
-
-
-def sumcheck(source, rounds, degree, claim):
-    """The point, and what is left of the claim there."""
-    point = []
-    for _ in range(rounds):
-        sent = source.receive("round", degree)
-        r = source.transcript.challenge()
-        claim = interpolate([sent[0], claim - sent[0], *sent[1:]], r)
-        point.append(r)
-    return point, claim
-
-
 # The verifier ----------------------------------------------------------------
 
 
-def verify(program, profile, root, statements, proof):
+def verify(program, profile, root, statements, proof, hidden=None):
     """Refuses the proof (`Refused`), or returns: the weights behind `root` gave each statement's outputs from its inputs.
 
-    The root must have been computed from the weights, by the caller or by somebody whose word the caller takes.
+    The root must have been computed from the weights, by the caller or by somebody whose word the caller takes. `hidden`
+    says that the proof is one of the mode that hides (docs/protocol-zk.md), and what. If it hides values, the statements
+    are about those under their `io/v1` commitments.
     """
     need(profile in PROFILES, "an unknown profile")
-    need(any(s.inputs is not None for s in statements), "no statement's values were given")
+    hides_values = hidden is not None and hidden.values
+    if hides_values:
+        need(all(s.inputs is None and s.outputs is None for s in statements), "values that a proof hides were given")
+        need(all(s.io is not None for s in statements), "a statement without an io/v1 commitment")
+    else:
+        need(any(s.inputs is not None for s in statements), "no statement's values were given")
+    need(hidden is None or not hidden.weights, "proofs that hide weights do not exist yet")
     for s in statements:
         if s.inputs is not None:
             check_values(program, s)
     plan = Plan(program, len(statements))
     # 2. Everything public, before the first message.
-    t = Transcript(DOMAIN)
+    t = Transcript(DOMAIN if hidden is None else zk.DOMAIN)
+    if hidden is not None:
+        t.bytes("hidden", bytes([hidden.values, hidden.weights]))
     t.bytes("profile", profile.encode())
     t.bytes("program", program.digest)
     t.bytes("weights", root)
     t.bytes("statements", len(statements).to_bytes(8, "little"))
     for s in statements:
         t.bytes("statement", s.digest)
-    v = Verifier(plan, Source(t, proof))
+        if hides_values:
+            t.bytes("io", s.io)
+    source = Source(t, proof)
+    v = Verifier(plan, Clear(source) if hidden is None else Padded(source))
     roots = v.weights_roots(root)
-    witness = v.source.receive_bytes("witness", 32)
-    v.edges(statements)
+    if hidden is not None:
+        pads = source.receive_bytes("pads", 32)
+    witness = source.receive_bytes("witness", 32)
+    v.edges(statements, hides_values)
     v.lookups()
     v.walk()
     v.open_all("column", [plan.witness], [witness], profile, "witness")
     if program.constants:
         v.open_all("constant", plan.weights, roots, profile, "weights")
     need(not any(v.claims), "a claim is left over")
-    v.source.finish()
+    if hides_values:
+        table = zk.IoTable(program)
+        for s, claims in zip(statements, v.edge_claims, strict=True):
+            zk.open_io(v.checks, profile, table, s.io, claims)
+    if hidden is not None:
+        zk.check_equations(v.checks, profile, pads)
+    source.finish()
 
 
 def check_values(program, s):
@@ -251,12 +125,14 @@ def check_values(program, s):
 
 
 class Verifier:
-    def __init__(self, plan, source):
+    def __init__(self, plan, checks):
         self.plan = plan
         self.graph = plan.graph
         self.nodes = plan.graph.nodes
-        self.source = source
+        self.checks = checks
+        self.source = checks.source
         self.claims = [[] for _ in self.nodes]  # of each value: (point, element)
+        self.edge_claims = []  # of each statement, where its values are hidden: (tensor, point, element)
 
     def claim(self, x, point, value):
         assert len(point) == variables(self.nodes[x].dims)
@@ -275,21 +151,25 @@ class Verifier:
 
     # 5.3 Edges
 
-    def edges(self, statements):
+    def edges(self, statements, hidden):
         t = self.source.transcript
+        self.edge_claims = [[] for _ in statements]
         edges = [(x, "inputs", i) for i, x in enumerate(self.graph.inputs)]
         edges += [(x, "outputs", i) for i, x in enumerate(self.graph.outputs)]
-        for x, side, index in edges:
+        for tensor, (x, side, index) in enumerate(edges):
             dims = self.nodes[x].dims
             leading = self.nodes[x].kind != "constant"
             slots, own = (dims[0], dims[1:]) if leading else (1, dims)
             point = t.point(variables(own))
-            sent = self.source.receive("edge", slots)
+            # Public values are sent in the clear in both modes.
+            sent = (self.checks if hidden else self.source).receive("edge", slots)
             for slot, s in enumerate(statements):
-                if s.inputs is None:
-                    continue
-                values = getattr(s, side)[index][1]
-                need(evaluate(own, values, point) == sent[slot if leading else 0], f"the {side} are others")
+                element = sent[slot if leading else 0]
+                if hidden:
+                    self.edge_claims[slot].append((tensor, point, element))
+                elif s.inputs is not None:
+                    values = getattr(s, side)[index][1]
+                    need(evaluate(own, values, point) == element, f"the {side} are others")
             lead = t.point(bits(slots)) if leading else []
             self.claim(x, lead + point, dot_eq(sent, lead))
 
@@ -297,15 +177,16 @@ class Verifier:
 
     def fractions(self):
         """The sum over all leaves is zero, and no denominator is: reduced to both polynomials at one point."""
-        source, t = self.source, self.source.transcript
-        (denominator,) = source.receive("root denominator", 1)
-        need(denominator != ZERO, "a denominator of the lookups is zero")
+        checks, t = self.checks, self.source.transcript
+        (denominator,) = checks.receive("root denominator", 1)
+        checks.not_zero(denominator, "a denominator of the lookups is zero")
         point, numerator = [], ZERO
         for layer in range(self.plan.leaf_vars):
             mu = t.challenge()
-            at, left = sumcheck(source, layer, 3, numerator + mu * denominator)
-            n0, n1, d0, d1 = source.receive("halves", 4)
-            need(left == eq(point, at) * (n0 * d1 + n1 * d0 + mu * d0 * d1), "a layer of the lookup argument")
+            at, left = sumcheck(checks, layer, 3, numerator + mu * denominator)
+            n0, n1, d0, d1 = checks.receive("halves", 4)
+            right = eq(point, at) * (n0 * d1 + n1 * d0 + mu * (d0 * d1))
+            checks.equal(left, right, "a layer of the lookup argument")
             r = t.challenge()
             numerator = n0 + r * (n1 - n0)
             denominator = d0 + r * (d1 - d0)
@@ -313,12 +194,14 @@ class Verifier:
         return point, numerator, denominator
 
     def lookups(self):
-        plan, graph, source = self.plan, self.graph, self.source
+        plan, graph, checks = self.plan, self.graph, self.checks
         if not graph.lookups:
             return
-        mix = source.transcript.challenge()
-        alpha = source.transcript.challenge()
+        mix = self.source.transcript.challenge()
+        alpha = self.source.transcript.challenge()
         point, numerator, denominator = self.fractions()
+        # What no block covers is 0/1: one, less every block's weight, is taken off below.
+        leaves, under = ZERO, ONE
 
         def block(i):
             """The weight of a block at the point, and the block's own part of the point."""
@@ -331,24 +214,23 @@ class Verifier:
 
         for i, (table, values) in enumerate(graph.lookups):
             weight, own = block(i)
-            sent = source.receive("looked up", len(values))
+            sent = checks.receive("looked up", len(values))
             for x, value in zip(values, sent):
                 self.claim(x, own, value)
-            numerator = numerator - weight * valid(self.nodes[values[0]].dims, own)
-            denominator = denominator - weight * (alpha - fingerprint(sent, table))
-            # What no block covers is 0/1: one, less every block's weight, is taken off below.
-            denominator = denominator + weight
+            leaves = leaves + weight * valid(self.nodes[values[0]].dims, own)
+            under = under + weight * (alpha - fingerprint(sent, table)) - weight
         for i, table in enumerate(graph.tables):
             weight, own = block(len(graph.lookups) + i)
-            (multiplicity,) = source.receive("multiplicity", 1)
+            (multiplicity,) = checks.receive("multiplicity", 1)
             self.claim(table.multiplicity, own, multiplicity)
             held = None
             if table.value is not None:
-                (held,) = source.receive("table", 1)
+                (held,) = checks.receive("table", 1)
                 self.claim(table.value, own, held)
-            numerator = numerator + weight * multiplicity
-            denominator = denominator - weight * (alpha - fingerprint(table_row(table, own, held), i)) + weight
-        need(numerator == ZERO and denominator == ONE, "the leaves of the lookup argument")
+            leaves = leaves - weight * multiplicity
+            under = under + weight * (alpha - fingerprint(table_row(table, own, held), i)) - weight
+        checks.equal(leaves, numerator, "the numerators of the lookup argument")
+        checks.equal(under, denominator, "the denominators of the lookup argument")
 
     # 5.5 Walk
 
@@ -364,19 +246,19 @@ class Verifier:
     def merge(self, claims):
         gamma = powers(self.source.transcript.challenge(), len(claims))
         claim = dot([value for _, value in claims], gamma)
-        at, left = sumcheck(self.source, len(claims[0][0]), 2, claim)
-        (value,) = self.source.receive("merged", 1)
-        need(left == dot([eq(point, at) for point, _ in claims], gamma) * value, "the merging of claims")
+        at, left = sumcheck(self.checks, len(claims[0][0]), 2, claim)
+        (value,) = self.checks.receive("merged", 1)
+        self.checks.equal(left, dot([eq(point, at) for point, _ in claims], gamma) * value, "the merging of claims")
         return at, value
 
     def linear(self, node, point, value):
         terms, bias = node.args
-        sent = self.source.receive("terms", len(terms))
+        sent = self.checks.receive("terms", len(terms))
         out = valid(node.dims, point) * (bias % P)
         for (c, x), v in zip(terms, sent):
             out = out + v * (c % P)
             self.claim(x, point, v)
-        need(out == value, "a linear combination")
+        self.checks.equal(out, value, "a linear combination")
 
     def ramp(self, node, point, value):
         (steps,) = node.args
@@ -387,14 +269,14 @@ class Verifier:
                 if b != a:
                     term = term * below(parts[b], d)
             out = out + term
-        need(out == value, "a place")
+        self.checks.equal(value, out, "a place")
 
     def axes(self, node, point, value):
         x, maps = node.args
         source, out = self.nodes[x].dims, split(node.dims, point)
         moved = [not m.copies(s, t) for m, s, t in zip(maps, source, node.dims)]
-        at, left = sumcheck(self.source, sum(bits(s) for s, m in zip(source, moved) if m), 2, value)
-        (sent,) = self.source.receive("mapped", 1)
+        at, left = sumcheck(self.checks, sum(bits(s) for s, m in zip(source, moved) if m), 2, value)
+        (sent,) = self.checks.receive("mapped", 1)
         kernel, operand, used = ONE, [], 0
         for a, m in enumerate(maps):
             if not moved[a]:
@@ -404,7 +286,7 @@ class Verifier:
             used += len(part)
             kernel = kernel * dot_eq(axis_kernel(m, source[a], node.dims[a], eq_table(out[a]), [ONE] * m.taps), part)
             operand += part
-        need(left == kernel * sent, "a move along axes")
+        self.checks.equal(left, kernel * sent, "a move along axes")
         self.claim(x, operand, sent)
 
     def reshape(self, node, point, value):
@@ -416,8 +298,8 @@ class Verifier:
             # Also where a group is not free but has no variables: then it is one element.
             self.claim(x, point, value)
             return
-        at, left = sumcheck(self.source, rounds, 2, value)
-        (sent,) = self.source.receive("reshaped", 1)
+        at, left = sumcheck(self.checks, rounds, 2, value)
+        (sent,) = self.checks.receive("reshaped", 1)
         kernel, operand, used = ONE, [], 0
         for (i0, i1), (j0, j1), free in groups:
             own = concat(out[j0:j1])
@@ -429,7 +311,7 @@ class Verifier:
             used += len(part)
             kernel = kernel * dot(flat_eq(dims, part), flat_eq(node.dims[j0:j1], own))
             operand += part
-        need(left == kernel * sent, "a reshape")
+        self.checks.equal(left, kernel * sent, "a reshape")
         self.claim(x, operand, sent)
 
     def permute(self, node, point, value):
@@ -454,9 +336,9 @@ class Verifier:
         self.claim(x, operand, value * scale)
 
     def mul(self, node, point, value):
-        at, left = sumcheck(self.source, len(point), 3, value)
-        sent = self.source.receive("factors", 2)
-        need(left == eq(point, at) * sent[0] * sent[1], "a product")
+        at, left = sumcheck(self.checks, len(point), 3, value)
+        sent = self.checks.receive("factors", 2)
+        self.checks.equal(left, eq(point, at) * (sent[0] * sent[1]), "a product")
         for x, v in zip(node.args, sent):
             self.claim(x, at, v)
 
@@ -468,14 +350,14 @@ class Verifier:
         shared = batch + [label for label in both if label not in out_labels]
         dims = [lengths[label] for label in shared]
         degree = 3 if any(lengths[label] > 1 for label in batch) else 2
-        at, left = sumcheck(self.source, variables(dims), degree, value)
-        sent = self.source.receive("operands", 2)
+        at, left = sumcheck(self.checks, variables(dims), degree, value)
+        sent = self.checks.receive("operands", 2)
         inner = dict(zip(shared, split(dims, at)))
         outer = dict(zip(out_labels, split(node.dims, point)))
         weight = ONE
         for label in batch:
             weight = weight * eq(outer[label], inner[label])
-        need(left == weight * sent[0] * sent[1], "a contraction")
+        self.checks.equal(left, weight * (sent[0] * sent[1]), "a contraction")
         for x, labels, v in ((a, a_labels, sent[0]), (b, b_labels, sent[1])):
             self.claim(x, concat(inner[n] if n in inner else outer[n] for n in labels), v)
 
@@ -485,19 +367,19 @@ class Verifier:
         out = split(node.dims, point)  # lead, n, group, M, spatial
         # Over group, channel and taps first, then over positions.
         dims = [wd[0], *wd[2:]]
-        at, left = sumcheck(self.source, variables(dims), 3 if wd[0] > 1 else 2, value)
-        weight, window = self.source.receive("kernel and window", 2)
+        at, left = sumcheck(self.checks, variables(dims), 3 if wd[0] > 1 else 2, value)
+        weight, window = self.checks.receive("kernel and window", 2)
         group, channel, *taps = split(dims, at)
-        need(left == eq(out[2], group) * weight * window, "a convolution")
+        self.checks.equal(left, eq(out[2], group) * (weight * window), "a convolution")
         self.claim(w, concat([group, out[3], channel, *taps]), weight)
         spatial = xd[4:]
-        at, left = sumcheck(self.source, variables(spatial), 2, window)
-        (sent,) = self.source.receive("window", 1)
+        at, left = sumcheck(self.checks, variables(spatial), 2, window)
+        (sent,) = self.checks.receive("window", 1)
         kernel = ONE
         for a, (m, part) in enumerate(zip(maps, split(spatial, at))):
             along = axis_kernel(m, spatial[a], node.dims[4 + a], eq_table(out[4 + a]), eq_table(taps[a]))
             kernel = kernel * dot_eq(along, part)
-        need(left == kernel * sent, "the windows of a convolution")
+        self.checks.equal(left, kernel * sent, "the windows of a convolution")
         self.claim(x, concat([out[0], out[1], group, channel, at]), sent)
 
     # 5.6 Openings
@@ -508,11 +390,12 @@ class Verifier:
             if node.kind == kind:
                 claims += [(x, point, value) for point, value in self.take(x)]
         gamma = powers(self.source.transcript.challenge(), len(claims))
-        parts = self.source.receive("parts", len(stores) - 1)
+        parts = self.checks.receive("parts", len(stores) - 1)
         parts = [dot([value for _, _, value in claims], gamma) - total(parts), *parts]
         for store, root, part in zip(stores, roots, parts):
-            at, left = sumcheck(self.source, store.vars, 2, part)
-            (value,) = self.source.receive("opened", 1)
+            at, left = sumcheck(self.checks, store.vars, 2, part)
+            # What constants are is public.
+            (value,) = (self.source if use == "weights" else self.checks).receive("opened", 1)
             if use == "weights":
                 # Positions within a row come first, then rows.
                 row = (store.vars + 1) // 2
@@ -522,10 +405,13 @@ class Verifier:
                 node = self.nodes[x]
                 for box in store.of.get(node.args[0], []):
                     kernel = kernel + g * box_kernel(box, node.dims, point, store.vars, at)
-            need(left == kernel * value, "the joining of openings")
+            self.checks.equal(left, kernel * value, "the joining of openings")
             if store.vars > whir.MAX_VARIABLES:
                 raise Refused("a commitment of a size without parameters")
-            whir.verify(self.source, profile, use, store.vars, root, at, value)
+            if use == "witness" and self.checks.hides:
+                zk.open_witness(self.checks, profile, store.vars, root, at, value)
+            else:
+                whir.verify(self.source, profile, use, store.vars, root, at, value)
 
 
 def box_kernel(box, dims, point, space, at):

@@ -394,6 +394,25 @@ class Opened:
         self.siblings = siblings
 
 
+def read_columns(source, root, levels, queries, work, width):
+    """Steps 3 and 4: the positions that work and transcript choose, and the leaves there."""
+    transcript = source.transcript
+    if work:
+        transcript.check_work(work, source.take_f(1)[0])
+    positions = [transcript.draw_bits(levels) for _ in range(queries)]
+    at = source.at
+    flat = source.take_f(queries * width)
+    transcript.bytes("pcs columns", source.proof[at : source.at])
+    count = int.from_bytes(source.proof[source.at : source.at + 4], "little")
+    if count > sum(min(queries, 1 << level) for level in range(levels)):
+        raise Refused("more siblings than paths can have")
+    siblings = source.receive_bytes("pcs siblings", 4 + 32 * count)[4:]
+    columns = [flat[i : i + width] for i in range(0, len(flat), width)]
+    digests = [siblings[i : i + 32] for i in range(0, len(siblings), 32)]
+    check_tree(root, levels, positions, Opened(columns, digests))
+    return positions, columns
+
+
 def verify_rows(source, profile, n, root, point, value):
     transcript = source.transcript
     s = WEIGHTS_SCHEDULES[profile, n]
@@ -403,19 +422,7 @@ def verify_rows(source, profile, n, root, point, value):
         fold = source.receive("pcs fold", 1 << s.columns)
     else:
         fold_root = source.receive_bytes("pcs fold root", 32)
-    if s.work:
-        transcript.check_work(s.work, source.take_f(1)[0])
-    positions = [transcript.draw_bits(s.levels) for _ in range(s.queries)]
-    at = source.at
-    flat = source.take_f(s.queries << s.rows)
-    transcript.bytes("pcs columns", source.proof[at : source.at])
-    count = int.from_bytes(source.proof[source.at : source.at + 4], "little")
-    if count > sum(min(s.queries, 1 << level) for level in range(s.levels)):
-        raise Refused("more siblings than paths can have")
-    siblings = source.receive_bytes("pcs siblings", 4 + 32 * count)[4:]
-    columns = [flat[i : i + (1 << s.rows)] for i in range(0, len(flat), 1 << s.rows)]
-    digests = [siblings[i : i + 32] for i in range(0, len(siblings), 32)]
-    check_tree(root, s.levels, positions, Opened(columns, digests))
+    positions, columns = read_columns(source, root, s.levels, s.queries, s.work, 1 << s.rows)
 
     # What each column says of the fold's code word.
     generator = root_of_unity(s.levels)
