@@ -238,7 +238,7 @@ impl Checks for Tape<'_> {
         self.pads += 1;
         let scale = self.push(E::ZERO, [(E::ONE, Part::Pad(pad))]);
         let scaled = self.clear("scaled", 1)?[0];
-        if scaled == E::ZERO && !matches!(self.from, From::Nothing) {
+        if scaled == E::ZERO && matches!(self.from, From::Proof(_)) {
             return Err(Error::Check(what));
         }
         let product = self.product(v, scale);
