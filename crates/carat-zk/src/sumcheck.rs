@@ -3,24 +3,34 @@
 //! A round polynomial h of degree d is sent as its values at 0, 2, 3, .., d; its value at 1 follows from the claim
 //! `h(0) + h(1)`.
 
-use crate::{Error, field::E, transcript::Source};
+use crate::{
+    Error,
+    field::{E, F},
+    transcript::Source,
+};
 use alloc::vec::Vec;
 use p3_field::{Field, PrimeCharacteristicRing};
 
 /// The value at `x` of the polynomial of degree `values.len() - 1` with these values at 0, 1, 2, ...
 pub(crate) fn interpolate(values: &[E], x: E) -> E {
-    let n = values.len();
-    let node = |i: usize| E::from_usize(i);
-    (0..n)
-        .map(|i| {
-            let (mut top, mut bottom) = (E::ONE, E::ONE);
-            for j in (0..n).filter(|&j| j != i) {
-                top *= x - node(j);
-                bottom *= node(i) - node(j);
-            }
-            values[i] * top * bottom.inverse()
-        })
-        .sum()
+    // Newton's form, `sum_k difference_k x (x - 1) .. (x - k + 1) / k!`, from the inside out.
+    let mut differences = values.to_vec();
+    for k in 1..values.len() {
+        for i in (k..values.len()).rev() {
+            let before = differences[i - 1];
+            differences[i] -= before;
+        }
+    }
+    let mut sum = E::ZERO;
+    for k in (1..values.len()).rev() {
+        let factor = match k {
+            1 => F::ONE,
+            2 => F::ONE.halve(),
+            _ => F::from_usize(k).inverse(),
+        };
+        sum = (sum + differences[k]) * (x - F::from_usize(k - 1)) * factor;
+    }
+    sum + differences[0]
 }
 
 /// Runs `rounds` rounds on a claim. Returns the point and the claim about the polynomial at it.

@@ -9,12 +9,13 @@ mod step;
 pub(crate) mod terms;
 
 use crate::{
-    field::{E, F},
+    field::{DEGREE, E, F},
     sumcheck::interpolate,
     transcript::Sink,
 };
 use p3_field::{
-    Algebra, ExtensionField, Field, PackedFieldExtension, PackedValue, PrimeCharacteristicRing,
+    Algebra, BasedVectorSpace, ExtensionField, Field, PackedFieldExtension, PackedValue,
+    PrimeCharacteristicRing,
 };
 use rayon::prelude::*;
 
@@ -61,6 +62,26 @@ impl Vector {
                 .collect(),
             Self::Plain(v) => v.clone(),
         }
+    }
+
+    /// All first coefficients, all second ones, ...; zeros fill the rest of `len`.
+    pub(crate) fn coefficients(&self, len: usize) -> Vec<F> {
+        let mut out = F::zero_vec(len);
+        let each = out.par_chunks_mut(self.len()).take(DEGREE).enumerate();
+        match self {
+            Self::Packed(v) => each.for_each(|(d, out)| {
+                let out = <F as Field>::Packing::pack_slice_mut(out);
+                for (o, p) in out.iter_mut().zip(v) {
+                    *o = p.as_basis_coefficients_slice()[d];
+                }
+            }),
+            Self::Plain(v) => each.for_each(|(d, out)| {
+                for (o, e) in out.iter_mut().zip(v) {
+                    *o = BasedVectorSpace::<F>::as_basis_coefficients_slice(e)[d];
+                }
+            }),
+        }
+        out
     }
 
     /// The only element left.
@@ -210,6 +231,18 @@ fn send_round(sink: &mut Sink, values: &[E]) -> (E, E) {
     (r, interpolate(values, r))
 }
 
+/// `sum f g`
+pub(crate) fn dot(f: &Vector, g: &Vector) -> E {
+    fn sum<A: Algebra<E> + Copy + Send + Sync>(f: &[A], g: &[A]) -> A {
+        sum_pairs(f.len(), |i| (f[i] * g[i], A::ZERO)).0
+    }
+    match (f, g) {
+        (Vector::Packed(f), Vector::Packed(g)) => horizontal(sum(f, g)),
+        (Vector::Plain(f), Vector::Plain(g)) => sum(f, g),
+        _ => unreachable!("vectors of one length are stored alike"),
+    }
+}
+
 /// Sums a pair of values over all indices of the first half.
 fn sum_pairs<A: Algebra<E> + Copy + Send + Sync>(
     half: usize,
@@ -340,10 +373,12 @@ pub(crate) fn product_base(sink: &mut Sink, claim: E, f: &[F], mut g: Vector) ->
     (point, value)
 }
 
-/// The product of `eq(z, .)` with a polynomial of degree two per variable, one variable after the other: what is bound so
-/// far is a factor, what is not is a table.
+/// The product of `eq(z, .)` with a polynomial t of degree two per variable, one variable after the other: what is bound
+/// so far is a factor, what is not is a table. Claims are kept without that factor.
 struct EqRounds<'a> {
     z: &'a [E],
+    /// `1 / z`, each; zero for zero.
+    inverses: Vec<E>,
     bound: E,
     /// `eq` over the variables after the current one.
     rest: Vector,
@@ -354,34 +389,60 @@ impl<'a> EqRounds<'a> {
     fn new(z: &'a [E]) -> Self {
         Self {
             rest: eq_vector(z.get(1..).unwrap_or(&[]), E::ONE),
+            inverses: inverses(z),
             z,
             bound: E::ONE,
             done: 0,
         }
     }
 
-    /// From t(0) and the leading coefficient of t, the values of `eq * t` at 0, 1, 2, 3; sends and draws. What is summed
-    /// next needs [`EqRounds::rest`] one variable on.
+    /// From the claim `(1 - z) t(0) + z t(1)`, t(0) and the leading coefficient of t: sends what is needed of `eq * t`,
+    /// draws, and returns the challenge r with the next claim, `t(r)`. What is summed next needs [`EqRounds::rest`] one
+    /// variable on.
     fn round(&mut self, sink: &mut Sink, claim: E, zero: E, lead: E) -> (E, E) {
-        let z = self.z[self.done];
-        // claim = bound * ((1 - z) t(0) + z t(1))
-        let one = match (self.bound * z).try_inverse() {
-            Some(inverse) => (claim - self.bound * (E::ONE - z) * zero) * inverse,
-            // Happens with probability 2^-150: any value keeps the proof well-formed, and it will be refused.
-            None => E::ZERO,
-        };
-        // t(x) = lead x^2 + (one - zero - lead) x + zero
-        let t = |x: E| (lead * x + (one - zero - lead)) * x + zero;
-        let eq = |x: E| self.bound * (E::ONE - z - x + (z * x).double());
-        let value = |i: u32| {
-            let x = E::from_u32(i);
-            eq(x) * t(x)
-        };
-        let (r, next) = send_round(sink, &[value(0), value(1), value(2), value(3)]);
-        self.bound = eq(r);
+        let (z, inverse) = (self.z[self.done], self.inverses[self.done]);
+        // Where z is zero, which happens with probability 2^-150, any value keeps the proof well-formed, and it will be
+        // refused.
+        let one = (claim - zero + z * zero) * inverse;
+        // t(x) = lead x^2 + slope x + zero
+        let slope = one - zero - lead;
+        let two = (lead.double() + slope).double() + zero;
+        let three = (lead.double() + lead + slope) * F::from_u8(3) + zero;
+        // eq is linear, too.
+        let first = self.bound * z;
+        let (start, step) = (self.bound - first, first.double() - self.bound);
+        let eq = [start, first + step, first + step.double()];
+        let message = [eq[0] * zero, eq[1] * two, eq[2] * three];
+        sink.send("round", &message);
+        let r = sink.transcript.challenge();
+        self.bound = start + step * r;
         self.done += 1;
-        (r, next)
+        (r, (lead * r + slope) * r + zero)
     }
+}
+
+/// The inverse of each element; zero for zero.
+fn inverses(elements: &[E]) -> Vec<E> {
+    // One inversion for all (Montgomery's trick): the product of all before, then back.
+    let mut before = Vec::with_capacity(elements.len());
+    let mut product = E::ONE;
+    for &e in elements {
+        before.push(product);
+        if e != E::ZERO {
+            product *= e;
+        }
+    }
+    let mut inverse = product.inverse();
+    let mut out = before;
+    for (o, &e) in out.iter_mut().zip(elements).rev() {
+        if e == E::ZERO {
+            *o = E::ZERO;
+        } else {
+            *o *= inverse;
+            inverse *= e;
+        }
+    }
+    out
 }
 
 /// Proves `sum eq(z, x) (a b + c d)`; a pair may be left out. Returns the point and the factors there.

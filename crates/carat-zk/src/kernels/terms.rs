@@ -1,9 +1,12 @@
 //! Vectors filled block by block: what many claims on one polynomial become.
 
 use super::{GRAIN, P, Vector, WIDTH, eq_vector, filled};
-use crate::{field::E, plan::Block};
+use crate::{field::E, layout::eq_table, plan::Block};
 use p3_field::{PackedFieldExtension, PrimeCharacteristicRing};
 use rayon::prelude::*;
+
+/// Packed elements of a row of a term's kernel: it stays in the first-level cache.
+const ROW: usize = 1 << 6;
 
 /// `scale * eq(point, .)` on one block.
 pub(crate) struct Term {
@@ -38,7 +41,9 @@ pub(crate) fn sum_terms(vars: usize, mut terms: Vec<Term>) -> Vector {
         parts.push((same, own));
         (rest, at) = (after, to);
     }
-    parts.into_par_iter().for_each(|(same, out)| {
+    // The first are as large as all others together: each is a task of its own.
+    let parts = parts.into_par_iter().with_max_len(1);
+    parts.for_each(|(same, out)| {
         for t in same {
             t.add_to(out);
         }
@@ -63,12 +68,27 @@ impl Term {
     }
 
     fn add_to(&self, out: &mut [P]) {
-        match (eq_vector(&self.point, self.scale), &self.mask) {
-            (Vector::Packed(eq), None) => out
-                .par_chunks_mut(GRAIN)
-                .zip(eq.par_chunks(GRAIN))
-                .for_each(|(out, eq)| out.iter_mut().zip(eq).for_each(|(o, &e)| *o += e)),
-            _ => self.each(|i, e| out[i / WIDTH].add_assign_lane(i % WIDTH, e)),
+        if self.mask.is_some() {
+            return self.each(|i, e| out[i / WIDTH].add_assign_lane(i % WIDTH, e));
         }
+        // Rows that are multiples of one: the kernel itself is never held.
+        let row = out.len().min(ROW);
+        let (head, tail) = self
+            .point
+            .split_at(self.block.vars - (row * WIDTH).ilog2() as usize);
+        let rows: Vec<E> = eq_table(head).iter().map(|&e| e * self.scale).collect();
+        let column = eq_vector(tail, E::ONE);
+        let Vector::Packed(column) = &column else {
+            // A single register.
+            return column.unpack().iter().enumerate().for_each(|(i, &e)| {
+                out[0].add_assign_lane(i, e * rows[0]);
+            });
+        };
+        out.par_chunks_mut(row)
+            .zip(&rows)
+            .with_min_len(GRAIN / row)
+            .for_each(|(out, &scale)| {
+                out.iter_mut().zip(column).for_each(|(o, &c)| *o += c * scale);
+            });
     }
 }
