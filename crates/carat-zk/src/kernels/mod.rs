@@ -6,6 +6,7 @@
 pub(crate) mod compact;
 pub(crate) mod fractions;
 mod step;
+pub(crate) mod stripes;
 pub(crate) mod terms;
 
 use crate::{
@@ -13,6 +14,7 @@ use crate::{
     sumcheck::interpolate,
     transcript::Sink,
 };
+use stripes::Stripes;
 use p3_field::{
     Algebra, BasedVectorSpace, ExtensionField, Field, PackedFieldExtension, PackedValue,
     PrimeCharacteristicRing,
@@ -32,6 +34,8 @@ pub(crate) const GRAIN: usize = 1 << 8;
 #[derive(Debug, Clone)]
 pub(crate) enum Vector {
     Packed(Vec<P>),
+    /// At least two registers in each stripe.
+    Striped(Stripes),
     Plain(Vec<E>),
 }
 
@@ -49,6 +53,7 @@ impl Vector {
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Packed(v) => v.len() * WIDTH,
+            Self::Striped([v, _]) => 2 * v.len() * WIDTH,
             Self::Plain(v) => v.len(),
         }
     }
@@ -60,7 +65,15 @@ impl Vector {
                 .iter()
                 .flat_map(|p| (0..WIDTH).map(move |i| p.extract(i)))
                 .collect(),
+            Self::Striped(v) => table_of(&stripes::whole(v)),
             Self::Plain(v) => v.clone(),
+        }
+    }
+
+    /// The same, not striped.
+    fn join(&mut self) {
+        if let Self::Striped(v) = self {
+            *self = Self::Packed(stripes::whole(v));
         }
     }
 
@@ -75,6 +88,7 @@ impl Vector {
                     *o = p.as_basis_coefficients_slice()[d];
                 }
             }),
+            Self::Striped(_) => unreachable!("folds are not striped"),
             Self::Plain(v) => each.for_each(|(d, out)| {
                 for (o, e) in out.iter_mut().zip(v) {
                     *o = BasedVectorSpace::<F>::as_basis_coefficients_slice(e)[d];
@@ -94,6 +108,9 @@ impl Vector {
     pub(crate) fn fold(&mut self, r: E) {
         match self {
             Self::Packed(v) => fold(v, r),
+            Self::Striped([even, odd]) => {
+                rayon::join(|| fold(even, r), || fold(odd, r));
+            }
             Self::Plain(v) => fold(v, r),
         }
         self.settle();
@@ -117,13 +134,21 @@ impl Vector {
         }
         match self {
             Self::Packed(v) => sum(v),
+            Self::Striped([even, odd]) => {
+                rayon::join(|| sum(even), || sum(odd));
+            }
             Self::Plain(v) => sum(v),
         }
         self.settle();
     }
 
-    /// A single register is kept as plain elements.
+    /// A single register is kept as plain elements, and a single one of each stripe is no stripe.
     fn settle(&mut self) {
+        if let Self::Striped([v, _]) = self
+            && v.len() == 1
+        {
+            self.join();
+        }
         if let Self::Packed(v) = self
             && v.len() == 1
         {
@@ -386,9 +411,11 @@ struct EqRounds<'a> {
 }
 
 impl<'a> EqRounds<'a> {
-    fn new(z: &'a [E]) -> Self {
+    fn new(z: &'a [E], striped: bool) -> Self {
+        let rest = z.get(1..).unwrap_or(&[]);
+        let eq = if striped { stripes::eq_striped } else { eq_vector };
         Self {
-            rest: eq_vector(z.get(1..).unwrap_or(&[]), E::ONE),
+            rest: eq(rest, E::ONE),
             inverses: inverses(z),
             z,
             bound: E::ONE,
@@ -452,7 +479,8 @@ pub(crate) fn eq_products(
     z: &[E],
     factors: Vec<[Vector; 2]>,
 ) -> (Vec<E>, Vec<[E; 2]>) {
-    rest_of_eq_products(sink, claim, EqRounds::new(z), factors)
+    let striped = matches!(factors[0][0], Vector::Striped(_));
+    rest_of_eq_products(sink, claim, EqRounds::new(z, striped), factors)
 }
 
 fn rest_of_eq_products(
@@ -462,6 +490,7 @@ fn rest_of_eq_products(
     mut factors: Vec<[Vector; 2]>,
 ) -> (Vec<E>, Vec<[E; 2]>) {
     let mut point = Vec::new();
+    align(&mut rounds.rest, &mut factors);
     let (mut zero, mut lead) = eq_round(&rounds.rest, &factors);
     while factors[0][0].len() > 1 {
         let (r, next) = rounds.round(sink, claim, zero, lead);
@@ -483,6 +512,15 @@ fn eq_term<A: Algebra<E> + Copy, const K: usize>(eq: A, low: [A; K], high: [A; K
     (zero * eq, lead * eq)
 }
 
+/// Without stripes, unless all have them.
+fn align(eq: &mut Vector, factors: &mut [[Vector; 2]]) {
+    let striped = |v: &Vector| matches!(v, Vector::Striped(_));
+    if !(striped(eq) && factors.iter().flatten().all(striped)) {
+        eq.join();
+        factors.iter_mut().flatten().for_each(Vector::join);
+    }
+}
+
 /// Binds the first variable of all factors, moves eq on, and gives what [`eq_round`] then gives.
 fn next_eq_round(eq: &mut Vector, factors: &mut [[Vector; 2]], r: E) -> (E, E) {
     let sums = match (&mut *eq, &mut *factors) {
@@ -496,17 +534,29 @@ fn next_eq_round(eq: &mut Vector, factors: &mut [[Vector; 2]], r: E) -> (E, E) {
                 [Vector::Packed(c), Vector::Packed(d)],
             ],
         ) => step::fold_and_sum([a, b, c, d], Some(eq), r, eq_term),
+        (Vector::Striped(eq), [[Vector::Striped(a), Vector::Striped(b)]]) => {
+            stripes::fold_and_sum([a, b], Some(eq), r, eq_term)
+        }
+        (
+            Vector::Striped(eq),
+            [
+                [Vector::Striped(a), Vector::Striped(b)],
+                [Vector::Striped(c), Vector::Striped(d)],
+            ],
+        ) => stripes::fold_and_sum([a, b, c, d], Some(eq), r, eq_term),
         _ => None,
     };
     if let Some((zero, lead)) = sums {
         eq.settle();
         factors.iter_mut().flatten().for_each(Vector::settle);
+        align(eq, factors);
         return (horizontal(zero), horizontal(lead));
     }
     if eq.len() > 1 {
         eq.sum_halves();
     }
     factors.iter_mut().flatten().for_each(|v| v.fold(r));
+    align(eq, factors);
     eq_round(eq, factors)
 }
 
@@ -526,6 +576,15 @@ fn eq_round(eq: &Vector, factors: &[[Vector; 2]]) -> (E, E) {
         })
     }
     match eq {
+        Vector::Striped(eq) => {
+            let (a, b) = stripes::both_sums(|s| {
+                let pairs: Vec<[&[P]; 2]> = (factors.iter())
+                    .map(|pair| pair.each_ref().map(|v| &striped(v)[s][..]))
+                    .collect();
+                round(&eq[s], &pairs)
+            });
+            (horizontal(a), horizontal(b))
+        }
         Vector::Packed(eq) if matches!(factors[0][0], Vector::Packed(_)) => {
             let pairs: Vec<[&[P]; 2]> = factors
                 .iter()
@@ -549,7 +608,14 @@ fn eq_round(eq: &Vector, factors: &[[Vector; 2]]) -> (E, E) {
 fn packed(v: &Vector) -> &[P] {
     match v {
         Vector::Packed(v) => v,
-        Vector::Plain(_) => unreachable!("vectors of one length are stored alike"),
+        _ => unreachable!("vectors of one length are stored alike"),
+    }
+}
+
+fn striped(v: &Vector) -> &Stripes {
+    match v {
+        Vector::Striped(v) => v,
+        _ => unreachable!("vectors of one length are stored alike"),
     }
 }
 
@@ -611,6 +677,13 @@ pub(crate) fn add_scaled(a: &mut Vector, b: &Vector, m: E) {
                         *a += b * m;
                     }
                 });
+        }
+        (Vector::Striped([a, c]), Vector::Striped([b, d])) => {
+            let scaled = |a: &mut [P], b: &[P]| {
+                let chunks = a.par_chunks_mut(GRAIN).zip(b.par_chunks(GRAIN));
+                chunks.for_each(|(a, b)| a.iter_mut().zip(b).for_each(|(a, &b)| *a += b * m));
+            };
+            rayon::join(|| scaled(a, b), || scaled(c, d));
         }
         (Vector::Plain(a), Vector::Plain(b)) => a.iter_mut().zip(b).for_each(|(a, &b)| *a += b * m),
         _ => unreachable!("vectors of one length are stored alike"),

@@ -4,7 +4,7 @@ use super::{Prover, Values, entry, gkr, positions};
 use crate::{
     field::{E, F, int},
     graph::Id,
-    kernels::{P, WIDTH, filled, fractions::Leaves},
+    kernels::{P, WIDTH, filled, fractions::Leaves, stripes::both},
     plan::Plan,
     verify::fingerprint,
 };
@@ -99,28 +99,36 @@ fn tabled(
 fn leaves(plan: &Plan, mix: E, fill: impl Fn(usize, &mut [F]) -> Fill + Sync) -> Leaves {
     let size = 1usize << plan.leaves.vars;
     let mut numerators = F::zero_vec(size);
-    let mut denominators = filled(P::ONE, size.div_ceil(WIDTH));
+    let registers = size.div_ceil(WIDTH);
+    let mut denominators = both(|s| filled(P::ONE, (registers + 1 - s) / 2));
     let mut order: Vec<usize> = (0..plan.leaves.blocks.len()).collect();
     order.sort_by_key(|&i| plan.leaves.blocks[i].offset);
     let (long, short): (Vec<usize>, Vec<usize>) = order
         .into_iter()
-        .partition(|&i| 1 << plan.leaves.blocks[i].vars >= WIDTH);
-    let (mut n, mut d, mut at) = (&mut numerators[..], &mut denominators[..], 0);
+        .partition(|&i| 1 << plan.leaves.blocks[i].vars >= 2 * WIDTH);
+    let (mut n, mut at) = (&mut numerators[..], 0);
+    let mut d = denominators.each_mut().map(|d| &mut d[..]);
     let mut parts = Vec::with_capacity(long.len());
     for i in long {
         let range = plan.leaves.blocks[i].range();
         let gap = range.start - at;
         let (own_n, rest_n) = core::mem::take(&mut n)[gap..].split_at_mut(range.len());
-        let (own_d, rest_d) =
-            core::mem::take(&mut d)[gap / WIDTH..].split_at_mut(range.len() / WIDTH);
+        // A block begins at a multiple of its length, so each stripe has half of it.
+        let half = |len: usize| len / WIDTH / 2;
+        let own_d = d.each_mut().map(|d| {
+            let (own, rest) =
+                core::mem::take(d)[half(gap)..].split_at_mut(half(range.len()));
+            *d = rest;
+            own
+        });
         parts.push((i, own_n, own_d));
-        (n, d, at) = (rest_n, rest_d, range.end);
+        (n, at) = (rest_n, range.end);
     }
     // The first are as large as all others together: each is a task of its own.
     let parts = parts.into_par_iter().with_max_len(1);
     parts.for_each(|(i, n, d)| fill(i, n).write(mix, d));
     for i in short {
-        // Blocks shorter than a register: lane by lane. What was there is one.
+        // Short blocks: lane by lane. What was there is one.
         let range = plan.leaves.blocks[i].range();
         let fill = fill(i, &mut numerators[range.clone()]);
         for (k, at) in range.enumerate() {
@@ -128,7 +136,8 @@ fn leaves(plan: &Plan, mix: E, fill: impl Fn(usize, &mut [F]) -> Fill + Sync) ->
             if let Some(second) = &fill.second {
                 d -= mix * second[k];
             }
-            denominators[at / WIDTH].add_assign_lane(at % WIDTH, d - E::ONE);
+            let register = at / WIDTH;
+            denominators[register % 2][register / 2].add_assign_lane(at % WIDTH, d - E::ONE);
         }
     }
     Leaves {
@@ -138,20 +147,21 @@ fn leaves(plan: &Plan, mix: E, fill: impl Fn(usize, &mut [F]) -> Fill + Sync) ->
 }
 
 impl Fill {
-    fn write(&self, mix: E, denominators: &mut [P]) {
+    /// Writes both stripes.
+    fn write(&self, mix: E, [even, odd]: [&mut [P]; 2]) {
         let (base, scale) = (P::from(self.base), P::from(mix));
         let first = Packed::pack_slice(&self.first);
         let second = self.second.as_deref().map(Packed::pack_slice);
-        denominators
-            .par_iter_mut()
-            .with_min_len(1 << 9)
-            .enumerate()
-            .for_each(|(k, d)| {
-                *d = base - first[k];
+        let stripe = |s: usize, out: &mut [P]| {
+            let out = out.par_iter_mut().with_min_len(1 << 9).enumerate();
+            out.for_each(|(k, d)| {
+                *d = base - first[2 * k + s];
                 if let Some(second) = second {
-                    *d -= scale * second[k];
+                    *d -= scale * second[2 * k + s];
                 }
             });
+        };
+        rayon::join(|| stripe(0, even), || stripe(1, odd));
     }
 }
 
