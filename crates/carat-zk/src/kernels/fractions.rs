@@ -247,9 +247,7 @@ impl Leaves {
             };
             let extension = |q: usize| -> Vec<P> {
                 let (low, high) = (d(s, q), d(s, q + 1));
-                all()
-                    .map(|i| low[i] + (high[i] - low[i]) * step)
-                    .collect()
+                all().map(|i| low[i] + (high[i] - low[i]) * step).collect()
             };
             [[base(0), base(2)], [extension(0), extension(2)]]
         }));

@@ -14,12 +14,12 @@ use crate::{
     sumcheck::interpolate,
     transcript::Sink,
 };
-use stripes::Stripes;
 use p3_field::{
     Algebra, BasedVectorSpace, ExtensionField, Field, PackedFieldExtension, PackedValue,
     PrimeCharacteristicRing,
 };
 use rayon::prelude::*;
+use stripes::Stripes;
 
 /// As many extension elements as the base field packs in a register.
 pub(crate) type P = <E as ExtensionField<F>>::ExtensionPacking;
@@ -300,6 +300,10 @@ fn product_round(f: &Vector, g: &Vector) -> (E, E) {
             let (a, b) = round(f, g);
             (horizontal(a), horizontal(b))
         }
+        (Vector::Striped(f), Vector::Striped(g)) => {
+            let (a, b) = stripes::both_sums(|s| round(&f[s], &g[s]));
+            (horizontal(a), horizontal(b))
+        }
         (Vector::Plain(f), Vector::Plain(g)) => round(f, g),
         _ => unreachable!("vectors of one length are stored alike"),
     }
@@ -312,10 +316,13 @@ fn product_term<A: Algebra<E> + Copy>([f0, g0]: [A; 2], [f1, g1]: [A; 2]) -> (A,
 
 /// Binds the first variable of both, and gives what [`product_round`] then gives.
 fn next_product_round(f: &mut Vector, g: &mut Vector, r: E) -> (E, E) {
-    if let (Vector::Packed(a), Vector::Packed(b)) = (&mut *f, &mut *g)
-        && let Some((zero, two)) =
-            step::fold_and_sum([a, b], None, r, |_, low, high| product_term(low, high))
-    {
+    let term = |_, low, high| product_term(low, high);
+    let sums = match (&mut *f, &mut *g) {
+        (Vector::Packed(f), Vector::Packed(g)) => step::fold_and_sum([f, g], None, r, term),
+        (Vector::Striped(f), Vector::Striped(g)) => stripes::fold_and_sum([f, g], None, r, term),
+        _ => None,
+    };
+    if let Some((zero, two)) = sums {
         f.settle();
         g.settle();
         return (horizontal(zero), horizontal(two));
@@ -374,26 +381,45 @@ pub(crate) fn product_base(sink: &mut Sink, claim: E, f: &[F], mut g: Vector) ->
         let (point, value, _) = product(sink, claim, f, g);
         return (point, value);
     }
+    // Register i of part s of f, where f is in one part, or striped as g is; and its values at zero and one.
     let base = <F as Field>::Packing::pack_slice(f);
     let (f0, f1) = base.split_at(base.len() / 2);
-    let (g0, g1) = packed(&g).split_at(f0.len());
-    let (zero, two) = sum_pairs(f0.len(), |i| {
-        (
-            g0[i] * f0[i],
-            (g1[i] + g1[i] - g0[i]) * (f1[i] + f1[i] - f0[i]),
-        )
-    });
+    let parts = if matches!(g, Vector::Striped(_)) {
+        2
+    } else {
+        1
+    };
+    let f = |s: usize, i: usize| (f0[parts * i + s], f1[parts * i + s]);
+    let sums = |s: usize, g: &[P]| {
+        let (g0, g1) = g.split_at(g.len() / 2);
+        sum_pairs(g0.len(), |i| {
+            let (f0, f1) = f(s, i);
+            (g0[i] * f0, (g1[i] + g1[i] - g0[i]) * (f1 + f1 - f0))
+        })
+    };
+    let (zero, two) = match &g {
+        Vector::Striped(g) => stripes::both_sums(|s| sums(s, &g[s])),
+        g => sums(0, packed(g)),
+    };
     let (zero, two) = (horizontal(zero), horizontal(two));
     let (r, claim) = send_round(sink, &[zero, claim - zero, two]);
     g.fold(r);
     let scale = P::from(r);
-    let folded = f0
-        .par_iter()
-        .zip(f1)
-        .with_min_len(GRAIN)
-        .map(|(&low, &high)| scale * (high - low) + low)
-        .collect();
-    let (mut point, value, _) = product(sink, claim, Vector::Packed(folded), g);
+    let folded = |s: usize| -> Vec<P> {
+        let registers = (0..f0.len() / parts).into_par_iter().with_min_len(GRAIN);
+        let fold = |i| {
+            let (low, high) = f(s, i);
+            scale * (high - low) + low
+        };
+        registers.map(fold).collect()
+    };
+    let mut folded = if parts == 2 {
+        Vector::Striped(stripes::both(folded))
+    } else {
+        Vector::Packed(folded(0))
+    };
+    folded.settle();
+    let (mut point, value, _) = product(sink, claim, folded, g);
     point.insert(0, r);
     (point, value)
 }
@@ -413,7 +439,11 @@ struct EqRounds<'a> {
 impl<'a> EqRounds<'a> {
     fn new(z: &'a [E], striped: bool) -> Self {
         let rest = z.get(1..).unwrap_or(&[]);
-        let eq = if striped { stripes::eq_striped } else { eq_vector };
+        let eq = if striped {
+            stripes::eq_striped
+        } else {
+            eq_vector
+        };
         Self {
             rest: eq(rest, E::ONE),
             inverses: inverses(z),

@@ -116,8 +116,7 @@ fn leaves(plan: &Plan, mix: E, fill: impl Fn(usize, &mut [F]) -> Fill + Sync) ->
         // A block begins at a multiple of its length, so each stripe has half of it.
         let half = |len: usize| len / WIDTH / 2;
         let own_d = d.each_mut().map(|d| {
-            let (own, rest) =
-                core::mem::take(d)[half(gap)..].split_at_mut(half(range.len()));
+            let (own, rest) = core::mem::take(d)[half(gap)..].split_at_mut(half(range.len()));
             *d = rest;
             own
         });

@@ -421,7 +421,10 @@ fn linear(operands: &[(i64, &[i32])], bias: i64, small: bool, first: usize, out:
         }
         let sums = &sums[..out.len()];
         let half = carat_program::HALF as u64;
-        if sums.iter().fold(true, |all, s| all & (s.unsigned_abs() <= half)) {
+        if sums
+            .iter()
+            .fold(true, |all, s| all & (s.unsigned_abs() <= half))
+        {
             out.iter_mut().zip(sums).for_each(|(o, &s)| *o = s as i32);
             return;
         }
