@@ -21,6 +21,17 @@ fn cpu() -> Duration {
     Duration::new(t.tv_sec.unsigned_abs(), t.tv_nsec as u32)
 }
 
+/// What the system says of this process's memory, in MiB: held now, and at most so far.
+fn memory() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mebi = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let kibi = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        kibi.map_or("?".into(), |kibi| (kibi / 1024).to_string())
+    };
+    format!("memory {} MiB, at most {}", mebi("VmRSS:"), mebi("VmHWM:"))
+}
+
 /// When each phase began: time on the clock, and processor time of all threads.
 struct Clock(Mutex<Vec<(Phase, Instant, Duration)>>);
 
@@ -46,6 +57,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .wrapping_add(1_442_695_040_888_963_407);
         (lo + ((state >> 33) as i64) % (hi - lo + 1)) as i32
     };
+    println!("read; {}", memory());
     let executable = Executable::new(program, &model.weights, Options::default())?;
     let mut runs = Vec::new();
     let mut edges = Vec::new();
@@ -67,10 +79,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             nodes: trace.nodes,
         });
     }
-    println!("{:?}", carat_zk::sizes(program, count)?);
+    println!("{:?}; {}", carat_zk::sizes(program, count)?, memory());
     let start = Instant::now();
     let key = ProvingKey::new(program, &model.weights, Profile::Proven100)?;
-    println!("setup  {:?}", start.elapsed());
+    println!("setup  {:?}; {}", start.elapsed(), memory());
     let instances: Vec<Instance<'_>> = edges
         .iter()
         .map(|(x, y)| Instance::of_values(x, y))
@@ -102,10 +114,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             &proof,
         )?;
         println!(
-            "{}: prove {proving:?}  verify {:?}  {} bytes",
+            "{}: prove {proving:?}  verify {:?}  {} bytes; {}",
             mode.name(),
             verifying.elapsed(),
-            proof.bytes.len()
+            proof.bytes.len(),
+            memory(),
         );
         let mut marks = clock.0.into_inner()?;
         marks.push((Phase::Witness, start + proving, end));

@@ -133,6 +133,13 @@ impl Store {
         })
     }
 
+    /// Slots of the largest box. Each box begins at a multiple of its own size.
+    #[cfg(feature = "prover")]
+    pub(crate) fn largest(&self) -> usize {
+        let sizes = self.pieces.iter().map(|piece| 1 << piece.block.vars);
+        sizes.max().unwrap_or(1)
+    }
+
     /// The boxes of a tensor.
     pub(crate) fn of_tensor(&self, tensor: usize) -> impl Iterator<Item = &Piece> {
         let boxes = self.of_tensor.get(&tensor).into_iter().flatten();

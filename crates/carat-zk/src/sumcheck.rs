@@ -28,8 +28,24 @@ fn lagrange(n: usize, x: E) -> Vec<E> {
 /// The value at `x` of the polynomial of degree `values.len() - 1` with these values at 0, 1, 2, ...
 #[cfg(feature = "prover")]
 pub(crate) fn interpolate(values: &[E], x: E) -> E {
-    let weights = lagrange(values.len(), x);
-    values.iter().zip(weights).map(|(&v, w)| v * w).sum()
+    // Newton's form, `sum_k difference_k x (x - 1) .. (x - k + 1) / k!`, from the inside out.
+    let mut differences = values.to_vec();
+    for k in 1..values.len() {
+        for i in (k..values.len()).rev() {
+            let before = differences[i - 1];
+            differences[i] -= before;
+        }
+    }
+    let mut sum = E::ZERO;
+    for k in (1..values.len()).rev() {
+        let factor = match k {
+            1 => F::ONE,
+            2 => F::ONE.halve(),
+            _ => F::from_usize(k).inverse(),
+        };
+        sum = (sum + differences[k]) * (x - F::from_usize(k - 1)) * factor;
+    }
+    sum + differences[0]
 }
 
 /// Runs `rounds` rounds on a claim. Returns the point and the claim about the polynomial at it.

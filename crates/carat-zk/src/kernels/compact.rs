@@ -39,39 +39,44 @@ fn byte(v: F) -> Option<i8> {
     i8::try_from(signed(v)).ok()
 }
 
+/// The values of a stretch as bytes, if all of them are.
+fn narrow(values: &[F]) -> Option<[i8; STRETCH]> {
+    let mut out = [0; STRETCH];
+    for (o, &v) in out.iter_mut().zip(values) {
+        *o = byte(v)?;
+    }
+    Some(out)
+}
+
 impl Compact {
     /// Of `2^n` values.
     pub(crate) fn new(values: &[F]) -> Self {
-        let stretch = STRETCH.min(values.len());
-        let narrow: Vec<bool> = values
-            .par_chunks(stretch)
-            .map(|s| s.iter().all(|&v| byte(v).is_some()))
-            .collect();
-        let (mut bytes, mut wide) = (0, 0);
-        let places = narrow.iter().map(|&narrow| {
-            let (place, next): (fn(usize) -> Place, _) = if narrow {
-                (Place::Bytes, &mut bytes)
-            } else {
-                (Place::Wide, &mut wide)
-            };
-            *next += stretch;
-            place(*next - stretch)
-        });
+        Self::of_parts(values.len(), [values])
+    }
+
+    /// Of `2^n` values, given in parts whose lengths are powers of two.
+    pub(crate) fn of_parts(len: usize, parts: impl IntoIterator<Item: AsRef<[F]>>) -> Self {
         let mut out = Self {
-            places: places.collect(),
-            bytes: Vec::with_capacity(bytes),
-            wide: Vec::with_capacity(wide),
-            stretch,
+            bytes: Vec::with_capacity(len),
+            wide: Vec::new(),
+            places: Vec::with_capacity(len / STRETCH.min(len)),
+            stretch: STRETCH.min(len),
         };
-        for (values, place) in values.chunks(stretch).zip(&out.places) {
-            match place {
-                // They fit: all of them were looked at above.
-                Place::Bytes(_) => out
-                    .bytes
-                    .extend(values.iter().map(|&v| byte(v).unwrap_or(0))),
-                Place::Wide(_) => out.wide.extend_from_slice(values),
+        for part in parts {
+            let part = part.as_ref();
+            let bytes: Vec<_> = part.par_chunks(out.stretch).map(narrow).collect();
+            for (values, bytes) in part.chunks(out.stretch).zip(bytes) {
+                if let Some(bytes) = bytes {
+                    out.places.push(Place::Bytes(out.bytes.len()));
+                    out.bytes.extend_from_slice(&bytes[..values.len()]);
+                } else {
+                    out.places.push(Place::Wide(out.wide.len()));
+                    out.wide.extend_from_slice(values);
+                }
             }
         }
+        out.bytes.shrink_to_fit();
+        out.wide.shrink_to_fit();
         out
     }
 

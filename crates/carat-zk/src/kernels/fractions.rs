@@ -5,6 +5,7 @@
 
 use super::{
     EqRounds, GRAIN, P, Vector, WIDTH, add_scaled, eq_products, horizontal, rest_of_eq_products,
+    stripes::{Stripes, both, both_sums},
     sum_pairs,
 };
 use crate::{
@@ -37,44 +38,47 @@ pub(crate) enum Above {
 /// The leaves: numerators are in the base field. A last register may be filled in part.
 pub(crate) struct Leaves {
     pub(crate) numerators: Vec<F>,
-    pub(crate) denominators: Vec<P>,
+    /// Registers with even numbers, and with odd ones.
+    pub(crate) denominators: Stripes,
 }
 
-/// Fractions x of the layer above: sums of the fractions (0, x) and (1, x).
-fn sums<N, D>(n: [&[N]; 2], d: [&[D]; 2]) -> (Vec<D>, Vec<D>)
+/// Fractions x of the layer above: sums of the fractions (0, x) and (1, x), whose numerators and denominators `at` gives.
+fn sums<N, D>(len: usize, at: impl Fn(usize) -> ([N; 2], [D; 2]) + Sync) -> (Vec<D>, Vec<D>)
 where
-    N: Copy + Send + Sync,
-    D: Algebra<E> + Copy + Send + Sync + core::ops::Mul<N, Output = D>,
+    N: Copy,
+    D: Algebra<E> + Copy + Send + core::ops::Mul<N, Output = D>,
 {
-    let len = d[0].len();
     let (mut up_n, mut up_d) = (Vec::with_capacity(len), Vec::with_capacity(len));
     (0..len)
         .into_par_iter()
         .with_min_len(GRAIN)
-        .map(|i| (d[1][i] * n[0][i] + d[0][i] * n[1][i], d[0][i] * d[1][i]))
+        .map(|i| {
+            let (n, d) = at(i);
+            (d[1] * n[0] + d[0] * n[1], d[0] * d[1])
+        })
         .unzip_into_vecs(&mut up_n, &mut up_d);
     (up_n, up_d)
 }
 
-/// [`sums`], the result in halves. There are at least two fractions.
-fn sums_in_halves<N, D>(n: [&[N]; 2], d: [&[D]; 2]) -> [[Vec<D>; 2]; 2]
+/// Numerators, then denominators, in halves.
+type Halves = [[Vec<P>; 2]; 2];
+
+/// [`sums`] of an even number of fractions, the result in halves.
+fn sums_in_halves<N>(len: usize, at: impl Fn(usize) -> ([N; 2], [P; 2]) + Sync) -> Halves
 where
-    N: Copy + Send + Sync,
-    D: Algebra<E> + Copy + Send + Sync + core::ops::Mul<N, Output = D>,
+    N: Copy,
+    P: core::ops::Mul<N, Output = P>,
 {
-    let half = d[0].len() / 2;
-    let of = |range: core::ops::Range<usize>| {
-        sums(n.map(|n| &n[range.clone()]), d.map(|d| &d[range.clone()]))
-    };
-    let ((n0, d0), (n1, d1)) = rayon::join(|| of(0..half), || of(half..2 * half));
+    let half = len / 2;
+    let of = |from: usize| sums(half, |i| at(from + i));
+    let ((n0, d0), (n1, d1)) = rayon::join(|| of(0), || of(half));
     [[n0, n1], [d0, d1]]
 }
 
 impl Layer {
-    fn of(halves: [[Vec<P>; 2]; 2]) -> Self {
+    fn of(halves: [[Vector; 2]; 2]) -> Self {
         let [numerators, denominators] = halves.map(|pair| {
-            pair.map(|v| {
-                let mut v = Vector::Packed(v);
+            pair.map(|mut v| {
                 v.settle();
                 v
             })
@@ -85,17 +89,38 @@ impl Layer {
         }
     }
 
+    /// From what each stripe has.
+    fn striped([even, odd]: [Halves; 2]) -> Self {
+        let stripes = |(even, odd): (Vec<P>, Vec<P>)| Vector::Striped([even, odd]);
+        let pair = |([a, b], [c, d]): ([Vec<P>; 2], [Vec<P>; 2])| [(a, c), (b, d)].map(stripes);
+        let ([n, d], [m, e]) = (even, odd);
+        Self::of([(n, m), (d, e)].map(pair))
+    }
+
     /// The layer above: fraction x is the sum of fractions (0, x) and (1, x).
     pub(crate) fn above(&self) -> Above {
         let ([n0, n1], [d0, d1]) = (&self.numerators, &self.denominators);
-        if let (Vector::Packed(n0), Vector::Packed(n1), Vector::Packed(d0), Vector::Packed(d1)) =
-            (n0, n1, d0, d1)
-        {
-            return Above::Layer(Self::of(sums_in_halves([n0, n1], [d0, d1])));
+        match (n0, n1, d0, d1) {
+            (
+                Vector::Striped(n0),
+                Vector::Striped(n1),
+                Vector::Striped(d0),
+                Vector::Striped(d1),
+            ) => Above::Layer(Self::striped(both(|s| {
+                let (n0, n1, d0, d1) = (&n0[s], &n1[s], &d0[s], &d1[s]);
+                sums_in_halves(d0.len(), |i| ([n0[i], n1[i]], [d0[i], d1[i]]))
+            }))),
+            (Vector::Packed(n0), Vector::Packed(n1), Vector::Packed(d0), Vector::Packed(d1)) => {
+                let at = |i: usize| ([n0[i], n1[i]], [d0[i], d1[i]]);
+                let halves = sums_in_halves(d0.len(), at);
+                Above::Layer(Self::of(halves.map(|pair| pair.map(Vector::Packed))))
+            }
+            _ => {
+                let [n0, n1, d0, d1] = [n0, n1, d0, d1].map(Vector::unpack);
+                let (n, d) = sums(d0.len(), |i| ([n0[i], n1[i]], [d0[i], d1[i]]));
+                Self::plain(n, d)
+            }
         }
-        let [n0, n1, d0, d1] = [n0, n1, d0, d1].map(Vector::unpack);
-        let (n, d) = sums([&n0[..], &n1], [&d0[..], &d1]);
-        Self::plain(n, d)
     }
 
     fn plain(n: Vec<E>, d: Vec<E>) -> Above {
@@ -136,9 +161,9 @@ fn separate(ends: &[[E; 2]], mix: E) -> [E; 4] {
 }
 
 impl Leaves {
-    /// Whether halves of halves fill registers.
+    /// Whether each stripe has two registers and more of every quarter.
     fn is_long(&self) -> bool {
-        self.numerators.len() >= 8 * WIDTH
+        self.numerators.len() >= 16 * WIDTH
     }
 
     /// The layer above.
@@ -154,17 +179,22 @@ impl Leaves {
         }
         let numerators = Packed::pack_slice(&self.numerators);
         let (n0, n1) = numerators.split_at(numerators.len() / 2);
-        let (d0, d1) = self.denominators.split_at(numerators.len() / 2);
-        Above::Layer(Layer::of(sums_in_halves([n0, n1], [d0, d1])))
+        Above::Layer(Layer::striped(both(|s| {
+            let (d0, d1) = self.denominators[s].split_at(n0.len() / 2);
+            sums_in_halves(d0.len(), |i| {
+                ([n0[2 * i + s], n1[2 * i + s]], [d0[i], d1[i]])
+            })
+        })))
     }
 
     fn plain(&self) -> (Vec<E>, Vec<E>) {
-        let n = self.numerators.len();
+        let denominator = |i: usize| {
+            let register = i / WIDTH;
+            self.denominators[register % 2][register / 2].extract(i % WIDTH)
+        };
         (
             self.numerators.iter().map(|&v| v.into()).collect(),
-            (0..n)
-                .map(|i| self.denominators[i / WIDTH].extract(i % WIDTH))
-                .collect(),
+            (0..self.numerators.len()).map(denominator).collect(),
         )
     }
 
@@ -178,51 +208,49 @@ impl Leaves {
             };
         }
         let numerators = Packed::pack_slice(&self.numerators);
-        let quarter = numerators.len() / 4;
-        // First index: numerator or denominator of which half; then the values at zero and one of the first variable.
-        let n: [&[Packed]; 4] = core::array::from_fn(|i| &numerators[i * quarter..][..quarter]);
-        let d: [&[P]; 4] = core::array::from_fn(|i| &self.denominators[i * quarter..][..quarter]);
-        let mut rounds = EqRounds::new(z);
-        let Vector::Packed(eq) = &rounds.rest else {
+        let (quarter, own) = (numerators.len() / 4, numerators.len() / 8);
+        // Which half, then the values at zero and one of the first variable; of a stripe, register by register.
+        let n = |s: usize, q: usize, i: usize| numerators[q * quarter + 2 * i + s];
+        let d = |s: usize, q: usize| &self.denominators[s][q * own..][..own];
+        let mut rounds = EqRounds::new(z, true);
+        let Vector::Striped(eq) = &rounds.rest else {
             unreachable!("eq has a quarter of the leaves' length")
         };
         let scale = P::from(mix);
-        let (zero, lead) = sum_pairs(quarter, |i| {
-            let term = |n0: Packed, n1: Packed, d0: P, d1: P| {
-                (d1 * n0 + d0 * n1 + d0 * d1 * scale) * eq[i]
-            };
-            (
-                term(n[0][i], n[2][i], d[0][i], d[2][i]),
-                term(
-                    n[1][i] - n[0][i],
-                    n[3][i] - n[2][i],
-                    d[1][i] - d[0][i],
-                    d[3][i] - d[2][i],
-                ),
-            )
+        let (zero, lead) = both_sums(|s| {
+            let (d, eq) = ([0, 1, 2, 3].map(|q| d(s, q)), &eq[s]);
+            sum_pairs(own, |i| {
+                let n = [0, 1, 2, 3].map(|q| n(s, q, i));
+                let term = |n0: Packed, n1: Packed, d0: P, d1: P| {
+                    (d1 * n0 + d0 * n1 + d0 * d1 * scale) * eq[i]
+                };
+                (
+                    term(n[0], n[2], d[0][i], d[2][i]),
+                    term(
+                        n[1] - n[0],
+                        n[3] - n[2],
+                        d[1][i] - d[0][i],
+                        d[3][i] - d[2][i],
+                    ),
+                )
+            })
         });
         let (r, next) = rounds.round(sink, claim, horizontal(zero), horizontal(lead));
         rounds.rest.sum_halves();
         let step = P::from(r);
-        let base = |i: usize| -> Vec<P> {
-            let (low, high) = (n[i], n[i + 1]);
-            let fold = |k: usize| step * (high[k] - low[k]) + low[k];
-            (0..quarter)
-                .into_par_iter()
-                .with_min_len(GRAIN)
-                .map(fold)
-                .collect()
-        };
-        let extension = |i: usize| -> Vec<P> {
-            let (low, high) = (d[i], d[i + 1]);
-            let fold = |k: usize| low[k] + (high[k] - low[k]) * step;
-            (0..quarter)
-                .into_par_iter()
-                .with_min_len(GRAIN)
-                .map(fold)
-                .collect()
-        };
-        let layer = Layer::of([[base(0), base(2)], [extension(0), extension(2)]]);
+        let layer = Layer::striped(both(|s| {
+            let all = || (0..own).into_par_iter().with_min_len(GRAIN);
+            let base = |q: usize| -> Vec<P> {
+                all()
+                    .map(|i| step * (n(s, q + 1, i) - n(s, q, i)) + n(s, q, i))
+                    .collect()
+            };
+            let extension = |q: usize| -> Vec<P> {
+                let (low, high) = (d(s, q), d(s, q + 1));
+                all().map(|i| low[i] + (high[i] - low[i]) * step).collect()
+            };
+            [[base(0), base(2)], [extension(0), extension(2)]]
+        }));
         drop(self);
         let (mut at, ends) = rest_of_eq_products(sink, next, rounds, layer.factors(mix));
         at.insert(0, r);

@@ -6,17 +6,20 @@
 pub(crate) mod compact;
 pub(crate) mod fractions;
 mod step;
+pub(crate) mod stripes;
 pub(crate) mod terms;
 
 use crate::{
-    field::{E, F},
+    field::{DEGREE, E, F},
     sumcheck::interpolate,
     transcript::Sink,
 };
 use p3_field::{
-    Algebra, ExtensionField, Field, PackedFieldExtension, PackedValue, PrimeCharacteristicRing,
+    Algebra, BasedVectorSpace, ExtensionField, Field, PackedFieldExtension, PackedValue,
+    PrimeCharacteristicRing,
 };
 use rayon::prelude::*;
+use stripes::Stripes;
 
 /// As many extension elements as the base field packs in a register.
 pub(crate) type P = <E as ExtensionField<F>>::ExtensionPacking;
@@ -31,6 +34,8 @@ pub(crate) const GRAIN: usize = 1 << 8;
 #[derive(Debug, Clone)]
 pub(crate) enum Vector {
     Packed(Vec<P>),
+    /// At least two registers in each stripe.
+    Striped(Stripes),
     Plain(Vec<E>),
 }
 
@@ -48,6 +53,7 @@ impl Vector {
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Packed(v) => v.len() * WIDTH,
+            Self::Striped([v, _]) => 2 * v.len() * WIDTH,
             Self::Plain(v) => v.len(),
         }
     }
@@ -59,8 +65,37 @@ impl Vector {
                 .iter()
                 .flat_map(|p| (0..WIDTH).map(move |i| p.extract(i)))
                 .collect(),
+            Self::Striped(v) => table_of(&stripes::whole(v)),
             Self::Plain(v) => v.clone(),
         }
+    }
+
+    /// The same, not striped.
+    fn join(&mut self) {
+        if let Self::Striped(v) = self {
+            *self = Self::Packed(stripes::whole(v));
+        }
+    }
+
+    /// All first coefficients, all second ones, ...; zeros fill the rest of `len`.
+    pub(crate) fn coefficients(&self, len: usize) -> Vec<F> {
+        let mut out = F::zero_vec(len);
+        let each = out.par_chunks_mut(self.len()).take(DEGREE).enumerate();
+        match self {
+            Self::Packed(v) => each.for_each(|(d, out)| {
+                let out = <F as Field>::Packing::pack_slice_mut(out);
+                for (o, p) in out.iter_mut().zip(v) {
+                    *o = p.as_basis_coefficients_slice()[d];
+                }
+            }),
+            Self::Striped(_) => unreachable!("folds are not striped"),
+            Self::Plain(v) => each.for_each(|(d, out)| {
+                for (o, e) in out.iter_mut().zip(v) {
+                    *o = BasedVectorSpace::<F>::as_basis_coefficients_slice(e)[d];
+                }
+            }),
+        }
+        out
     }
 
     /// The only element left.
@@ -73,6 +108,9 @@ impl Vector {
     pub(crate) fn fold(&mut self, r: E) {
         match self {
             Self::Packed(v) => fold(v, r),
+            Self::Striped([even, odd]) => {
+                rayon::join(|| fold(even, r), || fold(odd, r));
+            }
             Self::Plain(v) => fold(v, r),
         }
         self.settle();
@@ -96,13 +134,21 @@ impl Vector {
         }
         match self {
             Self::Packed(v) => sum(v),
+            Self::Striped([even, odd]) => {
+                rayon::join(|| sum(even), || sum(odd));
+            }
             Self::Plain(v) => sum(v),
         }
         self.settle();
     }
 
-    /// A single register is kept as plain elements.
+    /// A single register is kept as plain elements, and a single one of each stripe is no stripe.
     fn settle(&mut self) {
+        if let Self::Striped([v, _]) = self
+            && v.len() == 1
+        {
+            self.join();
+        }
         if let Self::Packed(v) = self
             && v.len() == 1
         {
@@ -210,6 +256,18 @@ fn send_round(sink: &mut Sink, values: &[E]) -> (E, E) {
     (r, interpolate(values, r))
 }
 
+/// `sum f g`
+pub(crate) fn dot(f: &Vector, g: &Vector) -> E {
+    fn sum<A: Algebra<E> + Copy + Send + Sync>(f: &[A], g: &[A]) -> A {
+        sum_pairs(f.len(), |i| (f[i] * g[i], A::ZERO)).0
+    }
+    match (f, g) {
+        (Vector::Packed(f), Vector::Packed(g)) => horizontal(sum(f, g)),
+        (Vector::Plain(f), Vector::Plain(g)) => sum(f, g),
+        _ => unreachable!("vectors of one length are stored alike"),
+    }
+}
+
 /// Sums a pair of values over all indices of the first half.
 fn sum_pairs<A: Algebra<E> + Copy + Send + Sync>(
     half: usize,
@@ -242,6 +300,10 @@ fn product_round(f: &Vector, g: &Vector) -> (E, E) {
             let (a, b) = round(f, g);
             (horizontal(a), horizontal(b))
         }
+        (Vector::Striped(f), Vector::Striped(g)) => {
+            let (a, b) = stripes::both_sums(|s| round(&f[s], &g[s]));
+            (horizontal(a), horizontal(b))
+        }
         (Vector::Plain(f), Vector::Plain(g)) => round(f, g),
         _ => unreachable!("vectors of one length are stored alike"),
     }
@@ -254,10 +316,13 @@ fn product_term<A: Algebra<E> + Copy>([f0, g0]: [A; 2], [f1, g1]: [A; 2]) -> (A,
 
 /// Binds the first variable of both, and gives what [`product_round`] then gives.
 fn next_product_round(f: &mut Vector, g: &mut Vector, r: E) -> (E, E) {
-    if let (Vector::Packed(a), Vector::Packed(b)) = (&mut *f, &mut *g)
-        && let Some((zero, two)) =
-            step::fold_and_sum([a, b], None, r, |_, low, high| product_term(low, high))
-    {
+    let term = |_, low, high| product_term(low, high);
+    let sums = match (&mut *f, &mut *g) {
+        (Vector::Packed(f), Vector::Packed(g)) => step::fold_and_sum([f, g], None, r, term),
+        (Vector::Striped(f), Vector::Striped(g)) => stripes::fold_and_sum([f, g], None, r, term),
+        _ => None,
+    };
+    if let Some((zero, two)) = sums {
         f.settle();
         g.settle();
         return (horizontal(zero), horizontal(two));
@@ -316,34 +381,55 @@ pub(crate) fn product_base(sink: &mut Sink, claim: E, f: &[F], mut g: Vector) ->
         let (point, value, _) = product(sink, claim, f, g);
         return (point, value);
     }
+    // Register i of part s of f, where f is in one part, or striped as g is; and its values at zero and one.
     let base = <F as Field>::Packing::pack_slice(f);
     let (f0, f1) = base.split_at(base.len() / 2);
-    let (g0, g1) = packed(&g).split_at(f0.len());
-    let (zero, two) = sum_pairs(f0.len(), |i| {
-        (
-            g0[i] * f0[i],
-            (g1[i] + g1[i] - g0[i]) * (f1[i] + f1[i] - f0[i]),
-        )
-    });
+    let parts = if matches!(g, Vector::Striped(_)) {
+        2
+    } else {
+        1
+    };
+    let f = |s: usize, i: usize| (f0[parts * i + s], f1[parts * i + s]);
+    let sums = |s: usize, g: &[P]| {
+        let (g0, g1) = g.split_at(g.len() / 2);
+        sum_pairs(g0.len(), |i| {
+            let (f0, f1) = f(s, i);
+            (g0[i] * f0, (g1[i] + g1[i] - g0[i]) * (f1 + f1 - f0))
+        })
+    };
+    let (zero, two) = match &g {
+        Vector::Striped(g) => stripes::both_sums(|s| sums(s, &g[s])),
+        g => sums(0, packed(g)),
+    };
     let (zero, two) = (horizontal(zero), horizontal(two));
     let (r, claim) = send_round(sink, &[zero, claim - zero, two]);
     g.fold(r);
     let scale = P::from(r);
-    let folded = f0
-        .par_iter()
-        .zip(f1)
-        .with_min_len(GRAIN)
-        .map(|(&low, &high)| scale * (high - low) + low)
-        .collect();
-    let (mut point, value, _) = product(sink, claim, Vector::Packed(folded), g);
+    let folded = |s: usize| -> Vec<P> {
+        let registers = (0..f0.len() / parts).into_par_iter().with_min_len(GRAIN);
+        let fold = |i| {
+            let (low, high) = f(s, i);
+            scale * (high - low) + low
+        };
+        registers.map(fold).collect()
+    };
+    let mut folded = if parts == 2 {
+        Vector::Striped(stripes::both(folded))
+    } else {
+        Vector::Packed(folded(0))
+    };
+    folded.settle();
+    let (mut point, value, _) = product(sink, claim, folded, g);
     point.insert(0, r);
     (point, value)
 }
 
-/// The product of `eq(z, .)` with a polynomial of degree two per variable, one variable after the other: what is bound so
-/// far is a factor, what is not is a table.
+/// The product of `eq(z, .)` with a polynomial t of degree two per variable, one variable after the other: what is bound
+/// so far is a factor, what is not is a table. Claims are kept without that factor.
 struct EqRounds<'a> {
     z: &'a [E],
+    /// `1 / z`, each; zero for zero.
+    inverses: Vec<E>,
     bound: E,
     /// `eq` over the variables after the current one.
     rest: Vector,
@@ -351,37 +437,69 @@ struct EqRounds<'a> {
 }
 
 impl<'a> EqRounds<'a> {
-    fn new(z: &'a [E]) -> Self {
+    fn new(z: &'a [E], striped: bool) -> Self {
+        let rest = z.get(1..).unwrap_or(&[]);
+        let eq = if striped {
+            stripes::eq_striped
+        } else {
+            eq_vector
+        };
         Self {
-            rest: eq_vector(z.get(1..).unwrap_or(&[]), E::ONE),
+            rest: eq(rest, E::ONE),
+            inverses: inverses(z),
             z,
             bound: E::ONE,
             done: 0,
         }
     }
 
-    /// From t(0) and the leading coefficient of t, the values of `eq * t` at 0, 1, 2, 3; sends and draws. What is summed
-    /// next needs [`EqRounds::rest`] one variable on.
+    /// From the claim `(1 - z) t(0) + z t(1)`, t(0) and the leading coefficient of t: sends what is needed of `eq * t`,
+    /// draws, and returns the challenge r with the next claim, `t(r)`. What is summed next needs [`EqRounds::rest`] one
+    /// variable on.
     fn round(&mut self, sink: &mut Sink, claim: E, zero: E, lead: E) -> (E, E) {
-        let z = self.z[self.done];
-        // claim = bound * ((1 - z) t(0) + z t(1))
-        let one = match (self.bound * z).try_inverse() {
-            Some(inverse) => (claim - self.bound * (E::ONE - z) * zero) * inverse,
-            // Happens with probability 2^-150: any value keeps the proof well-formed, and it will be refused.
-            None => E::ZERO,
-        };
-        // t(x) = lead x^2 + (one - zero - lead) x + zero
-        let t = |x: E| (lead * x + (one - zero - lead)) * x + zero;
-        let eq = |x: E| self.bound * (E::ONE - z - x + (z * x).double());
-        let value = |i: u32| {
-            let x = E::from_u32(i);
-            eq(x) * t(x)
-        };
-        let (r, next) = send_round(sink, &[value(0), value(1), value(2), value(3)]);
-        self.bound = eq(r);
+        let (z, inverse) = (self.z[self.done], self.inverses[self.done]);
+        // Where z is zero, which happens with probability 2^-150, any value keeps the proof well-formed, and it will be
+        // refused.
+        let one = (claim - zero + z * zero) * inverse;
+        // t(x) = lead x^2 + slope x + zero
+        let slope = one - zero - lead;
+        let two = (lead.double() + slope).double() + zero;
+        let three = (lead.double() + lead + slope) * F::from_u8(3) + zero;
+        // eq is linear, too.
+        let first = self.bound * z;
+        let (start, step) = (self.bound - first, first.double() - self.bound);
+        let eq = [start, first + step, first + step.double()];
+        let message = [eq[0] * zero, eq[1] * two, eq[2] * three];
+        sink.send("round", &message);
+        let r = sink.transcript.challenge();
+        self.bound = start + step * r;
         self.done += 1;
-        (r, next)
+        (r, (lead * r + slope) * r + zero)
     }
+}
+
+/// The inverse of each element; zero for zero.
+fn inverses(elements: &[E]) -> Vec<E> {
+    // One inversion for all (Montgomery's trick): the product of all before, then back.
+    let mut before = Vec::with_capacity(elements.len());
+    let mut product = E::ONE;
+    for &e in elements {
+        before.push(product);
+        if e != E::ZERO {
+            product *= e;
+        }
+    }
+    let mut inverse = product.inverse();
+    let mut out = before;
+    for (o, &e) in out.iter_mut().zip(elements).rev() {
+        if e == E::ZERO {
+            *o = E::ZERO;
+        } else {
+            *o *= inverse;
+            inverse *= e;
+        }
+    }
+    out
 }
 
 /// Proves `sum eq(z, x) (a b + c d)`; a pair may be left out. Returns the point and the factors there.
@@ -391,7 +509,8 @@ pub(crate) fn eq_products(
     z: &[E],
     factors: Vec<[Vector; 2]>,
 ) -> (Vec<E>, Vec<[E; 2]>) {
-    rest_of_eq_products(sink, claim, EqRounds::new(z), factors)
+    let striped = matches!(factors[0][0], Vector::Striped(_));
+    rest_of_eq_products(sink, claim, EqRounds::new(z, striped), factors)
 }
 
 fn rest_of_eq_products(
@@ -401,6 +520,7 @@ fn rest_of_eq_products(
     mut factors: Vec<[Vector; 2]>,
 ) -> (Vec<E>, Vec<[E; 2]>) {
     let mut point = Vec::new();
+    align(&mut rounds.rest, &mut factors);
     let (mut zero, mut lead) = eq_round(&rounds.rest, &factors);
     while factors[0][0].len() > 1 {
         let (r, next) = rounds.round(sink, claim, zero, lead);
@@ -422,6 +542,15 @@ fn eq_term<A: Algebra<E> + Copy, const K: usize>(eq: A, low: [A; K], high: [A; K
     (zero * eq, lead * eq)
 }
 
+/// Without stripes, unless all have them.
+fn align(eq: &mut Vector, factors: &mut [[Vector; 2]]) {
+    let striped = |v: &Vector| matches!(v, Vector::Striped(_));
+    if !(striped(eq) && factors.iter().flatten().all(striped)) {
+        eq.join();
+        factors.iter_mut().flatten().for_each(Vector::join);
+    }
+}
+
 /// Binds the first variable of all factors, moves eq on, and gives what [`eq_round`] then gives.
 fn next_eq_round(eq: &mut Vector, factors: &mut [[Vector; 2]], r: E) -> (E, E) {
     let sums = match (&mut *eq, &mut *factors) {
@@ -435,17 +564,29 @@ fn next_eq_round(eq: &mut Vector, factors: &mut [[Vector; 2]], r: E) -> (E, E) {
                 [Vector::Packed(c), Vector::Packed(d)],
             ],
         ) => step::fold_and_sum([a, b, c, d], Some(eq), r, eq_term),
+        (Vector::Striped(eq), [[Vector::Striped(a), Vector::Striped(b)]]) => {
+            stripes::fold_and_sum([a, b], Some(eq), r, eq_term)
+        }
+        (
+            Vector::Striped(eq),
+            [
+                [Vector::Striped(a), Vector::Striped(b)],
+                [Vector::Striped(c), Vector::Striped(d)],
+            ],
+        ) => stripes::fold_and_sum([a, b, c, d], Some(eq), r, eq_term),
         _ => None,
     };
     if let Some((zero, lead)) = sums {
         eq.settle();
         factors.iter_mut().flatten().for_each(Vector::settle);
+        align(eq, factors);
         return (horizontal(zero), horizontal(lead));
     }
     if eq.len() > 1 {
         eq.sum_halves();
     }
     factors.iter_mut().flatten().for_each(|v| v.fold(r));
+    align(eq, factors);
     eq_round(eq, factors)
 }
 
@@ -465,6 +606,15 @@ fn eq_round(eq: &Vector, factors: &[[Vector; 2]]) -> (E, E) {
         })
     }
     match eq {
+        Vector::Striped(eq) => {
+            let (a, b) = stripes::both_sums(|s| {
+                let pairs: Vec<[&[P]; 2]> = (factors.iter())
+                    .map(|pair| pair.each_ref().map(|v| &striped(v)[s][..]))
+                    .collect();
+                round(&eq[s], &pairs)
+            });
+            (horizontal(a), horizontal(b))
+        }
         Vector::Packed(eq) if matches!(factors[0][0], Vector::Packed(_)) => {
             let pairs: Vec<[&[P]; 2]> = factors
                 .iter()
@@ -488,7 +638,14 @@ fn eq_round(eq: &Vector, factors: &[[Vector; 2]]) -> (E, E) {
 fn packed(v: &Vector) -> &[P] {
     match v {
         Vector::Packed(v) => v,
-        Vector::Plain(_) => unreachable!("vectors of one length are stored alike"),
+        _ => unreachable!("vectors of one length are stored alike"),
+    }
+}
+
+fn striped(v: &Vector) -> &Stripes {
+    match v {
+        Vector::Striped(v) => v,
+        _ => unreachable!("vectors of one length are stored alike"),
     }
 }
 
@@ -550,6 +707,13 @@ pub(crate) fn add_scaled(a: &mut Vector, b: &Vector, m: E) {
                         *a += b * m;
                     }
                 });
+        }
+        (Vector::Striped([a, c]), Vector::Striped([b, d])) => {
+            let scaled = |a: &mut [P], b: &[P]| {
+                let chunks = a.par_chunks_mut(GRAIN).zip(b.par_chunks(GRAIN));
+                chunks.for_each(|(a, b)| a.iter_mut().zip(b).for_each(|(a, &b)| *a += b * m));
+            };
+            rayon::join(|| scaled(a, b), || scaled(c, d));
         }
         (Vector::Plain(a), Vector::Plain(b)) => a.iter_mut().zip(b).for_each(|(a, &b)| *a += b * m),
         _ => unreachable!("vectors of one length are stored alike"),

@@ -9,6 +9,8 @@
 //! protocol, byte for byte, is `docs/protocol-whir.md`.
 
 mod direct;
+#[cfg(feature = "prover")]
+mod layout;
 pub(crate) mod leaves;
 mod rows;
 mod schedule;
@@ -31,7 +33,11 @@ pub use schedule::{MAX_VARIABLES, Profile, Schedule, Use};
 pub use security::{Security, Term};
 
 #[cfg(feature = "prover")]
-use crate::{field::F, kernels::compact::Values, transcript::Sink};
+use crate::{
+    field::F,
+    kernels::compact::{Compact, Values},
+    transcript::Sink,
+};
 #[cfg(feature = "prover")]
 use alloc::vec::Vec;
 
@@ -219,10 +225,30 @@ impl Whir {
                 (root, ProverForm::Whir(data))
             }
             Form::Rows(scheme) => {
-                let (root, data) = scheme.commit(evaluations);
+                let compact = Compact::new(&evaluations);
+                drop(evaluations);
+                let (root, data) = scheme.commit(compact);
                 (root, ProverForm::Rows(data))
             }
         };
+        Ok((root, ProverData { root, form }))
+    }
+
+    /// [`Whir::commit`] for a polynomial that is made in stretches of `part` values, a power of two of at most all: where
+    /// values are kept as bytes, they are never all there as field elements.
+    #[cfg(feature = "prover")]
+    pub(crate) fn commit_parts(
+        &self,
+        part: usize,
+        evaluations: impl Fn(core::ops::Range<usize>) -> Vec<F>,
+    ) -> Result<(Root, ProverData), Error> {
+        let Form::Rows(scheme) = &self.form else {
+            return self.commit(evaluations(0..1 << self.n));
+        };
+        let starts = (0..1 << self.n).step_by(part);
+        let parts = starts.map(|start| evaluations(start..start + part));
+        let (root, data) = scheme.commit(Compact::of_parts(1 << self.n, parts));
+        let form = ProverForm::Rows(data);
         Ok((root, ProverData { root, form }))
     }
 

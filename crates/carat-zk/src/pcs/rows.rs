@@ -37,7 +37,7 @@ use crate::{
     kernels::{
         Vector,
         compact::{Compact, Values, combine_rows},
-        product,
+        dot, eq_vector, product,
     },
     transcript::Sink,
 };
@@ -205,11 +205,8 @@ impl Scheme {
     }
 
     #[cfg(feature = "prover")]
-    pub(super) fn commit(&self, values: Vec<F>) -> (Root, Data) {
-        let encoded = self.encode(&values);
-        let compact = Compact::new(&values);
-        drop(values);
-        let (root, tree) = leaves::commit(encoded);
+    pub(super) fn commit(&self, compact: Compact) -> (Root, Data) {
+        let (root, tree) = leaves::commit(self.encode(Values::Compact(&compact)));
         let data = Data {
             values: alloc::sync::Arc::new(compact),
             tree: alloc::sync::Arc::new(tree),
@@ -219,11 +216,13 @@ impl Scheme {
 
     /// The code words of all rows, one in each column of the matrix.
     #[cfg(feature = "prover")]
-    fn encode(&self, values: &[F]) -> RowMajorMatrix<F> {
-        /// Values from which rows are encoded in parts: the transform holds its matrix twice.
-        const LARGE: usize = 1 << 20;
-        const PARTS: usize = 8;
+    fn encode(&self, values: Values<'_>) -> RowMajorMatrix<F> {
+        /// Values that are encoded together: the transform holds its matrix twice.
+        const TOGETHER: usize = 1 << 19;
+        /// Rows that are encoded together at least: a line of the cache.
+        const LEAST: usize = 16;
         let (rows, width) = (1 << self.parameters.rows, 1 << self.columns);
+        let dft = Radix2DFTSmallBatch::new(width << self.parameters.rate);
         let encode = |values: &[F]| {
             // One column of the matrix per row of the polynomial, with the coefficients down the columns.
             let rows = values.len() / width;
@@ -232,18 +231,18 @@ impl Scheme {
                 &mut padded[..values.len()],
                 rows,
             ));
-            Radix2DFTSmallBatch::default().dft_batch(RowMajorMatrix::new(padded, rows))
+            dft.dft_batch(RowMajorMatrix::new(padded, rows))
         };
-        if values.len() < LARGE || rows < PARTS {
-            return encode(values);
+        let some = (TOGETHER / width).clamp(LEAST.min(rows), rows);
+        if some == rows {
+            return encode(&values.field(0..rows * width));
         }
-        let mut all = F::zero_vec(values.len() << self.parameters.rate);
-        let some = rows / PARTS;
-        for (part, values) in values.chunks_exact(some * width).enumerate() {
-            let encoded = encode(values);
+        let mut all = F::zero_vec((rows * width) << self.parameters.rate);
+        for first in (0..rows).step_by(some) {
+            let encoded = encode(&values.field(first * width..(first + some) * width));
             all.par_chunks_exact_mut(rows)
                 .zip(encoded.values.par_chunks_exact(some))
-                .for_each(|(to, from)| to[part * some..][..some].copy_from_slice(from));
+                .for_each(|(to, from)| to[first..][..some].copy_from_slice(from));
         }
         RowMajorMatrix::new(all, rows)
     }
@@ -252,16 +251,15 @@ impl Scheme {
     pub(super) fn open(&self, data: &Data, point: &[E], sink: &mut Sink) -> Result<E, Error> {
         let (row, column) = point.split_at(self.parameters.rows);
         let fold = combine_rows(data.values(), 0, 1 << self.columns, &eq_table(row));
-        let fold_values = fold.unpack();
-        let value = dot_eq(&fold_values, column);
+        let value = dot(&fold, &eq_vector(column, E::ONE));
         sink.transcript.elements("pcs value", &[value]);
         let committed = match &self.fold {
             None => {
-                sink.send("pcs fold", &fold_values);
+                sink.send("pcs fold", &fold.unpack());
                 None
             }
             Some(inner) => {
-                let (root, data) = inner.commit(slices(&fold_values))?;
+                let (root, data) = inner.commit(fold.coefficients(1 << inner.variables()))?;
                 sink.send_bytes("pcs fold root", &root.0);
                 Some((inner, data))
             }
@@ -276,12 +274,13 @@ impl Scheme {
         let claim = combined(value, &conditions, gamma);
         let kernel = kernel(column, &conditions, gamma);
         let (at, _, _) = product(sink, claim, fold, kernel);
-        let at_slices: Vec<E> = data
-            .values()
-            .field(0..1 << inner.variables())
-            .chunks_exact(1 << self.columns)
+        // Slices past the last coefficient are zero.
+        let slices = data.values().field(0..DEGREE << self.columns);
+        let mut at_slices: Vec<E> = slices
+            .par_chunks_exact(1 << self.columns)
             .map(|slice| crate::kernels::evaluate_base(slice, &at))
             .collect();
+        at_slices.resize(1 << SLICES, E::ZERO);
         sink.send("pcs slices", &at_slices);
         let slice = sink.transcript.point(SLICES);
         let _ = inner.open_last(data, &[slice, at].concat(), sink)?;
@@ -362,19 +361,6 @@ impl Scheme {
     }
 }
 
-/// The coefficients of the fold's elements, one after the other, as values of one polynomial over F.
-#[cfg(feature = "prover")]
-fn slices(fold: &[E]) -> Vec<F> {
-    let mut out = F::zero_vec(fold.len() << SLICES);
-    for (i, e) in fold.iter().enumerate() {
-        let coefficients: &[F] = e.as_basis_coefficients_slice();
-        for (d, &c) in coefficients.iter().enumerate() {
-            out[d * fold.len() + i] = c;
-        }
-    }
-    out
-}
-
 /// The element whose coefficients are these: `sum X^d slice_d`. Slices past the last coefficient do not count.
 fn join(slices: &[E]) -> E {
     slices
@@ -410,7 +396,7 @@ fn tensor_power(x: F, at: &[E]) -> E {
 /// `eq(column, .)` plus the powers of each condition's place, combined as [`combined`] does.
 #[cfg(feature = "prover")]
 fn kernel(column: &[E], conditions: &[Condition], gamma: E) -> Vector {
-    let mut out = crate::kernels::eq_vector(column, E::ONE);
+    let mut out = eq_vector(column, E::ONE);
     let powers = powers(gamma, conditions.len() + 1);
     let places: Vec<F> = conditions.iter().map(|c| c.x).collect();
     crate::kernels::add_powers(&mut out, &places, &powers[1..]);

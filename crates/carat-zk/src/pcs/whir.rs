@@ -16,9 +16,7 @@ use p3_blake3::Blake3;
 use p3_dft::Radix2DFTSmallBatch;
 use p3_merkle_tree::MerkleTreeMmcs;
 use p3_multilinear_util::point::Point;
-use p3_sumcheck::{
-    OpeningBatch, OpeningProtocol, PrescribedPointPcs, TableShape, TableSpec, layout::PrefixProver,
-};
+use p3_sumcheck::{OpeningBatch, OpeningProtocol, PrescribedPointPcs, TableShape, TableSpec};
 use p3_symmetric::{CompressionFunctionFromHasher, MerkleCap, SerializingHasher};
 use p3_whir::{ProtocolParameters, WhirConfig, WhirProver};
 
@@ -42,7 +40,10 @@ pub(super) type Mmcs = MerkleTreeMmcs<
     2,
     32,
 >;
-type Layout = PrefixProver<F, E>;
+#[cfg(feature = "prover")]
+type Layout = super::layout::Single;
+#[cfg(not(feature = "prover"))]
+type Layout = p3_sumcheck::layout::PrefixProver<F, E>;
 type Pcs = WhirProver<E, F, Radix2DFTSmallBatch<F>, Mmcs, Challenger, Layout>;
 
 /// The derived parameters.
@@ -57,6 +58,18 @@ pub(super) fn mmcs() -> Mmcs {
         CompressionFunctionFromHasher::new(Blake3),
         0,
     )
+}
+
+/// The transform. Provers share its tables of roots: making them takes as long as the transform of a small polynomial.
+fn dft() -> Radix2DFTSmallBatch<F> {
+    #[cfg(feature = "prover")]
+    {
+        static SHARED: std::sync::LazyLock<Radix2DFTSmallBatch<F>> =
+            std::sync::LazyLock::new(Radix2DFTSmallBatch::default);
+        SHARED.clone()
+    }
+    #[cfg(not(feature = "prover"))]
+    Radix2DFTSmallBatch::default()
 }
 
 /// WHIR for one size.
@@ -105,7 +118,7 @@ impl Scheme {
             vec![OpeningBatch::new(vec![0], vec![])],
         )]);
         Ok(Self {
-            pcs: Pcs::new(config, Radix2DFTSmallBatch::default(), mmcs()),
+            pcs: Pcs::new(config, dft(), mmcs()),
             protocol,
         })
     }

@@ -3,7 +3,7 @@
 use crate::{
     field::{DEGREE, E, F},
     kernels::compact::{Halves, ROWS, SPAN, Sums, TILE, element, halves, whole},
-    layout::{bits, eq_table, split},
+    layout::{bits, eq_index, eq_table, split},
 };
 use p3_field::{BasedVectorSpace, PrimeCharacteristicRing, PrimeField32};
 use rayon::prelude::*;
@@ -19,11 +19,23 @@ pub(crate) enum Axis<'a> {
     Map(Vec<Vec<E>>),
 }
 
+/// Elements of a vector for which a table of its own would take most of the time.
+const LONG: usize = 1 << 10;
+
 /// Integers, as bytes where all of them are.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Ints<'a> {
     Wide(&'a [i32]),
     Bytes(&'a [i8]),
+}
+
+impl Ints<'_> {
+    fn range(self, range: core::ops::Range<usize>) -> Self {
+        match self {
+            Self::Wide(data) => Self::Wide(&data[range]),
+            Self::Bytes(data) => Self::Bytes(&data[range]),
+        }
+    }
 }
 
 /// Coefficients of elements, each of smallest absolute value: all first ones, all second ones, ...
@@ -297,6 +309,21 @@ pub(crate) fn pad(dims: &[usize], values: Vec<E>) -> Vec<E> {
 
 /// [`fold`] with every axis bound: the value of the tensor at a point.
 pub(crate) fn evaluate(dims: &[usize], data: Ints<'_>, point: &[E]) -> E {
+    if let [n] = *dims
+        && n >= LONG
+    {
+        // As a matrix, whose two short tables are all that is needed, and what is left of a row.
+        let (head, tail) = point.split_at(point.len() / 2);
+        let width = 1 << tail.len();
+        let (rows, rest) = (n / width, n % width);
+        let axes = [Axis::Bind(head), Axis::Bind(tail)];
+        let whole = fold(&[rows, width], data.range(0..n - rest), &axes)[0];
+        if rest == 0 {
+            return whole;
+        }
+        let last = fold(&[rest], data.range(n - rest..n), &[Axis::Bind(tail)]);
+        return whole + last[0] * eq_index(head, rows);
+    }
     let axes: Vec<Axis<'_>> = split(dims, point).into_iter().map(Axis::Bind).collect();
     fold(dims, data, &axes)[0]
 }

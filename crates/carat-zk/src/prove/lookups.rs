@@ -4,7 +4,7 @@ use super::{Prover, Values, entry, gkr, positions};
 use crate::{
     field::{E, F, int},
     graph::Id,
-    kernels::{P, WIDTH, filled, fractions::Leaves},
+    kernels::{P, WIDTH, filled, fractions::Leaves, stripes::both},
     plan::Plan,
     verify::fingerprint,
 };
@@ -13,9 +13,8 @@ use rayon::prelude::*;
 
 type Packed = <F as Field>::Packing;
 
-/// The fractions of one block: its numerators, and the entries of its tuples.
+/// The denominators of one block, by the entries of its tuples.
 struct Fill {
-    numerators: Vec<F>,
     first: Vec<F>,
     second: Option<Vec<F>>,
     /// What is left of the denominator when the tuple is zero.
@@ -39,51 +38,57 @@ pub(super) fn padded(values: &[i32], positions: Option<&[usize]>, size: usize) -
     out
 }
 
-/// The fractions of a lookup's elements.
-fn looked_up(plan: &Plan, values: &Values<'_>, index: usize, alpha: E, mix: E) -> Fill {
+/// The fractions of a lookup's elements. Numerators are zero before.
+fn looked_up(
+    plan: &Plan,
+    values: &Values<'_>,
+    index: usize,
+    (alpha, mix): (E, E),
+    numerators: &mut [F],
+) -> Fill {
     let lookup = &plan.graph.lookups[index];
     let block = plan.leaves.blocks[index];
     let size = 1usize << block.vars;
     let positions = positions(&plan.graph.nodes[lookup.tuple[0]].dims);
     let column = |id| padded(values.get(id), positions.as_deref(), size);
     // In the padding the numerator is zero, and so is the tuple.
-    let numerators = match &positions {
-        None => vec![F::ONE; size],
-        Some(p) => {
-            let mut out = F::zero_vec(size);
-            p.iter().for_each(|&at| out[at] = F::ONE);
-            out
-        }
-    };
+    match &positions {
+        None => numerators.fill(F::ONE),
+        Some(p) => p.iter().for_each(|&at| numerators[at] = F::ONE),
+    }
     Fill {
-        numerators,
         first: column(lookup.tuple[0]),
         second: lookup.tuple.get(1).map(|&id| column(id)),
         base: alpha - fingerprint(&[E::ZERO], lookup.table, mix),
     }
 }
 
-/// The fractions of a table's rows.
-fn tabled(plan: &Plan, values: &Values<'_>, index: usize, alpha: E, mix: E) -> Fill {
+/// The fractions of a table's rows. Numerators are zero before.
+fn tabled(
+    plan: &Plan,
+    values: &Values<'_>,
+    index: usize,
+    (alpha, mix): (E, E),
+    numerators: &mut [F],
+) -> Fill {
     let graph = &plan.graph;
     let table = &graph.tables[index];
     let block = plan.leaves.blocks[graph.lookups.len() + index];
     let size = 1usize << block.vars;
     let counts = values.get(graph.column_nodes[table.multiplicity]);
     let positions = positions(&table.dims);
-    let mut numerators = padded(counts, positions.as_deref(), size);
-    numerators.iter_mut().for_each(|n| *n = -*n);
-    let (first, mut second): (Vec<F>, Vec<F>) = (0..size)
-        .map(|t| {
-            let [a, b] = entry(table, t);
-            (int(a), int(b))
-        })
-        .unzip();
+    match &positions {
+        None => (numerators.iter_mut().zip(counts)).for_each(|(n, &c)| *n = -F::from_i32(c)),
+        Some(p) => (p.iter().zip(counts)).for_each(|(&at, &c)| numerators[at] = -F::from_i32(c)),
+    }
+    let rows = (0..size).into_par_iter().with_min_len(1 << 12);
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    rows.map(|t| entry(table, t).map(int).into())
+        .unzip_into_vecs(&mut first, &mut second);
     if let Some(id) = table.value {
         second = padded(values.get(id), positions.as_deref(), size);
     }
     Fill {
-        numerators,
         first,
         second: Some(second),
         base: alpha - fingerprint(&[E::ZERO], index, mix),
@@ -91,39 +96,47 @@ fn tabled(plan: &Plan, values: &Values<'_>, index: usize, alpha: E, mix: E) -> F
 }
 
 /// All fractions. Each block is filled where it lies, so nothing is held twice.
-fn leaves(plan: &Plan, mix: E, fill: impl Fn(usize) -> Fill + Sync) -> Leaves {
+fn leaves(plan: &Plan, mix: E, fill: impl Fn(usize, &mut [F]) -> Fill + Sync) -> Leaves {
     let size = 1usize << plan.leaves.vars;
     let mut numerators = F::zero_vec(size);
-    let mut denominators = filled(P::ONE, size.div_ceil(WIDTH));
+    let registers = size.div_ceil(WIDTH);
+    let mut denominators = both(|s| filled(P::ONE, (registers + 1 - s) / 2));
     let mut order: Vec<usize> = (0..plan.leaves.blocks.len()).collect();
     order.sort_by_key(|&i| plan.leaves.blocks[i].offset);
     let (long, short): (Vec<usize>, Vec<usize>) = order
         .into_iter()
-        .partition(|&i| 1 << plan.leaves.blocks[i].vars >= WIDTH);
-    let (mut n, mut d, mut at) = (&mut numerators[..], &mut denominators[..], 0);
+        .partition(|&i| 1 << plan.leaves.blocks[i].vars >= 2 * WIDTH);
+    let (mut n, mut at) = (&mut numerators[..], 0);
+    let mut d = denominators.each_mut().map(|d| &mut d[..]);
     let mut parts = Vec::with_capacity(long.len());
     for i in long {
         let range = plan.leaves.blocks[i].range();
         let gap = range.start - at;
         let (own_n, rest_n) = core::mem::take(&mut n)[gap..].split_at_mut(range.len());
-        let (own_d, rest_d) =
-            core::mem::take(&mut d)[gap / WIDTH..].split_at_mut(range.len() / WIDTH);
+        // A block begins at a multiple of its length, so each stripe has half of it.
+        let half = |len: usize| len / WIDTH / 2;
+        let own_d = d.each_mut().map(|d| {
+            let (own, rest) = core::mem::take(d)[half(gap)..].split_at_mut(half(range.len()));
+            *d = rest;
+            own
+        });
         parts.push((i, own_n, own_d));
-        (n, d, at) = (rest_n, rest_d, range.end);
+        (n, at) = (rest_n, range.end);
     }
-    parts
-        .into_par_iter()
-        .for_each(|(i, n, d)| fill(i).write(mix, n, d));
+    // The first are as large as all others together: each is a task of its own.
+    let parts = parts.into_par_iter().with_max_len(1);
+    parts.for_each(|(i, n, d)| fill(i, n).write(mix, d));
     for i in short {
-        // Blocks shorter than a register: lane by lane. What was there is one.
-        let (fill, range) = (fill(i), plan.leaves.blocks[i].range());
-        numerators[range.clone()].copy_from_slice(&fill.numerators);
+        // Short blocks: lane by lane. What was there is one.
+        let range = plan.leaves.blocks[i].range();
+        let fill = fill(i, &mut numerators[range.clone()]);
         for (k, at) in range.enumerate() {
             let mut d = fill.base - fill.first[k];
             if let Some(second) = &fill.second {
                 d -= mix * second[k];
             }
-            denominators[at / WIDTH].add_assign_lane(at % WIDTH, d - E::ONE);
+            let register = at / WIDTH;
+            denominators[register % 2][register / 2].add_assign_lane(at % WIDTH, d - E::ONE);
         }
     }
     Leaves {
@@ -133,21 +146,21 @@ fn leaves(plan: &Plan, mix: E, fill: impl Fn(usize) -> Fill + Sync) -> Leaves {
 }
 
 impl Fill {
-    fn write(&self, mix: E, numerators: &mut [F], denominators: &mut [P]) {
-        numerators.copy_from_slice(&self.numerators);
+    /// Writes both stripes.
+    fn write(&self, mix: E, [even, odd]: [&mut [P]; 2]) {
         let (base, scale) = (P::from(self.base), P::from(mix));
         let first = Packed::pack_slice(&self.first);
         let second = self.second.as_deref().map(Packed::pack_slice);
-        denominators
-            .par_iter_mut()
-            .with_min_len(1 << 9)
-            .enumerate()
-            .for_each(|(k, d)| {
-                *d = base - first[k];
+        let stripe = |s: usize, out: &mut [P]| {
+            let out = out.par_iter_mut().with_min_len(1 << 9).enumerate();
+            out.for_each(|(k, d)| {
+                *d = base - first[2 * k + s];
                 if let Some(second) = second {
-                    *d -= scale * second[k];
+                    *d -= scale * second[2 * k + s];
                 }
             });
+        };
+        rayon::join(|| stripe(0, even), || stripe(1, odd));
     }
 }
 
@@ -161,44 +174,38 @@ impl Prover<'_, '_> {
         let alpha = self.sink.transcript.challenge();
         let count = graph.lookups.len();
         let values = self.values;
-        let fill = |i: usize| {
+        let fill = |i: usize, numerators: &mut [F]| {
             if i < count {
-                looked_up(plan, values, i, alpha, mix)
+                looked_up(plan, values, i, (alpha, mix), numerators)
             } else {
-                tabled(plan, values, i - count, alpha, mix)
+                tabled(plan, values, i - count, (alpha, mix), numerators)
             }
         };
         let point = gkr::prove(&mut self.sink, leaves(plan, mix, fill));
-        let points: Vec<Vec<E>> = (0..count)
-            .map(|i| plan.leaves.cut(plan.leaves.blocks[i], &point).1.to_vec())
+        let points: Vec<Vec<E>> = (plan.leaves.blocks.iter())
+            .map(|&block| plan.leaves.cut(block, &point).1.to_vec())
+            .collect();
+        // What each block sends, and whose claims that become.
+        let ids: Vec<Vec<Id>> = (graph.lookups.iter().map(|lookup| lookup.tuple.clone()))
+            .chain(graph.tables.iter().map(|table| {
+                let counts = graph.column_nodes[table.multiplicity];
+                [counts].into_iter().chain(table.value).collect()
+            }))
             .collect();
         let prover = &*self;
-        let sent: Vec<Vec<E>> = graph
-            .lookups
-            .par_iter()
-            .zip(&points)
-            .map(|(lookup, own)| {
-                let at = |&id: &Id| prover.evaluate(id, own);
-                lookup.tuple.iter().map(at).collect()
-            })
+        let sent: Vec<Vec<E>> = (ids.par_iter().zip(&points).with_max_len(1))
+            .map(|(ids, own)| ids.iter().map(|&id| prover.evaluate(id, own)).collect())
             .collect();
-        for ((lookup, own), sent) in graph.lookups.iter().zip(points).zip(sent) {
-            self.sink.send("looked up", &sent);
-            for (&id, &v) in lookup.tuple.iter().zip(&sent) {
-                self.claims.push(id, own.clone(), v);
+        for (i, ((ids, own), sent)) in ids.iter().zip(points).zip(sent).enumerate() {
+            if i < count {
+                self.sink.send("looked up", &sent);
+            } else {
+                for (label, &v) in ["multiplicity", "table"].iter().zip(&sent) {
+                    self.sink.send(label, &[v]);
+                }
             }
-        }
-        for (i, table) in graph.tables.iter().enumerate() {
-            let block = plan.leaves.blocks[count + i];
-            let own = plan.leaves.cut(block, &point).1.to_vec();
-            let id = graph.column_nodes[table.multiplicity];
-            let value = self.evaluate(id, &own);
-            self.sink.send("multiplicity", &[value]);
-            self.claims.push(id, own.clone(), value);
-            if let Some(id) = table.value {
-                let value = self.evaluate(id, &own);
-                self.sink.send("table", &[value]);
-                self.claims.push(id, own, value);
+            for (&id, &v) in ids.iter().zip(&sent) {
+                self.claims.push(id, own.clone(), v);
             }
         }
     }

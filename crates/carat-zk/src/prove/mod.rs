@@ -30,6 +30,7 @@ use crate::{
 };
 use carat_program::{Program, Tensor, Weights};
 use carat_receipt::Digest;
+use core::ops::Range;
 use fold::{Axis, Ints, evaluate, fold, pad};
 use lookups::padded;
 use p3_field::{Field, PrimeCharacteristicRing};
@@ -63,7 +64,10 @@ impl ProvingKey {
         let mut data = Vec::new();
         for store in &weights_stores(program)? {
             let whir = Whir::new(profile, store.vars, Use::Weights)?;
-            data.push(whir.commit(place(store, &tensors))?.1);
+            // So much at once that no box is cut: the whole, as field elements, would be four times what is kept of it.
+            let part = PLACED.max(store.largest()).min(1 << store.vars);
+            let values = |range| place(store, &tensors, range);
+            data.push(whir.commit_parts(part, values)?.1);
         }
         let roots: Vec<Root> = data.iter().map(ProverData::root).collect();
         Ok(Self {
@@ -90,6 +94,9 @@ impl ProvingKey {
         self
     }
 }
+
+/// Constants that are placed at once.
+const PLACED: usize = 1 << 21;
 
 /// The elements as bytes, if all of them are.
 fn bytes(values: &[i32]) -> Option<Vec<i8>> {
@@ -217,13 +224,14 @@ fn memory(plan: &Plan) -> Result<u64, Error> {
     Ok(values + 110 * size(plan.witness.vars) + 110 * size(plan.leaves.vars) + constants)
 }
 
-/// The polynomial of a store: each tensor's elements in its boxes.
-fn place(store: &Store, tensors: &[(&[usize], &[i32])]) -> Vec<F> {
-    let mut out = F::zero_vec(1 << store.vars);
+/// A stretch of the polynomial of a store, which cuts no box: each tensor's elements in its boxes.
+fn place(store: &Store, tensors: &[(&[usize], &[i32])], range: Range<usize>) -> Vec<F> {
+    let mut out = F::zero_vec(range.len());
     // Boxes do not overlap, so each has a stretch of its own.
-    let mut pieces: Vec<&Piece> = store.pieces.iter().collect();
+    let within = |piece: &&Piece| range.contains(&piece.block.offset);
+    let mut pieces: Vec<&Piece> = store.pieces.iter().filter(within).collect();
     pieces.sort_by_key(|piece| piece.block.offset);
-    let (mut rest, mut at) = (&mut out[..], 0);
+    let (mut rest, mut at) = (&mut out[..], range.start);
     let mut parts = Vec::with_capacity(pieces.len());
     for piece in pieces {
         let range = piece.block.range();
@@ -231,7 +239,8 @@ fn place(store: &Store, tensors: &[(&[usize], &[i32])]) -> Vec<F> {
         parts.push((piece, own));
         (rest, at) = (after, range.end);
     }
-    parts.into_par_iter().for_each(|(piece, out)| {
+    let parts = parts.into_par_iter().with_max_len(1);
+    parts.for_each(|(piece, out)| {
         let (dims, data) = tensors[piece.tensor];
         place_box(piece, dims, data, out);
     });
@@ -326,12 +335,11 @@ pub(crate) fn prove_with(
     values: &Values<'_>,
     options: &Options<'_>,
 ) -> Result<Proof, Error> {
-    let columns: Vec<(&[usize], &[i32])> = (plan.graph.columns.par_iter())
-        .zip(&plan.graph.column_nodes)
-        .map(|(c, &id)| (&c.dims[..], values.get(id)))
+    let columns: Vec<(&[usize], &[i32])> = (plan.graph.columns.iter().zip(values.columns()))
+        .map(|(c, values)| (&c.dims[..], values))
         .collect();
     options.begin(Phase::Commit)?;
-    let polynomial = place(&plan.witness, &columns);
+    let polynomial = place(&plan.witness, &columns, 0..1 << plan.witness.vars);
     #[cfg(test)]
     let polynomial = crate::tests::hooks::committed(polynomial);
     let mut p = Prover {

@@ -6,7 +6,7 @@
 use crate::{
     Error,
     field::{int, signed},
-    graph::{Fill, Graph, Id, Kind, Lookup, Rows},
+    graph::{Fill, Graph, Id, Kind, Lookup, Rows, Table},
     layout::unflatten,
 };
 use carat_program::{Program, Rounding, Tensor, Weights, shift_round};
@@ -35,6 +35,9 @@ pub(crate) struct Values<'a> {
     /// Columns that a dishonest prover of the tests puts in place of the honest ones; nothing then comes from the trace.
     forged: Option<&'a Forger<'a>>,
 }
+
+/// Elements that one task fills.
+const TASK: usize = 1 << 13;
 
 /// The representative of smallest absolute value modulo p.
 fn residue(v: i128) -> i32 {
@@ -74,7 +77,13 @@ impl<'a> Values<'a> {
 
     /// The elements of a value in row-major order.
     pub(crate) fn get(&self, id: Id) -> &[i32] {
-        self.computed[id].get_or_init(|| self.compute(id))
+        let place = &self.computed[id];
+        if place.get().is_none() {
+            // Not `get_or_init`: a thread that waits there for parts of one value may begin another that needs the
+            // first. Two that compute the same do so twice.
+            let _ = place.set(self.compute(id));
+        }
+        place.get().map_or(&[], |values| values)
     }
 
     fn compute(&self, id: Id) -> Cow<'a, [i32]> {
@@ -123,27 +132,10 @@ impl<'a> Values<'a> {
                 let operands: Vec<(i64, &[i32])> =
                     terms.iter().map(|&(c, x)| (c, self.get(x))).collect();
                 let small = node.lo > i64::from(i32::MIN) && node.hi < i64::from(i32::MAX);
-                (0..operands[0].1.len())
-                    .map(|i| {
-                        if small {
-                            let sum = operands.iter().fold(*bias, |s, (c, x)| {
-                                s.wrapping_add(c.wrapping_mul(x[i].into()))
-                            });
-                            if let Ok(v) = i32::try_from(sum)
-                                && i64::from(v).abs() <= carat_program::HALF
-                            {
-                                return v;
-                            }
-                        }
-                        residue(
-                            operands
-                                .iter()
-                                .map(|(c, x)| i128::from(*c) * i128::from(x[i]))
-                                .sum::<i128>()
-                                + i128::from(*bias),
-                        )
-                    })
-                    .collect()
+                let mut out = vec![0; operands[0].1.len()];
+                (out.par_chunks_mut(TASK).enumerate())
+                    .for_each(|(i, out)| linear(&operands, *bias, small, i * TASK, out));
+                out
             }
             Kind::Ramp { steps } => (0..node.dims.iter().product())
                 .map(|flat| {
@@ -306,7 +298,8 @@ impl<'a> Values<'a> {
                 .collect(),
             Fill::Shift { x, bits } => self
                 .get(x)
-                .iter()
+                .par_iter()
+                .with_min_len(TASK)
                 .map(|&v| shift_round(v.into(), bits) as i32)
                 .collect(),
             Fill::Quotient {
@@ -325,7 +318,10 @@ impl<'a> Values<'a> {
                     residue(q)
                 })
                 .collect(),
-            Fill::High { x, bits } => self.get(x).iter().map(|&v| v >> bits).collect(),
+            Fill::High { x, bits } => {
+                let x = self.get(x).par_iter().with_min_len(TASK);
+                x.map(|&v| v >> bits).collect()
+            }
             Fill::Table { x, table } => {
                 let t = &self.graph.tables[table];
                 let held = t.value.map_or(&[][..], |id| self.get(id));
@@ -343,41 +339,101 @@ impl<'a> Values<'a> {
                     };
                     out as i32
                 };
-                self.get(x).iter().map(|&v| entry(v)).collect()
+                let x = self.get(x).par_iter().with_min_len(TASK);
+                x.map(|&v| entry(v)).collect()
             }
             Fill::Multiplicity(table) => {
                 let t = &self.graph.tables[table];
                 let start = t.start();
-                let mut counts = vec![0i32; t.dims.iter().product()];
-                for lookup in self.graph.lookups.iter().filter(|l| l.table == table) {
-                    for &v in self.get(lookup.tuple[0]) {
+                let size = t.dims.iter().product();
+                let count = |runs: &[&[i32]]| {
+                    let mut counts = vec![0i32; size];
+                    for &v in runs.iter().copied().flatten() {
                         if let Ok(i) = usize::try_from(i64::from(v) - start)
                             && let Some(i) = t.element(i)
                         {
                             counts[i] += 1;
                         }
                     }
-                }
-                counts
+                    counts
+                };
+                let looked_up = self.graph.lookups.iter().filter(|l| l.table == table);
+                let runs: Vec<&[i32]> = looked_up
+                    .flat_map(|l| self.get(l.tuple[0]).chunks(TASK))
+                    .collect();
+                let each = runs.len().div_ceil(rayon::current_num_threads()).max(1);
+                let counts = runs.par_chunks(each).map(count);
+                let add = |mut a: Vec<i32>, b: Vec<i32>| {
+                    a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+                    a
+                };
+                counts.reduce_with(add).unwrap_or_else(|| vec![0; size])
             }
         }
     }
 
+    /// The elements of all columns, in order. They are filled one after the other, each by all threads.
+    pub(crate) fn columns(&self) -> Vec<&[i32]> {
+        let ids = self.graph.column_nodes.iter();
+        ids.map(|&id| self.get(id)).collect()
+    }
+
     /// Checks that every looked-up value is in its table: false would be a fault of this crate or of the trace.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let within = |lookup: &Lookup| {
+        let _ = self.columns();
+        let looked_up = |lookup: &Lookup| {
             let t = &self.graph.tables[lookup.table];
-            let start = t.start();
-            let row = |v: i64| usize::try_from(v - start).is_ok_and(|i| t.element(i).is_some());
-            self.get(lookup.tuple[0]).iter().all(|&v| row(v.into()))
+            let runs = self.get(lookup.tuple[0]).chunks(TASK);
+            runs.map(|run| (t, run)).collect::<Vec<_>>()
         };
-        if self.graph.lookups.par_iter().all(within) {
+        let runs: Vec<(&Table, &[i32])> = self.graph.lookups.iter().flat_map(looked_up).collect();
+        let within = |&(t, run): &(&Table, &[i32])| {
+            let start = t.start();
+            if let [len] = t.dims[..] {
+                // Without a way out, so that it becomes vector instructions.
+                let row = |v: i32| (i64::from(v).wrapping_sub(start) as u64) < len as u64;
+                return run.iter().fold(true, |all, &v| all & row(v));
+            }
+            let row = |v: i64| usize::try_from(v - start).is_ok_and(|i| t.element(i).is_some());
+            run.iter().all(|&v| row(v.into()))
+        };
+        if runs.par_iter().all(within) {
             Ok(())
         } else {
             Err(Error::Values(
                 "the trace does not belong to this Program: a value leaves its table".into(),
             ))
         }
+    }
+}
+
+/// Elements `first ..` of a sum of multiples, and a bias. Where all sums are small, they are tried with 64 bits.
+fn linear(operands: &[(i64, &[i32])], bias: i64, small: bool, first: usize, out: &mut [i32]) {
+    let range = first..first + out.len();
+    let operands = operands.iter().map(|&(c, x)| (c, &x[range.clone()]));
+    if small {
+        let mut sums = [bias; TASK];
+        for (c, x) in operands.clone() {
+            for (s, &x) in sums.iter_mut().zip(x) {
+                // A forged operand may be anything; checked arithmetic would not become vector instructions.
+                *s = s.wrapping_add(c.wrapping_mul(x.into()));
+            }
+        }
+        let sums = &sums[..out.len()];
+        let half = carat_program::HALF as u64;
+        if sums
+            .iter()
+            .fold(true, |all, s| all & (s.unsigned_abs() <= half))
+        {
+            out.iter_mut().zip(sums).for_each(|(o, &s)| *o = s as i32);
+            return;
+        }
+    }
+    for (i, o) in out.iter_mut().enumerate() {
+        let products = operands
+            .clone()
+            .map(|(c, x)| i128::from(c) * i128::from(x[i]));
+        *o = residue(products.sum::<i128>() + i128::from(bias));
     }
 }
 

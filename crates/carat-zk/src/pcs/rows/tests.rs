@@ -67,7 +67,7 @@ fn a_fold_of_other_rows_is_refused() {
 fn the_code_word_of_a_fold_is_the_fold_of_the_code_words() {
     let n = 14;
     let scheme = Scheme::new(n, crate::pcs::schedule::rows(Profile::Proven100, n), None);
-    let (_, data) = scheme.commit(values(n));
+    let (_, data) = scheme.commit(Compact::new(&values(n)));
     let weights: Vec<E> = (0..1u64 << scheme.parameters.rows)
         .map(|i| E::from_basis_coefficients_fn(|d| F::from_u64(i * 7 + d as u64)))
         .collect();
@@ -139,7 +139,8 @@ impl Liar<'_> {
         let (row, column) = point.split_at(self.scheme.parameters.rows);
         sink.transcript.elements("pcs value", &[self.value]);
         let committed = self.scheme.fold.as_ref().map(|inner| {
-            let mut values = slices(&self.fold);
+            let fold = Vector::new(self.fold.clone());
+            let mut values = fold.coefficients(self.fold.len() << SLICES);
             values[DEGREE << self.scheme.columns..].fill(self.rest);
             let (root, data) = inner.commit(values).unwrap();
             sink.send_bytes("pcs fold root", &root.0);
@@ -190,7 +191,7 @@ impl Small {
         let variables = Scheme::fold_variables(n, &parameters);
         let fold = Whir::new(Profile::Proven100, variables, Use::Fold).unwrap();
         let scheme = Scheme::new(n, parameters, (!parameters.shown).then_some(fold));
-        let (root, data) = scheme.commit(values(n));
+        let (root, data) = scheme.commit(Compact::new(&values(n)));
         Self {
             scheme,
             root,
@@ -406,7 +407,7 @@ fn a_root_that_nobody_computed_may_hold_two_matrices() {
         };
         let one = Small::new(5, parameters);
         let other: Vec<F> = values(5).iter().map(|v| v.square() + F::ONE).collect();
-        let (_, other) = one.scheme.commit(other);
+        let (_, other) = one.scheme.commit(Compact::new(&other));
         let leaves: Vec<usize> = (0..1 << one.scheme.levels()).collect();
         let columns = |data: &Data| whir::mmcs().open_multi_batch(&leaves, &data.tree).0;
         let mixed = (columns(&one.data).into_iter().flatten().flatten())

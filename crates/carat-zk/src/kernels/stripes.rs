@@ -1,0 +1,76 @@
+//! Vectors kept in two stripes: registers with even numbers, and with odd ones.
+//!
+//! Each stripe is a vector of its own, over all variables but the last that numbers registers: binding the first variable
+//! and summing over it never mix the two. So one thread keeps one stripe from round to round, and nothing crosses from the
+//! cache of one processor to that of another until a few registers are left. Contiguous halves would cross in every round,
+//! since binding the first variable combines them.
+
+use super::{P, Vector, WIDTH, eq_vector, step};
+use crate::field::E;
+use p3_field::PrimeCharacteristicRing;
+
+/// Registers with even numbers, and with odd ones.
+pub(crate) type Stripes = [Vec<P>; 2];
+
+/// Does something for each stripe, on two threads where there are two.
+pub(crate) fn both<T: Send>(of: impl Fn(usize) -> T + Sync) -> [T; 2] {
+    let (even, odd) = rayon::join(|| of(0), || of(1));
+    [even, odd]
+}
+
+/// [`both`], and the sums of what comes out.
+pub(crate) fn both_sums(of: impl Fn(usize) -> (P, P) + Sync) -> (P, P) {
+    let [(a, b), (c, d)] = both(of);
+    (a + c, b + d)
+}
+
+/// The registers in their order.
+pub(crate) fn whole([even, odd]: &Stripes) -> Vec<P> {
+    even.iter().zip(odd).flat_map(|(&a, &b)| [a, b]).collect()
+}
+
+/// `eq(point, .)`, striped if that has at least two registers in a stripe.
+pub(crate) fn eq_striped(point: &[E], scale: E) -> Vector {
+    let lanes = WIDTH.trailing_zeros() as usize;
+    if point.len() < lanes + 2 {
+        return eq_vector(point, scale);
+    }
+    // The coordinate that numbers the stripes is the last one above the lanes.
+    let mut rest = point.to_vec();
+    let own = rest.remove(point.len() - lanes - 1);
+    let stripe = |i: usize| {
+        let factor = if i == 1 { own } else { E::ONE - own };
+        match eq_vector(&rest, scale * factor) {
+            Vector::Packed(v) => v,
+            _ => unreachable!("two registers or more are packed"),
+        }
+    };
+    Vector::Striped(both(stripe))
+}
+
+/// [`step::fold_and_sum`] for both stripes of each vector.
+pub(super) fn fold_and_sum<const K: usize>(
+    vectors: [&mut Stripes; K],
+    rest: Option<&mut Stripes>,
+    r: E,
+    term: impl Fn(P, [P; K], [P; K]) -> (P, P) + Sync,
+) -> Option<(P, P)> {
+    let mut odd: [Option<&mut Vec<P>>; K] = [const { None }; K];
+    let mut k = 0;
+    let even = vectors.map(|[even, other]| {
+        odd[k] = Some(other);
+        k += 1;
+        even
+    });
+    let odd = odd.map(|v| v.expect("one for each vector"));
+    let (rest_even, rest_odd) = match rest {
+        Some([even, odd]) => (Some(even), Some(odd)),
+        None => (None, None),
+    };
+    let (even, odd) = rayon::join(
+        || step::fold_and_sum(even, rest_even, r, &term),
+        || step::fold_and_sum(odd, rest_odd, r, &term),
+    );
+    let ((a, b), (c, d)) = (even?, odd?);
+    Some((a + c, b + d))
+}
