@@ -5,7 +5,7 @@
 
 mod file;
 
-pub use file::{array_from_npy, inputs_from_json, read_array, read_input_file};
+pub use file::{array_from_npy, inputs_from_file, inputs_from_json, read_array, read_input_file};
 
 use carat_program::{
     HALF, ImageMode, InputEncoding, InputSpec, OutputEncoding, Program, Shape, Tensor,

@@ -70,14 +70,29 @@ pub fn read_array(path: &Path) -> Result<Values, EdgeError> {
 /// [`EdgeError`].
 pub fn read_input_file(program: &Program, path: &Path) -> Result<Vec<Values>, EdgeError> {
     match extension(path).as_str() {
+        "png" | "json" => inputs_from_file(program, path, &read(path)?),
+        _ => Ok(vec![read_array(path)?]),
+    }
+}
+
+/// The inputs of a program from the bytes of a `.png`, `.json` or `.npy` file; the name says which, and stands in errors.
+///
+/// # Errors
+/// [`EdgeError`].
+pub fn inputs_from_file(
+    program: &Program,
+    name: &Path,
+    bytes: &[u8],
+) -> Result<Vec<Values>, EdgeError> {
+    match extension(name).as_str() {
         "png" => {
             let [spec] = &program.inputs[..] else {
                 return Err(format(
-                    path,
+                    name,
                     "the model takes several inputs; give a .json file",
                 ));
             };
-            let (width, height, channels, pixels) = png(path, &read(path)?)?;
+            let (width, height, channels, pixels) = png(name, bytes)?;
             let data = encode_image(spec, width, height, channels, &pixels)?;
             Ok(vec![Values {
                 dims: spec.shape.dims(),
@@ -86,10 +101,14 @@ pub fn read_input_file(program: &Program, path: &Path) -> Result<Vec<Values>, Ed
         }
         "json" => {
             let json: serde_json::Value =
-                serde_json::from_slice(&read(path)?).map_err(|e| format(path, e))?;
-            inputs_from_json(program, &json).map_err(|e| format(path, e))
+                serde_json::from_slice(bytes).map_err(|e| format(name, e))?;
+            inputs_from_json(program, &json).map_err(|e| format(name, e))
         }
-        _ => Ok(vec![read_array(path)?]),
+        "npy" => Ok(vec![npy(bytes).map_err(|e| format(name, e))?]),
+        other => Err(format(
+            name,
+            format!("files of type `.{other}` are not read; give .npy, .json or .png"),
+        )),
     }
 }
 

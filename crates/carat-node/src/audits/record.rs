@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::leaves::Entries;
 use crate::exit::{Exit, Failure};
 use crate::files::{self, Mode};
+use crate::home::Home;
 
 const SCHEMA: &str = "carat-audit-record/v1";
 /// Domain of a record's signature: `Digest::of(RECORD, [the record as compact JSON without its signature])`.
@@ -24,7 +25,7 @@ const MAX_RECORD_BYTES: u64 = 256 << 20;
 /// What one audit found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Finding {
+pub enum Finding {
     /// The replay gave the committed answer.
     Clean,
     /// The replay gave another answer.
@@ -36,20 +37,20 @@ pub(crate) enum Finding {
 /// One entry that was drawn.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Audited {
+pub struct Audited {
     /// Index in the log.
-    pub(crate) index: u64,
+    pub index: u64,
     /// What was found.
-    pub(crate) finding: Finding,
+    pub finding: Finding,
     /// Why it is unanswered.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) reason: Option<String>,
+    pub reason: Option<String>,
     /// The receipt, once it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) receipt_id: Option<Digest>,
+    pub receipt_id: Option<Digest>,
     /// The Replay evidence, as receipts carry it, in hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) replay: Option<String>,
+    pub replay: Option<String>,
 }
 
 /// Randomness that went into the draw.
@@ -64,32 +65,48 @@ struct Randomness {
 /// The audit of one epoch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Record {
+pub struct Record {
     schema: String,
     log_key: String,
     /// The signed checkpoint that the epoch ends at.
     checkpoint: String,
     /// First entry of the epoch.
-    pub(crate) first: u64,
+    pub first: u64,
     randomness: Vec<Randomness>,
-    auditor: Label,
+    /// Who audited.
+    pub auditor: Label,
     auditor_key: PublicKey,
     /// Whether the log's operator is known to be the auditor.
-    pub(crate) own_log: bool,
+    pub own_log: bool,
     /// Digest of the draw before this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     previous: Option<Digest>,
     /// Everything that was drawn, in order.
-    pub(crate) audited: Vec<Audited>,
+    pub audited: Vec<Audited>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     signature: String,
 }
 
 /// Where the records of a log are, and what is in them.
-pub(crate) struct Records {
+pub struct Records {
     dir: PathBuf,
     /// In order; each begins where the one before ended.
-    pub(crate) all: Vec<Record>,
+    pub all: Vec<Record>,
+}
+
+/// The directory of a data directory where the records of a log are, by the log's key.
+pub fn place(home: &Home, key: &VerifierKey) -> PathBuf {
+    home.path(&name(key))
+}
+
+/// Makes that directory.
+pub fn make_place(home: &Home, key: &VerifierKey) -> Result<PathBuf, Failure> {
+    home.make_dir(&name(key))
+}
+
+fn name(key: &VerifierKey) -> String {
+    let vkey = key.to_vkey().unwrap_or_default();
+    format!("audits/{}", Digest::sha256(vkey.as_bytes()).short())
 }
 
 fn damaged(path: &Path, what: impl std::fmt::Display) -> Failure {
@@ -101,13 +118,13 @@ fn damaged(path: &Path, what: impl std::fmt::Display) -> Failure {
 
 impl Record {
     /// Entries under the checkpoint that the epoch ends at.
-    pub(crate) fn size(&self) -> u64 {
+    pub fn size(&self) -> u64 {
         SignedCheckpoint::parse(self.checkpoint.as_bytes())
             .map_or(0, |signed| signed.unverified().size())
     }
 
     /// Draws, and writes the draw down. Nothing is replayed yet.
-    pub(crate) fn draw(
+    pub fn draw(
         entries: &Entries,
         log_key: &VerifierKey,
         records: &Records,
@@ -236,11 +253,7 @@ impl Record {
 
 impl Records {
     /// Reads the records of a log. Each must be signed, follow the one before, and hold what its own draw selects.
-    pub(crate) fn read(
-        dir: &Path,
-        entries: &Entries,
-        log_key: &VerifierKey,
-    ) -> Result<Self, Failure> {
+    pub fn read(dir: &Path, entries: &Entries, log_key: &VerifierKey) -> Result<Self, Failure> {
         let mut records = Self {
             dir: dir.to_path_buf(),
             all: Vec::new(),
@@ -266,7 +279,7 @@ impl Records {
     }
 
     /// Keeps other audits out until it is dropped.
-    pub(crate) fn hold(&self) -> Result<File, Failure> {
+    pub fn hold(&self) -> Result<File, Failure> {
         let path = self.dir.join("lock");
         let held = File::options()
             .create(true)
@@ -278,11 +291,7 @@ impl Records {
     }
 
     /// What is there now.
-    pub(crate) fn read_again(
-        &self,
-        entries: &Entries,
-        log_key: &VerifierKey,
-    ) -> Result<Self, Failure> {
+    pub fn read_again(&self, entries: &Entries, log_key: &VerifierKey) -> Result<Self, Failure> {
         Self::read(&self.dir, entries, log_key)
     }
 
@@ -308,7 +317,7 @@ impl Records {
     }
 
     /// The first entry that was not drawn from yet.
-    pub(crate) fn next(&self) -> u64 {
+    pub fn next(&self) -> u64 {
         self.all.last().map_or(0, Record::size)
     }
 
@@ -317,7 +326,7 @@ impl Records {
     }
 
     /// Signs a record and writes it, whole or not at all; durable when this returns.
-    pub(crate) fn write(&self, record: &mut Record, key: &SigningKey) -> Result<(), Failure> {
+    pub fn write(&self, record: &mut Record, key: &SigningKey) -> Result<(), Failure> {
         if key.public() != record.auditor_key {
             let message = "these records were made with another key; give the --data-dir of whoever made them, or other --records";
             return Err(Failure::new(Exit::Mismatch, message));

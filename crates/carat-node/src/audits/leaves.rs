@@ -18,17 +18,17 @@ const MAX_BUNDLE_BYTES: u64 = BUNDLE * (2 + carat_log::MAX_LEAF_BYTES as u64);
 const MAX_ENTRIES: u64 = 10_000_000;
 
 /// What a log has published.
-pub(crate) struct Entries {
+pub struct Entries {
     /// The signed checkpoint.
-    pub(crate) checkpoint: SignedCheckpoint,
+    pub checkpoint: SignedCheckpoint,
     /// The entries under it.
-    pub(crate) leaves: Vec<Vec<u8>>,
+    pub leaves: Vec<Vec<u8>>,
     tree: MemoryTree,
 }
 
 impl Entries {
     /// Reads and checks a log: the key signed the checkpoint, and the entries give its root.
-    pub(crate) fn read(dir: &Path, key: &VerifierKey) -> Result<Self, Failure> {
+    pub fn read(dir: &Path, key: &VerifierKey) -> Result<Self, Failure> {
         let path = dir.join("checkpoint");
         let damaged = |path: &Path, what: &dyn ToString| {
             let message = format!(
@@ -72,7 +72,7 @@ impl Entries {
     }
 
     /// Root over the first entries; `None` beyond the checkpoint.
-    pub(crate) fn root(&self, size: u64) -> Option<Hash> {
+    pub fn root(&self, size: u64) -> Option<Hash> {
         self.tree.root(size).ok()
     }
 }
