@@ -49,7 +49,7 @@ pub(super) fn decision(json: &Value) -> Markup {
         @if json["plan"].is_object() { (plan(json)) } @else { (refusal(json)) }
         @let explanation = items(json, "explanation");
         @if !explanation.is_empty() {
-            details open {
+            details open[json["plan"].is_object()] {
                 summary { "In the planner's words" }
                 ul.words { @for line in explanation.iter().filter_map(Value::as_str) { li { (plain(line)) } } }
             }
@@ -78,17 +78,22 @@ fn plan(json: &Value) -> Markup {
     let under = items(&json["good_for"], "under");
     html! {
         div.verdict {
-            p.amount { (plain(text(plan, "price").unwrap_or("0"))) }
-            p { "buys " strong { (bought(rung)) }
-                @if let Some(chance) = chance { ", drawn with a chance of " strong { (percent(chance)) } }
-                ". That covers " strong { (plain(text(json, "value").unwrap_or("0"))) } " at stake, and is good for "
-                strong { (plain(good_for)) } "." }
+            @if rung == "signature" {
+                p.amount { "Nothing at stake" }
+                p { "A signature is enough, and is good for nothing by itself." }
+            } @else {
+                p.amount { (plain(good_for)) }
+                p { "is what the answer is good for: " strong { (bought(rung)) } " is bought"
+                    @if let Some(chance) = chance { ", drawn with a chance of " strong { (percent(chance)) } }
+                    ", for " strong { (plain(text(plan, "price").unwrap_or("0"))) } ". "
+                    strong { (plain(text(json, "value").unwrap_or("0"))) } " are at stake." }
+            }
         }
         (facts(&[
             ("Rests on", (!under.is_empty()).then(|| html! {
                 @for (i, atom) in under.iter().filter_map(Value::as_str).enumerate() { @if i > 0 { ", " } code { (plain(atom)) } } })),
             ("Takes", plan["latency_micros"].as_u64().filter(|micros| *micros > 0).map(|micros| html! { (super::frame::micros(micros)) " longer, 99 times of 100" })),
-            ("Consequence", text(plan, "timing").map(|timing| html! { (plain(timing)) })),
+            ("Consequence", text(plan, "timing").map(|timing| html! { (plain(&timing.replace('_', " "))) })),
             ("Bond", text(plan, "bond").map(name)),
             ("Replays", plan["replicas"].as_u64().filter(|count| *count > 0).map(|count| html! { (count) })),
             ("Proof within", plan["proof_within_seconds"].as_u64().map(|seconds| html! { (seconds) " s" })),
@@ -152,10 +157,10 @@ pub(super) fn good_for(json: &Value) -> Markup {
                     code { "carat verify" } "." }
             }
         } @else {
-            @let amount = text(json, "amount");
-            div .verdict .good[amount.is_some()] {
-                p.amount { (plain(amount.unwrap_or("No amount"))) }
-                p { @if amount.is_some() { "is what the receipt is good for now" } @else { "The receipt is good for nothing yet" }
+            @let good = json["verdict"] == "good";
+            div .verdict .good[good] .warn[!good] {
+                p.amount { (plain(text(json, "amount").unwrap_or("No amount"))) }
+                p { @if good { "is what the receipt is good for now" } @else { "The receipt is valid, and nothing vouches for it" }
                     " under the Trust file of this server. It is the server's own word: what it is good for to you is for your Trust file to say." }
             }
             @if !sets.is_empty() {
@@ -180,7 +185,7 @@ pub(super) fn outputs(json: &Value) -> Markup {
         @for output in json.as_array().into_iter().flatten() {
             @let values: Vec<f64> = items(output, "values").iter().filter_map(Value::as_f64).collect();
             @let lengths = items(output, "shape").iter().map(Value::as_u64);
-            h3 { "Output " code { (plain(text(output, "name").unwrap_or_default())) } " " span.quiet { (shape(lengths)) } }
+            h2 { "Output " code { (plain(text(output, "name").unwrap_or_default())) } " " span.quiet { (shape(lengths)) } }
             @if let Some(label) = text(&output["label"], "name") {
                 p { "Class " (output["label"]["index"].as_u64().unwrap_or_default()) ": " strong { (name(label)) } "." }
             }

@@ -192,9 +192,9 @@ fn decisions(shown: &Shown) -> Markup {
     let first = of.first().map_or(last.time, |decision| decision.time);
     html! {
         div.verdict {
-            p.amount { (price(sums.spent, currency)) }
-            p { "covers " strong { (money(sums.covered, currency)) } " at stake in "
-                (many(sums.answers, "answer", "answers")) ", since " (time(first)) "."
+            p.amount { (money(sums.covered, currency)) }
+            p { "at stake is covered, in " (many(sums.answers, "answer", "answers")) " since " (time(first)) ", for "
+                strong { (price(sums.spent, currency)) } " spent on checking."
                 @if sums.refused > 0 { " " (many(sums.refused, "request", "requests")) " with " (money(sums.refused_value, currency))
                     " at stake " @if sums.refused == 1 { "was" } @else { "were" } " refused: nothing that is supplied covers them." }
                 @if sums.bare > 0 { " " (many(sums.bare, "answer", "answers")) " with " (money(sums.bare_value, currency))

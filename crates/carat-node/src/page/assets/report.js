@@ -26,7 +26,7 @@ const table = (title, head, rows) =>
   );
 
 const list = (title, items, kind = "ul") =>
-  items.length ? [element("h3", {}, title), element(kind, {}, ...items.map((item) => element("li", {}, plain(item))))] : [];
+  items.length ? [element("h2", {}, title), element(kind, {}, ...items.map((item) => element("li", {}, plain(item))))] : [];
 
 const facts = (pairs) =>
   element("dl", { class: "facts" }, ...pairs.filter(([, value]) => value).map(([name, value]) =>
@@ -61,20 +61,33 @@ function check(one) {
     element("p", {}, element("strong", {}, plain(one.name)), ` ${plain(one.reason)}`));
 }
 
+// What does not hold first, then what holds; what could not be made is counted, and a press away.
+function checks(all) {
+  const made = all.filter((one) => one.ok !== null).sort((a, b) => a.ok - b.ok);
+  const open = all.filter((one) => one.ok === null);
+  const parts = [element("ul", { class: "check" }, ...made.map(check))];
+  if (open.length) {
+    parts.push(element("details", {}, element("summary", {}, `${open.length} could not be made, and why`),
+      element("ul", { class: "check" }, ...open.map(check))));
+  }
+  return parts;
+}
+
 export function reportOf(report) {
   const made = [headline(report)];
   for (const output of report.output ?? []) {
     const label = output.label ? [` ${plain(output.label.name)} (class ${output.label.index})`] : [` ${output.values.slice(0, 16).join(", ")}`];
     made.push(element("p", {}, element("strong", {}, "Answer in the opening:"), ...label));
   }
-  if (report.good_for.length) {
+  if (report.good_for.length && report.verdict !== "invalid") {
     made.push(element("h2", {}, "Good for"));
     made.push(table("Amounts and what they rest on", ["Evidence", "Amount", "Rests on", "Why"], report.good_for.map((set) =>
       [plain(set.rung), plain(set.amount ?? "no amount"), plain(set.under.join(", ")), plain(set.reason)])));
     made.push(element("p", { class: "small quiet" }, "The rows are alternatives: their amounts do not add up."));
     made.push(element("p", {}, element("strong", {}, "Weakest step: "), plain(report.weakest_step)));
   }
-  made.push(element("h2", {}, "Checks"), element("ul", { class: "check" }, ...report.checks.map(check)));
+  made.push(...list("What would be enough", report.enough), ...list("Not proven, whatever the amount", report.not_proven));
+  made.push(element("h2", {}, "Checks"), ...checks(report.checks));
   if (report.receipt) {
     const said = report.receipt;
     made.push(element("h2", {}, "What the receipt says"), facts([
@@ -91,7 +104,6 @@ export function reportOf(report) {
   if (report.trust) {
     made.push(element("p", { class: "small quiet" }, `Under the Trust file of ${plain(report.trust.name)}, version ${report.trust.version}.`));
   }
-  made.push(...list("Not proven", report.not_proven), ...list("What would be enough", report.enough));
   made.push(element("details", {}, element("summary", {}, "The report as JSON, as carat verify --json prints it"),
     element("pre", { class: "code", id: "json", tabindex: "0" }, JSON.stringify(report, null, 2))));
   return made;
