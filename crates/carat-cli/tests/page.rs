@@ -417,6 +417,15 @@ fn a_key_sees_what_it_may_and_nobody_else() {
     );
     assert_eq!(wrong.status, 401);
     assert!(!wrong.headers.contains_key("set-cookie"));
+    // Whoever is not known sends few words.
+    let long = "x".repeat(20_000);
+    post(
+        &server,
+        "/sign-in",
+        &[],
+        &[("token", &token), ("key", &long)],
+    )
+    .expect(413);
 
     let run = |cookie: &str| {
         let with = [("cookie", cookie)];

@@ -104,7 +104,7 @@ pub fn inputs_from_file(
                 serde_json::from_slice(bytes).map_err(|e| format(name, e))?;
             inputs_from_json(program, &json).map_err(|e| format(name, e))
         }
-        "npy" => Ok(vec![npy(bytes).map_err(|e| format(name, e))?]),
+        "npy" => Ok(vec![array_from_npy(bytes).map_err(|e| format(name, e))?]),
         other => Err(format(
             name,
             format!("files of type `.{other}` are not read; give .npy, .json or .png"),

@@ -13,6 +13,8 @@ use crate::problem::Problem;
 
 /// Most fields of a form.
 const MOST: usize = 64;
+/// Longest form of a few words, in bytes.
+const FEW: usize = 16 << 10;
 /// Longest name of a field or of a file.
 const MAX_NAME: usize = 255;
 
@@ -96,6 +98,22 @@ pub(super) async fn read(node: &Node, headers: &HeaderMap, body: Body) -> Result
         }
     }
     Ok(fields)
+}
+
+/// As [`read`], for forms of a few words: whoever is not known yet sends no more than that.
+///
+/// # Errors
+/// Those of [`read`]; 413 where the form is longer than [`FEW`] or does not say how long it is.
+pub(super) async fn read_few(
+    node: &Node,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Fields, Problem> {
+    let length = text(headers, "content-length")?.and_then(|length| length.parse::<usize>().ok());
+    if length.is_none_or(|length| length > FEW) {
+        return Err(Problem::new(413, "too-large", "the form is too long"));
+    }
+    read(node, headers, body).await
 }
 
 /// Refuses what a page of another site sent. Browsers say where a form comes from; what says nothing is no browser, and has no

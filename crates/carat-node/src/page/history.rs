@@ -196,7 +196,9 @@ mod tests {
     fn past(time: u64, micros: u64) -> Past {
         let mut facts = Facts::new();
         facts.at_stake = Some(Micros(micros));
-        let record = Record::new(DEFAULT_POLICY, &facts, &Environment::default());
+        let currency = Currency::new("USD").expect("a currency");
+        let bare = Environment::bare(currency, Price::ZERO, 0);
+        let record = Record::new(DEFAULT_POLICY, &facts, &bare);
         let decided = record.make().expect("judged");
         Past {
             time,

@@ -178,8 +178,10 @@ fn card_of_hit(hit: &Hit) -> Markup {
                     "pending" => span.tag { "not examined yet" },
                     _ => span.tag { "no model in it" },
                 }
-                @for rung in &hit.rungs { span.tag { (rung_name(rung)) } }
-                @if let Some(cost) = hit.cost_micros.get("zk") { span.tag { "proof " (micros(*cost)) } }
+                @for rung in &hit.rungs {
+                    span.tag { (rung_name(rung))
+                        @if let Some(cost) = hit.cost_micros.get("zk").filter(|_| rung == "zk") { " in " (micros(*cost)) } }
+                }
                 @if hit.private { span.tag { "private" } }
                 @if !hit.task.is_empty() { span.tag.plain { (plain(&hit.task)) } }
                 @if !hit.licence.is_empty() { span.tag.plain { (plain(&hit.licence)) } }

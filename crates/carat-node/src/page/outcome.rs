@@ -83,7 +83,7 @@ fn plan(json: &Value) -> Markup {
                 p { "A signature is enough, and is good for nothing by itself." }
             } @else {
                 p.amount { (plain(good_for)) }
-                p { "is what the answer is good for: " strong { (bought(rung)) } " is bought"
+                p { "is what this evidence covers at most: " strong { (bought(rung)) } " is bought"
                     @if let Some(chance) = chance { ", drawn with a chance of " strong { (percent(chance)) } }
                     ", for " strong { (plain(text(plan, "price").unwrap_or("0"))) } ". "
                     strong { (plain(text(json, "value").unwrap_or("0"))) } " are at stake." }

@@ -257,22 +257,23 @@ fn file_field(program: &Program) -> Markup {
     }
 }
 
-/// A form that came, for a model that is served, from somebody who may run it.
-fn opened<'a>(
-    node: &'a Node,
-    visitor: &Visitor,
-    model: &str,
-    fields: Result<Fields, Problem>,
-) -> Result<(&'a Arc<Served>, Fields, String), Problem> {
-    let fields = fields?;
-    let tenant = visitor.may(Scope::Infer)?.tenant.clone();
-    visitor.sent(&fields)?;
-    Ok((node.model(model)?, fields, tenant))
-}
-
-fn visitor_of(node: &Node, headers: &HeaderMap) -> Result<Visitor, Box<Response>> {
-    Visitor::of(node, headers)
-        .map_err(|problem| Box::new(refused(&Visitor::nobody(node), &problem)))
+/// Whoever sent a form, and the form. It is read once it is known that its sender may run something.
+async fn sent(
+    node: &Node,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(Visitor, Fields), Box<Response>> {
+    let visitor = Visitor::of(node, headers)
+        .map_err(|problem| Box::new(refused(&Visitor::nobody(node), &problem)))?;
+    let read = match visitor.may(Scope::Infer) {
+        Ok(_) => form::read(node, headers, body).await,
+        Err(problem) => Err(problem),
+    };
+    let fields = read.and_then(|fields| visitor.sent(&fields).map(|()| fields));
+    match fields {
+        Ok(fields) => Ok((visitor, fields)),
+        Err(problem) => Err(Box::new(refused(&visitor, &problem))),
+    }
 }
 
 /// The form again, with the status of what is wrong with it.
@@ -297,16 +298,16 @@ pub(super) async fn plan(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let fields = form::read(&node, &headers, body).await;
-    let visitor = match visitor_of(&node, &headers) {
-        Ok(visitor) => visitor,
+    let (visitor, fields) = match sent(&node, &headers, body).await {
+        Ok(sent) => sent,
         Err(response) => return *response,
     };
     let planned = || {
-        let (served, fields, tenant) = opened(&node, &visitor, &model, fields)?;
+        let served = node.model(&model)?;
+        let tenant = &visitor.may(Scope::Infer)?.tenant;
         let (filled, sent) = read(served, &fields);
         let weighed = sent.and_then(|sent| {
-            let call = Call::new(&tenant, served.clone(), sent.inputs, sent.asked)?;
+            let call = Call::new(tenant, served.clone(), sent.inputs, sent.asked)?;
             node.preview(&call)
         });
         Ok(match weighed {
@@ -341,21 +342,21 @@ pub(super) async fn run(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let fields = form::read(&node, &headers, body).await;
-    let visitor = match visitor_of(&node, &headers) {
-        Ok(visitor) => visitor,
+    let (visitor, fields) = match sent(&node, &headers, body).await {
+        Ok(sent) => sent,
         Err(response) => return *response,
     };
     let ran = async {
-        let (served, fields, tenant) = opened(&node, &visitor, &model, fields)?;
+        let served = node.model(&model)?;
+        let tenant = &visitor.may(Scope::Infer)?.tenant;
         let (filled, sent) = read(served, &fields);
         let given = match sent {
-            Ok(sent) => give(&node, served, &tenant, &filled.once, sent).await,
+            Ok(sent) => give(&node, served, tenant, &filled.once, sent).await,
             Err(problem) => Err(problem),
         };
         match given {
             Ok(id) if visitor.can(Scope::Read) => Ok(to(&format!("/receipts/{id}"))),
-            Ok(id) => only_answer(&node, &visitor, &tenant, &id),
+            Ok(id) => only_answer(&node, &visitor, tenant, &id),
             Err(problem) => Ok(again(&visitor, served, &filled, &problem)),
         }
     };

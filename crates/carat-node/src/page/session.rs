@@ -345,7 +345,7 @@ fn sign_in(visitor: &Visitor, next: &str, problem: Option<&Problem>) -> Response
 
 /// `POST /sign-in`.
 pub(super) async fn begin(State(node): Shared, headers: HeaderMap, body: Body) -> Response {
-    let fields = form::read(&node, &headers, body).await;
+    let fields = form::read_few(&node, &headers, body).await;
     with(&node, &headers, |visitor| {
         let fields = fields?;
         visitor.sent(&fields)?;
@@ -374,7 +374,7 @@ pub(super) async fn begin(State(node): Shared, headers: HeaderMap, body: Body) -
 
 /// `POST /sign-out`.
 pub(super) async fn end(State(node): Shared, headers: HeaderMap, body: Body) -> Response {
-    let fields = form::read(&node, &headers, body).await;
+    let fields = form::read_few(&node, &headers, body).await;
     with(&node, &headers, |visitor| {
         visitor.sent(&fields?)?;
         if let Some(word) = cookie(&headers) {

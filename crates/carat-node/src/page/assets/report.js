@@ -39,13 +39,15 @@ const VERDICTS = {
   insufficient: ["warn", "Not enough"],
 };
 
+const sentence = (text) => plain(text).replace(/^./u, (first) => first.toUpperCase());
+
 function headline(report) {
   const [look, word] = VERDICTS[report.verdict] ?? ["bad", "Unknown verdict"];
   // The amount first; without a Trust file there is no currency to name one in.
   const amount = report.verdict === "good" && report.best ? report.best : word;
   const box = element("div", { class: `verdict ${look}`, role: "status" },
     element("p", { class: "amount" }, plain(amount)),
-    element("p", {}, `${report.verdict === "good" ? "Good: " : ""}${plain(report.reason)}`));
+    element("p", {}, sentence(report.reason)));
   if (report.verdict !== "invalid" && !report.trust) {
     box.append(element("p", { class: "small" }, "No Trust file was given, so no amount can be named: add yours."));
   }

@@ -123,8 +123,11 @@ pub(super) fn read(served: &Served, fields: &Fields) -> (Filled, Result<Sent, Pr
     };
     let inputs = match fields.file("file") {
         Some(file) => edge::inputs_from_file(program, Path::new(&file.name), &file.bytes)
-            .and_then(|values| edge::encode_values(program, &values).map(|_| values))
-            .map_err(|error| Problem::new(422, "bad-input", error)),
+            .map_err(|error| bad_input(&error))
+            .and_then(|values| match edge::encode_values(program, &values) {
+                Ok(_) => Ok(values),
+                Err(error) => Err(bad_input(&error)),
+            }),
         None => program
             .inputs
             .iter()
@@ -151,6 +154,10 @@ pub(super) fn read(served: &Served, fields: &Fields) -> (Filled, Result<Sent, Pr
     (filled, sent)
 }
 
+fn bad_input(error: &dyn std::fmt::Display) -> Problem {
+    Problem::new(422, "bad-input", error)
+}
+
 /// The numbers of an input: white space, commas and brackets stand between them.
 fn typed(input: &InputSpec, text: &str) -> Result<Values, Problem> {
     let bad = |why: String| {
@@ -173,7 +180,7 @@ fn typed(input: &InputSpec, text: &str) -> Result<Values, Problem> {
                 })
         })
         .collect::<Result<Vec<_>, _>>()?;
-    edge::encode_input(input, &data).map_err(|error| Problem::new(422, "bad-input", error))?;
+    edge::encode_input(input, &data).map_err(|error| bad_input(&error))?;
     Ok(Values {
         dims: input.shape.dims(),
         data,
