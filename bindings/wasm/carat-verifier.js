@@ -31,14 +31,18 @@ const isBuffer = (value) =>
   Object.prototype.toString.call(value) === "[object ArrayBuffer]" ||
   Object.prototype.toString.call(value) === "[object SharedArrayBuffer]";
 
-/** A copy-free view on bytes, or undefined where a value is none. */
+/** A copy-free view on bytes, or undefined where a value is none, or none any more. */
 function view(value) {
-  if (ArrayBuffer.isView(value)) {
-    return tagOf.call(value) === "Uint8Array" || tagOf.call(value) === "Uint8ClampedArray"
-      ? new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
-      : undefined;
+  try {
+    if (ArrayBuffer.isView(value)) {
+      return tagOf.call(value) === "Uint8Array" || tagOf.call(value) === "Uint8ClampedArray"
+        ? new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
+        : undefined;
+    }
+    return isBuffer(value) ? new Uint8Array(value) : undefined;
+  } catch {
+    return undefined; // its buffer was transferred, or it only says that it is one
   }
-  return isBuffer(value) ? new Uint8Array(value) : undefined;
 }
 
 /** The arguments of a call: byte strings apart, everything else as JSON that names them by their place. */

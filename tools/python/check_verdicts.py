@@ -75,16 +75,21 @@ def main():
     table = json.loads((ROOT / "conformance" / "verdicts.json").read_text())
     cases = [case for case in table["cases"] if "error" not in case["expect"]]
     wrong = [f"{case['name']}: {why}" for case in cases for why in disagreements(case)]
-    # The comparison must be able to fail: a table that calls every damaged receipt intact.
+    # The comparison must be able to fail: here the table calls every receipt intact that the reader can see is not.
+    lies = 0
     for case in cases:
-        if case["expect"]["verdict"] == "invalid" and case.get("change"):
+        if {"encoding", "signature", "program"} & set(case["expect"]["failed"].split()):
             lie = {**case["expect"], "verdict": "good", "passed": "encoding signature program", "failed": ""}
+            lies += 1
             if not list(disagreements({**case, "expect": lie})):
                 wrong.append(f"{case['name']}: called intact, and the reader does not mind")
     for line in wrong:
         print(line)
-    print(f"ci: {len(cases)} cases of the table agree with the second reader" if not wrong else f"{len(wrong)} disagreements")
-    return 1 if wrong or len(cases) < 70 else 0
+    if wrong or len(cases) < 70 or lies < 8:
+        print(f"{len(wrong)} disagreements, {len(cases)} cases, {lies} of them damaged")
+        return 1
+    print(f"ci: {len(cases)} cases of the table agree with the second reader, and {lies} lies about them do not")
+    return 0
 
 
 if __name__ == "__main__":

@@ -4,12 +4,12 @@ use std::str::FromStr;
 
 use carat_log::{SignedCheckpoint, VerifierKey};
 use carat_program::edge::{Values, array_from_npy, encode_image, encode_values, inputs_from_json};
-use carat_program::{Program, encode_tensors};
+use carat_program::encode_tensors;
 use carat_receipt::statement::Nonce;
 use carat_receipt::{Amount, Digest, Label, NoticeFile, Opening, PublicKey, ReceiptFile};
 use carat_verify::{
     CourierAsked, ModelKey, NoticeQuestion, NoticeReport, OpenExposure, Question, Remembered,
-    Report, Trust, Upstream, UseAt, judge_notice,
+    Report, Trust, Upstream, UseAt, carried_program, judge_notice,
 };
 use carat_zk::pcs::Root;
 use serde::Deserialize;
@@ -266,8 +266,7 @@ fn keys(
     Ok((Some(program), keys))
 }
 
-/// Canonical bytes of the relying party's own input, by the Program that the receipt carries. The appraisal checks that it is
-/// the one that the Statement names.
+/// Canonical bytes of the relying party's own input, by the Program that the receipt carries.
 fn own_input(
     input: &Input,
     receipt: &ReceiptFile,
@@ -281,13 +280,13 @@ fn own_input(
             )),
         };
     }
-    let Some(program) = &receipt.program else {
+    if receipt.program.is_none() {
         let why =
             "the receipt carries no Program, which says how an input is read; ask without input";
         return Err(Kind::Mismatch.because(why));
-    };
-    // Invalid in any case: the appraisal says why.
-    let Ok(program) = Program::decode(program) else {
+    }
+    // Another Program than the one named is invalid in any case: the appraisal says why.
+    let Some(program) = carried_program(receipt) else {
         return Ok(None);
     };
     let bad =

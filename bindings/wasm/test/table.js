@@ -111,6 +111,8 @@ export class Carat {
   }
 
   verify(bytes, entry) {
+    // What it remembers of one receipt is no part of the question about the next.
+    rmSync(join(this.#folder, "home", "seen"), { recursive: true, force: true });
     const args = ["verify", this.#write("receipt.carat", bytes), "--json"];
     for (const [name, value] of Object.entries(entry.ask)) {
       if (name === "upstream") {

@@ -144,9 +144,9 @@ fn said(report: &Value) -> Value {
         let names: Vec<&str> = of.map(|check| text(check, "name")).collect();
         names.join(" ")
     };
-    let sets = list(report, "good_for").iter().map(|set| {
-        json!({ "rung": set["rung"], "amount": set["amount"], "under": set["under"] })
-    });
+    let sets = list(report, "good_for")
+        .iter()
+        .map(|set| json!({ "rung": set["rung"], "amount": set["amount"], "under": set["under"] }));
     let mut said = json!({
         "exit_code": report["exit_code"],
         "verdict": report["verdict"],
@@ -202,11 +202,7 @@ fn notices() {
         let sandbox = Sandbox::new();
         let notice = file(text(case, "notice"));
         fs::write(sandbox.path("notice"), notice).expect("write");
-        fs::write(
-            sandbox.path("receipt.carat"),
-            file(text(case, "receipt")),
-        )
-        .expect("write");
+        fs::write(sandbox.path("receipt.carat"), file(text(case, "receipt"))).expect("write");
         let mut args = vec!["upgrade", "receipt.carat", "--check", "notice", "--json"];
         if let Some(nonce) = case["ask"]["nonce"].as_str() {
             args.extend(["--nonce", nonce]);

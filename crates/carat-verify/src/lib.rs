@@ -34,5 +34,5 @@ pub use notice::{NoticeQuestion, NoticeReport, Standing, judge_notice};
 pub use question::{
     CourierAsked, OpenExposure, OwnReplay, Question, QuestionError, Remembered, Upstream, UseAt,
 };
-pub use report::Report;
+pub use report::{Report, carried_program};
 pub use trust::{Trust, TrustError};

@@ -47,7 +47,14 @@ fn committed_answer(
     if !(passed("signature") && passed("program") && passed("opening")) {
         return None;
     }
-    let program = Program::decode(receipt?.program.as_deref()?).ok()?;
+    let program = carried_program(receipt?)?;
     let outputs = decode_tensors(&opening?.output.bytes).ok()?;
     (outputs.len() == program.outputs.len()).then(|| edge::decode(&program, &outputs))
+}
+
+/// The Program that a receipt carries, where it is the one that the Statement names. Another one has no say in how values are
+/// read: a receipt with such a Program is invalid.
+pub fn carried_program(receipt: &ReceiptFile) -> Option<Program> {
+    let program = Program::decode(receipt.program.as_deref()?).ok()?;
+    (program.digest() == receipt.signed.statement().program).then_some(program)
 }

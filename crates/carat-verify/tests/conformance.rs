@@ -14,7 +14,9 @@ use carat_receipt::{Digest, Evidence, Notice, ReceiptFile, Said, SignedNotice, S
 use carat_tee::package::Gpu;
 use carat_tee::sim::Simulator;
 use carat_tee::{Kind, Package, binding, input};
-use carat_verify::trust::{Content, GpuFirmware, Model, Platform, PolicyName, Revocation, Upstream};
+use carat_verify::trust::{
+    Content, GpuFirmware, Model, Platform, PolicyName, Revocation, Upstream,
+};
 use common::*;
 
 fn root() -> PathBuf {

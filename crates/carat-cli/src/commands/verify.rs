@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use carat_program::Program;
 use carat_receipt::commit::{MAX_OPENING_BYTES, MAX_VALUE_BYTES};
 use carat_receipt::file::MAX_FILE_BYTES;
 use carat_receipt::{Amount, Label, Opening, PublicKey, ReceiptFile};
 use carat_verify::{
     CourierAsked, OpenExposure, OwnReplay, Question, Remembered, Report, Trust, Upstream, UseAt,
+    carried_program,
 };
 
 use super::run::answer_line;
@@ -253,11 +253,10 @@ fn first_hand(
     model: Option<&Model>,
     replay: bool,
 ) -> Result<(Bytes, Bytes), Failure> {
-    if let Some(model) = model {
+    if let Some(model) = model
+        && replay
+    {
         let tensors = model::read_input(model.program(), path)?;
-        if !replay {
-            return Ok((Some(model::canonical(&tensors)), None));
-        }
         let _progress = Progress::start("running the model on this machine");
         let output = model.answer(&tensors)?;
         return Ok((
@@ -265,19 +264,18 @@ fn first_hand(
             Some(model::canonical(&output)),
         ));
     }
-    // The Program says how a file becomes integers. The appraisal checks that it is the one that the Statement names.
-    let Some(program) = &receipt.program else {
-        let message = "the receipt carries no Program, which says how an input file is read; give --replay MODEL";
-        return Err(Failure::new(Exit::Mismatch, message));
-    };
-    match Program::decode(program) {
-        Ok(program) => {
-            let tensors = model::read_input(&program, path)?;
-            Ok((Some(model::canonical(&tensors)), None))
-        }
+    // The Program says how a file becomes integers.
+    let tensors = match (carried_program(receipt), &receipt.program, model) {
+        (Some(program), _, _) => model::read_input(&program, path)?,
         // Invalid in any case: the appraisal says why.
-        Err(_) => Ok((None, None)),
-    }
+        (None, Some(_), _) => return Ok((None, None)),
+        (None, None, Some(model)) => model::read_input(model.program(), path)?,
+        (None, None, None) => {
+            let message = "the receipt carries no Program, which says how an input file is read; give --replay MODEL";
+            return Err(Failure::new(Exit::Mismatch, message));
+        }
+    };
+    Ok((Some(model::canonical(&tensors)), None))
 }
 
 pub(super) use carat_node::files::read_trust;
