@@ -20,28 +20,35 @@ export class CaratError extends Error {
 
 const usage = (message) => new CaratError("usage", 2, message);
 
-// What TypedArray's own getter says cannot be forged by an object that merely looks like one, and does not trust `instanceof`,
-// which fails between realms.
-const tagOf = Object.getOwnPropertyDescriptor(
-  Object.getPrototypeOf(Uint8Array.prototype),
-  Symbol.toStringTag,
-).get;
+// What the getters of the language say cannot be forged by an object that merely looks like a buffer, and does not fail between
+// realms as `instanceof` does.
+const getter = (prototype, name) => Object.getOwnPropertyDescriptor(prototype, name).get;
+const kindOf = getter(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag);
+const sizes = [getter(ArrayBuffer.prototype, "byteLength")];
+// Where a page is not isolated, a browser has no shared buffers.
+if (typeof SharedArrayBuffer === "function") sizes.push(getter(SharedArrayBuffer.prototype, "byteLength"));
 
-const isBuffer = (value) =>
-  Object.prototype.toString.call(value) === "[object ArrayBuffer]" ||
-  Object.prototype.toString.call(value) === "[object SharedArrayBuffer]";
+function isBuffer(value) {
+  return sizes.some((size) => {
+    try {
+      return size.call(value) >= 0;
+    } catch {
+      return false;
+    }
+  });
+}
 
 /** A copy-free view on bytes, or undefined where a value is none, or none any more. */
 function view(value) {
   try {
     if (ArrayBuffer.isView(value)) {
-      return tagOf.call(value) === "Uint8Array" || tagOf.call(value) === "Uint8ClampedArray"
+      return ["Uint8Array", "Uint8ClampedArray"].includes(kindOf.call(value))
         ? new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
         : undefined;
     }
     return isBuffer(value) ? new Uint8Array(value) : undefined;
   } catch {
-    return undefined; // its buffer was transferred, or it only says that it is one
+    return undefined; // its buffer was transferred
   }
 }
 
