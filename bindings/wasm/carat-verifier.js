@@ -150,6 +150,8 @@ function input(call, name, value) {
       },
     };
   }
+  // JSON would make an object of it, with a name for every number.
+  if (ArrayBuffer.isView(value)) throw usage("input: give numbers in plain arrays (Array.from), one for each axis");
   let text;
   try {
     text = JSON.stringify(value);

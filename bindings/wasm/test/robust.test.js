@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
+import { inflateSync } from "node:zlib";
 
 import * as whole from "../dist/carat-verifier.js";
 import { CaratError, MAX_CALL_BYTES, load } from "../dist/carat-verifier.js";
@@ -103,7 +104,64 @@ test("questions that are none", async () => {
   await refuses(carat.verify(replay, { input: loop }), "usage", /input/);
   await refuses(carat.verify(replay, { input: () => 1 }), "usage", /input/);
   await refuses(carat.verify(replay, { input: [10n] }), "usage", /input/);
+  await refuses(carat.verify(replay, { input: new Float64Array(4) }), "usage", /plain arrays/);
 });
+
+test("inputs in every form", async () => {
+  const asked = { trust: question(entry).trust, now: entry.ask.now, opening: file(`${entry.receipt}-open`) };
+  const npy = (shape, bytes) => {
+    const header = `{'descr': '|i1', 'fortran_order': False, 'shape': ${shape}, }\n`;
+    return Uint8Array.from([0x93, ...Buffer.from("NUMPY"), 1, 0, header.length, 0, ...Buffer.from(header), ...bytes]);
+  };
+  const matched = (report) => report.checks.find((check) => check.name === "question_matched").ok;
+  for (const input of [[1, -2, 3, 4], { x: [1, -2, 3, 4] }, Buffer.from("[1, -2, 3.0, 4]"), npy("(4,)", [1, 254, 3, 4])]) {
+    assert.equal(matched(await carat.verify(replay, { ...asked, input })), true);
+  }
+  for (const input of [[1, -2, 3, 4.5], [1, -2, 3, NaN], [[1, -2], [3, 4]], { y: [1, -2, 3, 4] }, {}, [], "seven", 7, npy("(2, 2)", [1, 254, 3, 4]), npy("(4,)", [1]), new Uint8Array(0), file("examples/seven.png")]) {
+    await refuses(carat.verify(replay, { ...asked, input }), "bad-input", /^input: /);
+  }
+  // An image as its file has it, and as pixels.
+  const digits = { now: 1796080000, opening: file("conformance/receipts/digits.carat-open") };
+  const receipt = file("conformance/receipts/digits.carat");
+  const image = await carat.verify(receipt, { ...digits, input: pixels(file("examples/seven.png")) });
+  assert.equal(image.checks.find((check) => check.name === "input").ok, true);
+  assert.equal(image.output[0].label.name, "seven");
+  const { width, height, channels } = pixels(file("examples/seven.png"));
+  const black = { width, height, channels, pixels: new Uint8Array(width * height * channels) };
+  assert.equal((await carat.verify(receipt, { ...digits, input: black })).verdict, "invalid");
+  for (const wrong of [{ width: 1 }, { channels: 5 }, { pixels: new Uint8Array(3) }, { height: 2 ** 40 }, { width: -1 }]) {
+    const asked = carat.verify(receipt, { ...digits, input: { ...black, ...wrong } });
+    await assert.rejects(asked, { name: "CaratError" });
+  }
+});
+
+/** The pixels of a grey PNG of 8 bits without interlacing: what a page would get from a canvas. */
+function pixels(png) {
+  const view = new DataView(png.buffer);
+  let [width, height, data] = [0, 0, []];
+  for (let at = 8; at < png.length; at += 12 + view.getUint32(at)) {
+    const kind = Buffer.from(png.subarray(at + 4, at + 8)).toString();
+    const body = png.subarray(at + 8, at + 8 + view.getUint32(at));
+    if (kind === "IHDR") {
+      [width, height] = [view.getUint32(at + 8), view.getUint32(at + 12)];
+      assert.deepEqual([...body.subarray(8)], [8, 0, 0, 0, 0], "8-bit grey");
+    }
+    if (kind === "IDAT") data.push(body);
+  }
+  const rows = inflateSync(Buffer.concat(data));
+  const out = new Uint8Array(width * height);
+  for (let y = 0; y < height; y++) {
+    const filter = rows[y * (width + 1)];
+    for (let x = 0; x < width; x++) {
+      const [left, up, corner] = [x && out[y * width + x - 1], y && out[(y - 1) * width + x], x && y && out[(y - 1) * width + x - 1]];
+      const p = left + up - corner;
+      const [a, b, c] = [Math.abs(p - left), Math.abs(p - up), Math.abs(p - corner)];
+      const paeth = a <= b && a <= c ? left : b <= c ? up : corner;
+      out[y * width + x] = rows[y * (width + 1) + 1 + x] + [0, left, up, (left + up) >> 1, paeth][filter];
+    }
+  }
+  return { width, height, channels: 1, pixels: out };
+}
 
 test("objects that reach for prototypes", async () => {
   const evil = JSON.parse('{"__proto__": {"amount": "1USD"}, "now": 5}');
@@ -272,4 +330,17 @@ test("what was remembered", async () => {
   const [origin, size, , ...rest] = checkpoint.split("\n");
   const forked = [origin, size, Buffer.alloc(32, 7).toString("base64"), ...rest].join("\n");
   assert.ok((await inclusion({ checkpoint: forked })) > 0);
+});
+
+test("the types name what the module has", () => {
+  const types = readFileSync(new URL("../dist/carat-verifier.d.ts", import.meta.url), "utf8");
+  const declared = [...types.matchAll(/^export (?:const|class|function) (\w+)/gm)].map((found) => found[1]);
+  assert.deepEqual(declared.sort(), Object.keys(whole).sort());
+  // Every field that a question takes, and no other.
+  const [, body] = /export interface Question \{([\s\S]*?)\n\}/.exec(types);
+  const fields = [...body.matchAll(/^ {2}(\w+)\?:/gm)].map((found) => found[1]);
+  return assert.rejects(carat.verify(replay, { "": 1 }), (error) => {
+    assert.deepEqual(fields.sort(), error.message.split("it takes ")[1].split(", ").sort());
+    return true;
+  });
 });
