@@ -10,8 +10,8 @@ use common::server::{Answer, Server};
 use serde_json::{Value, json};
 
 const OPEN: &str = "access = \"open\"\n[hub]\nexamine_seconds = 0\n";
-const HOSTILE: &str =
-    "<script>alert(1)</script><img src=x onerror=alert(2)>\u{202e}gnp.exe \"quoted\" & 'more'";
+/// The hub refuses characters that mislead; those come by the address.
+const HOSTILE: &str = "<script>alert(1)</script><img src=x onerror=alert(2)> \"quoted\" & 'more'";
 const BOUNDARY: &str = "a-boundary-of-this-test";
 
 fn html(answer: Answer) -> String {

@@ -145,7 +145,7 @@ fn search_form(query: &Query) -> Markup {
         form.search role="search" method="get" action="/models" {
             div.field.wide {
                 label for="q" { "Words" }
-                input #q name="q" type="search" value=(query.q) maxlength=(carat_hub::search::MAX_QUERY) autocomplete="off";
+                input #q name="q" type="search" value=(plain(&query.q)) maxlength=(carat_hub::search::MAX_QUERY) autocomplete="off";
             }
             @for (parameter, title, values) in CHOICES {
                 div.field {
@@ -158,7 +158,7 @@ fn search_form(query: &Query) -> Markup {
                 }
             }
             @for (parameter, value) in [("task", &query.task), ("licence", &query.licence), ("owner", &query.owner), ("operators", &query.operators)] {
-                @if let Some(value) = value { input type="hidden" name=(parameter) value=(value); }
+                @if let Some(value) = value { input type="hidden" name=(parameter) value=(plain(value)); }
             }
             button.first type="submit" { "Search" }
         }

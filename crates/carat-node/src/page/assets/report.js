@@ -84,7 +84,7 @@ export function reportOf(report) {
   if (report.good_for.length && report.verdict !== "invalid") {
     made.push(element("h2", {}, "Good for"));
     made.push(table("Amounts and what they rest on", ["Evidence", "Amount", "Rests on", "Why"], report.good_for.map((set) =>
-      [plain(set.rung), plain(set.amount ?? "no amount"), plain(set.under.join(", ")), plain(set.reason)])));
+      [plain(set.rung), plain(set.amount ?? "no amount").replaceAll(" ", "\u00a0"), plain(set.under.join(", ")), plain(set.reason)])));
     made.push(element("p", { class: "small quiet" }, "The rows are alternatives: their amounts do not add up."));
     made.push(element("p", {}, element("strong", {}, "Weakest step: "), plain(report.weakest_step)));
   }
