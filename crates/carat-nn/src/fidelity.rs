@@ -108,7 +108,7 @@ pub fn measure(model: &ModelFile, dir: &Path) -> Result<FidelityReport, Fidelity
     let (mut same, mut elements, mut correct) = (0usize, 0usize, (0usize, 0usize));
     for i in 0..count {
         let sample: Vec<Vec<f64>> = columns.iter().map(|c| c[i].clone()).collect();
-        let tensors = edge::encode(program, &sample)?;
+        let tensors = edge::encode(program, &sample).map_err(EdgeError::from)?;
         let outputs = executable.run(&tensors)?;
         let got = edge::decode(program, &outputs).swap_remove(0).values;
         let want = &reference[i];

@@ -19,7 +19,7 @@ use crate::files;
 use crate::spending::{self, Budget, Tenant};
 use crate::store::StoreOptions;
 
-pub use sections::{Retention, Storage, Tls, Traces};
+pub use sections::{PageConfig, Retention, Storage, Tls, Traces};
 
 /// Longest times, in days.
 const MAX_DAYS: u64 = 36_500;
@@ -77,6 +77,8 @@ pub struct Config {
     /// The hub; without this table the server has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hub: Option<HubConfig>,
+    /// The web page.
+    pub page: PageConfig,
     /// The models that are served.
     pub model: Vec<ModelEntry>,
     /// Services whose answers are passed on: `docs/courier.md`.
@@ -236,6 +238,7 @@ impl Default for Config {
             budget: Budget::default(),
             tenants: BTreeMap::new(),
             hub: None,
+            page: PageConfig::default(),
             model: Vec::new(),
             upstreams: Vec::new(),
         }
@@ -296,6 +299,7 @@ impl Config {
         storage.encryption_key_file.iter_mut().for_each(place);
         storage.previous_key_files.iter_mut().for_each(place);
         config.attestation.place(base);
+        config.page.verifier.iter_mut().for_each(place);
         config
             .model
             .iter_mut()
@@ -525,6 +529,10 @@ mod tests {
                 month: Some("1USD".parse().expect("an amount")),
             },
             hub: Some(HubConfig::default()),
+            page: PageConfig {
+                verifier: Some("v".into()),
+                ..PageConfig::default()
+            },
             ..Config::default()
         };
         let table = toml::Table::try_from(&full).expect("a table");
@@ -572,6 +580,7 @@ mod tests {
             ("[traces]\nsample_percent = 101\n", "sample_percent"),
             ("[limits]\ncache_bytes = 5\n", "limits.cache_bytes"),
             ("[hub]\nnonsense = 1\n", "nonsense"),
+            ("[page]\nenabled = 1\n", "line 2"),
             ("[[model]]\nname = \"x\"\npath = \"hub:acme/x\"\n", "no hub"),
         ];
         for (text, part) in cases {

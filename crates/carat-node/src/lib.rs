@@ -4,7 +4,7 @@
 //! ([`model`]), what is supplied here ([`supply`]), decisions ([`planned`], [`planning`]), signing ([`issue`]) and proofs
 //! ([`prover`]).
 //!
-//! The second half is the server: [`serve`](mod@serve) listens, [`api`] speaks HTTP, [`node`] takes a request from its arrival to its durable
+//! The second half is the server: [`serve`](mod@serve) listens, [`api`] speaks HTTP, `page` shows the same to people, [`node`] takes a request from its arrival to its durable
 //! receipt, [`keeper`] makes receipts durable in groups, [`store`] holds them, [`jobs`] does later what need not be done now.
 //!
 //! [`mission`] measures what it is all for: what checking costs when it follows consequence, against the alternatives.
@@ -16,6 +16,7 @@ pub mod access;
 pub mod answer;
 pub mod api;
 pub mod attesting;
+pub mod audits;
 pub mod call;
 pub mod census;
 pub mod client;
@@ -38,6 +39,7 @@ pub mod model;
 pub mod node;
 pub mod notices;
 pub mod outbound;
+mod page;
 pub mod period;
 pub mod planned;
 pub mod planning;

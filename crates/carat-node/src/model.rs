@@ -133,8 +133,7 @@ impl Model {
 pub fn read_input(program: &Program, path: &Path) -> Result<Vec<Tensor>, Failure> {
     // The reader opens the file itself; this refuses directories, pipes and files that are too large first.
     files::open_capped(path, "an input file", MAX_INPUT_FILE)?;
-    let in_file = |error: edge::EdgeError| {
-        let text = error.to_string();
+    let in_file = |text: String| {
         let shown = path.display().to_string();
         let text = if text.contains(&shown) {
             text
@@ -143,8 +142,8 @@ pub fn read_input(program: &Program, path: &Path) -> Result<Vec<Tensor>, Failure
         };
         Failure::new(Exit::Input, text)
     };
-    let values = edge::read_input_file(program, path).map_err(in_file)?;
-    edge::encode_values(program, &values).map_err(in_file)
+    let values = edge::read_input_file(program, path).map_err(|e| in_file(e.to_string()))?;
+    edge::encode_values(program, &values).map_err(|e| in_file(e.to_string()))
 }
 
 /// An input of zeros, or of the value nearest to zero that the Program takes.

@@ -4,6 +4,7 @@
 //! caller -> Gate -> Call -> queue -> worker: decide, run, sign, prove -> Keeper: store, log -> caller
 //! ```
 
+mod deciding;
 mod passed;
 mod retention;
 mod upkeep;
@@ -17,8 +18,7 @@ use std::time::{Duration, Instant};
 
 use carat_log::store::Log;
 use carat_nn::edge;
-use carat_policy::policy_file::Mode;
-use carat_policy::{Environment, Price, Rung};
+use carat_policy::Rung;
 use carat_receipt::Digest;
 use carat_verify::Trust;
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -40,15 +40,16 @@ use crate::jobs::{self, Jobs};
 use crate::keeper::{self, Draft, Keeper, Kept, Recovered, dead, named};
 use crate::metrics::{Levels, Metrics};
 use crate::model;
+use crate::page;
 use crate::period::Period;
-use crate::planned::{self, Planned};
+use crate::planned::Planned;
 use crate::planning;
 use crate::problem::Problem;
 use crate::proofs::{Leaving, Made, Provers};
 use crate::queue::{Queue, Refused};
 use crate::rules::{InForce, Rules};
 use crate::served::{self, Served};
-use crate::spending::{Reserved, Spending};
+use crate::spending::Spending;
 use crate::store::seal::Keys;
 use crate::store::{
     Entry, JobId, JobKind, JobRecord, JobState, ReceiptRecord, Remembered, Store, StoreOptions,
@@ -57,6 +58,8 @@ use crate::store::{
 use crate::tell::Silent;
 use crate::tls::Certificates;
 use crate::trace::{self, Endpoint, Span, Tracer};
+
+pub(crate) use deciding::Weighed;
 
 const DAY: u64 = 86_400;
 /// How many times `limits.stall_seconds` a write may hang before the process ends.
@@ -132,6 +135,8 @@ pub struct Node {
     pub tracer: Option<Arc<Tracer>>,
     /// The hub, where the server has one.
     pub hub: Option<Arc<Service>>,
+    /// What the web page keeps.
+    pub(crate) page: page::State,
     pub(crate) home: Home,
     pub(crate) store: Arc<Store>,
     pub(crate) log: Arc<Log>,
@@ -202,6 +207,8 @@ pub struct Parts {
     couriers: Couriers,
     /// Opened here where models come from it, else with the store.
     hub: Option<Arc<Service>>,
+    /// The verifier that the web page hands to browsers.
+    verifier: Option<page::Verifier>,
 }
 
 impl Parts {
@@ -250,6 +257,10 @@ impl Parts {
         let rules = InForce::load(&home, config.policy.as_deref(), kept, &models)?;
         config.budgets().check(rules.now().policy.currency)?;
         config.attestation.policy()?;
+        let verifier = match config.page.enabled {
+            true => page::Verifier::find(config.page.verifier.as_deref())?,
+            false => None,
+        };
         Ok(Self {
             config,
             home,
@@ -262,6 +273,7 @@ impl Parts {
             rules,
             couriers,
             hub,
+            verifier,
         })
     }
 
@@ -334,6 +346,7 @@ impl Prepared {
             rules,
             couriers,
             hub,
+            verifier,
         } = parts;
         // The lock of the store first: a second server ends here, before it waits for the log.
         home.make()?;
@@ -419,6 +432,7 @@ impl Prepared {
             trust,
             jobs,
             hub,
+            page: page::State::new(verifier)?,
             home,
             store,
             log,
@@ -895,6 +909,11 @@ impl Node {
         })
     }
 
+    /// The keys of the store, where it is encrypted.
+    pub(crate) fn store_keys(&self) -> Option<&Keys> {
+        self.store_keys.as_deref()
+    }
+
     pub(crate) fn issuer(&self) -> &Issuer {
         &self.issuer
     }
@@ -909,87 +928,6 @@ impl Node {
 
     pub(crate) fn provers(&self) -> &Provers {
         &self.provers
-    }
-
-    /// As [`Node::decide`], traced.
-    fn planned(&self, call: &Call) -> Result<Option<(Planned, Reserved)>, Problem> {
-        let mut span = self.span("plan");
-        let decided = self.decide(call);
-        match &decided {
-            Ok(planned) => {
-                let plan = planned.as_ref().and_then(|(planned, _)| planned.plan());
-                span.set("carat.rung", plan.map_or("none", |plan| plan.rung.as_str()));
-            }
-            Err(problem) => span.fail(problem.kind),
-        }
-        decided
-    }
-
-    /// What the policy in force says about a request, and the money that is set aside for it.
-    fn decide(&self, call: &Call) -> Result<Option<(Planned, Reserved)>, Problem> {
-        let rules = self.rules.now();
-        if !rules.own && !call.states {
-            return Ok(None);
-        }
-        let digest = call.model.model.digest;
-        let environment = rules.environment(&digest).ok_or_else(|| {
-            Failure::new(Exit::Internal, "no environment for a model that is served")
-        })?;
-        let mut with_enclave;
-        let environment = if environment.enclave.is_some() {
-            with_enclave = environment.clone();
-            self.attesting.supply(&mut with_enclave);
-            &with_enclave
-        } else {
-            environment
-        };
-        let mut facts = call.facts.clone();
-        self.config
-            .state_facts(&mut facts, &call.tenant, &call.model);
-        planned::complete(&mut facts, &call.model.model, call.at_stake, &rules.policy)?;
-        let mut planned = planned::weigh(&rules.policy, &facts, environment);
-        let price = planned.plan().map_or(Price::ZERO, |plan| plan.price);
-        let now = now()?;
-        let (reserved, over) = match self.spending.reserve(&call.tenant, price, false, now) {
-            Ok(reserved) => (reserved, None),
-            Err(over) => {
-                // The cheapest sufficient plan is dearer than what is left, so this refuses, and says what is covered.
-                let environment = Environment {
-                    spendable: Some(over.left),
-                    ..environment.clone()
-                };
-                planned = planned::weigh(&rules.policy, &facts, &environment);
-                (Reserved::nothing(), Some(over))
-            }
-        };
-        match planned.refused() {
-            Some(why) if planned.mode() == Mode::Enforce => {
-                self.metrics.refusal();
-                // A refusal is a decision too, and backtests want it.
-                self.remember(&planned, None, now)?;
-                let mut problem = Problem::from(Failure::new(why.exit, &why.message));
-                let mut decision = planned.json();
-                if let Some(over) = over {
-                    problem.kind = "budget";
-                    problem.detail = format!("{}\n  {}", over.text(), problem.detail);
-                    problem.retry_after = Some(over.resets_at.saturating_sub(now));
-                    decision["budget"] = over.json();
-                }
-                problem.extra = Some(Box::new(decision));
-                Err(problem)
-            }
-            Some(why) => {
-                tracing::warn!(mode = ?planned.mode(), "served although the policy would refuse it: {}", why.message);
-                Ok(Some((planned, reserved)))
-            }
-            None => Ok(Some((planned, reserved))),
-        }
-    }
-
-    /// Keeps a decision for backtests. Whether it is lost with the power does not matter to any receipt: the opening has it too.
-    fn remember(&self, planned: &Planned, id: Option<&Digest>, now: u64) -> Result<(), Problem> {
-        let past = planned.past(now, id).sealed(self.store_keys.as_deref())?;
-        planning::remember_unsynced(&self.home, &past).map_err(Problem::from)
     }
 }
 

@@ -7,8 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use carat_policy::decision::{Decided, Decision, DecisionError};
 use carat_policy::facts::Facts;
-use carat_policy::plan::{Binding, SwitchPoint};
-use carat_policy::{Environment, PLANNER, Plan, Refusal, explain};
+use carat_policy::plan::{Binding, Obstacle, SwitchPoint};
+use carat_policy::{Environment, PLANNER, Plan, Refusal, Rung, explain};
 use carat_receipt::Currency;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -87,6 +87,7 @@ pub fn json(decision: &Decision, decided: &Decided) -> Value {
                 .iter()
                 .map(|point| switch_json(point, currency))
                 .collect();
+            value["dropped"] = dropped_json(&plan.dropped, currency);
             value["good_for"] =
                 json!({ "amount": explain::amount(plan.good_for, currency), "under": plan.under });
         }
@@ -121,10 +122,14 @@ fn refusal_json(refusal: &Refusal, currency: Currency) -> Value {
         "covered": refusal.covered.map(|(value, rung)| {
             json!({ "amount": explain::amount(value, currency), "rung": rung.as_str() })
         }),
-        "dropped": refusal.dropped.iter().map(|(rung, why)| {
-            json!({ "rung": rung.as_str(), "reason": explain::obstacle(why, currency) })
-        }).collect::<Vec<_>>(),
+        "dropped": dropped_json(&refusal.dropped, currency),
     })
+}
+
+/// What was not taken, and why.
+fn dropped_json(dropped: &[(Rung, Obstacle)], currency: Currency) -> Value {
+    let one = |(rung, why): &(Rung, Obstacle)| json!({ "rung": rung.as_str(), "reason": explain::obstacle(why, currency) });
+    dropped.iter().map(one).collect()
 }
 
 fn binding_kind(binding: &Binding) -> &'static str {

@@ -19,6 +19,7 @@ extern crate alloc;
 
 mod bounds;
 mod codec;
+pub mod edge;
 mod error;
 mod file;
 mod infer;

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use carat_receipt::{Amount, Digest, KeyId, Label, PublicKey};
 use serde::{Serialize, Serializer};
 
-/// What a receipt is good for, and why. Serialises to the JSON of `carat verify --json`.
+/// What a receipt is good for, and why. With the answer it makes a [`crate::Report`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Appraisal {
     /// The verdict on the question asked.

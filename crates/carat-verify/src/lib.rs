@@ -22,6 +22,7 @@ mod appraisal;
 mod appraise;
 mod notice;
 mod question;
+mod report;
 pub mod stream;
 pub mod time;
 pub mod trust;
@@ -30,5 +31,8 @@ pub use appraisal::{Appraisal, AssumptionSet, Check, Outcome, Summary, TrustUsed
 pub use appraise::{appraise, appraise_bytes};
 pub use carat_zk::ModelKey;
 pub use notice::{NoticeQuestion, NoticeReport, Standing, judge_notice};
-pub use question::{CourierAsked, OwnReplay, Question, QuestionError, Remembered, Upstream, UseAt};
+pub use question::{
+    CourierAsked, OpenExposure, OwnReplay, Question, QuestionError, Remembered, Upstream, UseAt,
+};
+pub use report::{Report, carried_program};
 pub use trust::{Trust, TrustError};

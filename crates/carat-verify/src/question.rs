@@ -1,7 +1,12 @@
 //! What the relying party asks of a receipt.
 
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
 use carat_log::{Checkpoint, ConsistencyProof};
-use carat_receipt::{Amount, Digest, Label, Opening, PublicKey, ReceiptFile};
+use carat_receipt::{
+    Amount, AmountError, Digest, Label, LabelError, Opening, PublicKey, ReceiptFile,
+};
 
 use carat_zk::ModelKey;
 
@@ -92,6 +97,52 @@ pub struct OwnReplay<'a> {
     pub input: &'a [u8],
     /// Canonical bytes of the output.
     pub output: &'a [u8],
+}
+
+/// What a relying party has open elsewhere, as it says it: amounts, each perhaps with an issuer's name.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OpenExposure {
+    /// For [`Question::open_exposure`]: the sum of all amounts without a name.
+    pub own: Option<Amount>,
+    /// For [`Question::open_exposures`].
+    pub by_issuer: Vec<(Label, Amount)>,
+}
+
+impl OpenExposure {
+    /// One entry: an amount, perhaps after a name and `=`.
+    ///
+    /// # Errors
+    /// What is wrong with the name or the amount, in words.
+    pub fn parse_entry(text: &str) -> Result<(Option<Label>, Amount), String> {
+        let (name, amount) = match text.rsplit_once('=') {
+            Some((name, amount)) => (Some(name), amount),
+            None => (None, text),
+        };
+        let name = name.map(str::parse).transpose();
+        let name = name.map_err(|error: LabelError| error.to_string())?;
+        let amount = amount.parse();
+        Ok((name, amount.map_err(|e: AmountError| e.to_string())?))
+    }
+
+    /// Gathers entries; those without a name add up.
+    ///
+    /// # Errors
+    /// Amounts without a name in different currencies, or beyond the largest amount.
+    pub fn gather(
+        entries: impl IntoIterator<Item = (Option<Label>, Amount)>,
+    ) -> Result<Self, AmountError> {
+        let mut all = Self::default();
+        for (issuer, amount) in entries {
+            match issuer {
+                Some(issuer) => all.by_issuer.push((issuer, amount)),
+                None => {
+                    let before = all.own.unwrap_or(Amount::zero(amount.currency()));
+                    all.own = Some(before.checked_add(&amount)?);
+                }
+            }
+        }
+        Ok(all)
+    }
 }
 
 /// State that a verifier keeps between appraisals, so that nobody can show it an older world.

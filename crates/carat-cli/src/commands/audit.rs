@@ -1,7 +1,5 @@
 //! `carat audit`: draw answers by the thresholds that were signed, run them again, write down what was found.
 
-pub(super) mod leaves;
-pub(super) mod record;
 pub(super) mod served;
 
 use std::fmt::Write as _;
@@ -22,9 +20,8 @@ use crate::home::{self, Home};
 use crate::model;
 use crate::output::{Answer, Progress};
 use crate::render::Table;
-use leaves::Entries;
-pub(super) use record::Finding;
-use record::{Audited, Record, Records};
+pub(super) use carat_node::audits::Finding;
+use carat_node::audits::{Audited, Entries, Record, Records, record};
 use served::{Served, Shelf};
 
 /// Draw logged answers by their signed thresholds and run them again.
@@ -154,13 +151,7 @@ impl Place {
         let entries = Entries::read(&dir, &key)?;
         let records = match &self.records {
             Some(dir) => dir.clone(),
-            None => {
-                let vkey = key.to_vkey().unwrap_or_default();
-                home.path(&format!(
-                    "audits/{}",
-                    Digest::sha256(vkey.as_bytes()).short()
-                ))
-            }
+            None => record::place(home, &key),
         };
         let records = Records::read(&records, &entries, &key)?;
         Ok(Audit {
@@ -175,11 +166,7 @@ impl Place {
         match &self.records {
             Some(dir) => std::fs::create_dir_all(dir)
                 .map_err(|error| crate::files::io_failure("making the directory", dir, &error)),
-            None => {
-                let vkey = audit.key.to_vkey().unwrap_or_default();
-                let name = format!("audits/{}", Digest::sha256(vkey.as_bytes()).short());
-                home.make_dir(&name).map(drop)
-            }
+            None => record::make_place(home, &audit.key).map(drop),
         }
     }
 }

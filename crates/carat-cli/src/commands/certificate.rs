@@ -7,8 +7,7 @@ use carat_policy::draw::tau_of_leaf;
 use carat_policy::probability::{Fraction, Probability};
 use serde_json::{Value, json};
 
-use super::audit::record::Finding;
-use super::audit::{Audit, Place, SELF_AUDIT};
+use super::audit::{Audit, Finding, Place, SELF_AUDIT};
 use super::{Context, Outcome, parse};
 use crate::exit::{Exit, Failure};
 use crate::output::Answer;

@@ -2,13 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use carat_nn::edge::{self, OutputValues};
-use carat_program::{Program, decode_tensors};
 use carat_receipt::commit::{MAX_OPENING_BYTES, MAX_VALUE_BYTES};
 use carat_receipt::file::MAX_FILE_BYTES;
-use carat_receipt::{Amount, AmountError, Label, Opening, PublicKey, ReceiptFile};
+use carat_receipt::{Amount, Label, Opening, PublicKey, ReceiptFile};
 use carat_verify::{
-    Appraisal, CourierAsked, OwnReplay, Question, Remembered, Trust, Upstream, UseAt,
+    CourierAsked, OpenExposure, OwnReplay, Question, Remembered, Report, Trust, Upstream, UseAt,
+    carried_program,
 };
 
 use super::run::answer_line;
@@ -80,7 +79,7 @@ pub(super) struct Args {
     already_relied: Option<Amount>,
     /// What you have open on other receipts of this issuer, whose audits are not resolved yet; ISSUER=AMOUNT for an issuer of
     /// the Trust file, such as one that this receipt rests on. May be given several times; amounts add up.
-    #[arg(long, value_name = "[ISSUER=]AMOUNT", value_parser = parse_exposure)]
+    #[arg(long, value_name = "[ISSUER=]AMOUNT", value_parser = OpenExposure::parse_entry)]
     open_exposure: Vec<(Option<Label>, Amount)>,
     /// A receipt that this one rests on; give it once for each. Its opening is taken from beside it.
     #[arg(long, value_name = "FILE")]
@@ -166,15 +165,9 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
     // Your own machine is a reason to rely on an answer even where nobody is trusted, whether it runs the model again or
     // checks a proof under a key that it computed: then the built-in default gives the cap, and nothing else.
     let default = match (&trust, &model) {
-        (None, Some(_)) => {
-            let currency = match &args.amount {
-                Some(amount) => amount.currency(),
-                None => "USD"
-                    .parse()
-                    .map_err(Failure::of::<AmountError>(Exit::Internal))?,
-            };
-            Some(Trust::built_in(currency, now).map_err(Failure::of(Exit::Internal))?)
-        }
+        (None, Some(_)) => Some(
+            Trust::built_in_for(args.amount.as_ref(), now).map_err(Failure::of(Exit::Internal))?,
+        ),
         _ => None,
     };
     let own_replay = match (&model, &input, &output) {
@@ -199,18 +192,7 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
             open_edges: None,
         })
         .collect();
-    let mut exposure: Option<Amount> = None;
-    let mut exposures = Vec::new();
-    for (issuer, amount) in args.open_exposure {
-        match issuer {
-            Some(issuer) => exposures.push((issuer, amount)),
-            None => {
-                let before = exposure.unwrap_or(Amount::zero(amount.currency()));
-                let sum = before.checked_add(&amount);
-                exposure = Some(sum.map_err(Failure::of(Exit::Usage))?);
-            }
-        }
-    }
+    let exposure = OpenExposure::gather(args.open_exposure).map_err(Failure::of(Exit::Usage))?;
     let question = Question {
         now,
         use_at: match args.use_at {
@@ -218,8 +200,8 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
             UseWhen::BeforeSettle => UseAt::BeforeSettle,
         },
         relied: args.already_relied,
-        open_exposure: exposure,
-        open_exposures: &exposures,
+        open_exposure: exposure.own,
+        open_exposures: &exposure.by_issuer,
         upstream: &upstream,
         trust: trust.as_ref().or(default.as_ref()),
         trust_owner: args.trust_owner,
@@ -245,38 +227,16 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
     let appraisal =
         carat_verify::appraise_bytes(&bytes, &question).map_err(Failure::of(Exit::Usage))?;
     seen.remember(&appraisal);
-    let mut json = serde_json::to_value(&appraisal).map_err(Failure::of(Exit::Internal))?;
     let mut text = render::appraisal(&appraisal);
-    if let Some(outputs) = committed_answer(receipt.as_ref(), opening.as_ref(), &appraisal) {
-        // A verdict about an answer that is not shown invites another answer beside it.
+    let exit = Exit::from_verdict(appraisal.exit_code);
+    let report = Report::new(appraisal, receipt.as_ref(), opening.as_ref());
+    if let Some(outputs) = &report.output {
         let lines: String = outputs.iter().map(answer_line).collect();
         let head = text.find('\n').map_or(text.len(), |at| at + 1);
         text.insert_str(head, &format!("\n{lines}"));
-        json["output"] = serde_json::to_value(&outputs).map_err(Failure::of(Exit::Internal))?;
     }
-    Ok((
-        Answer { text, json },
-        Exit::from_verdict(appraisal.exit_code),
-    ))
-}
-
-/// The answer that the receipt commits to, read by its own Program, where the opening was checked to be its own.
-fn committed_answer(
-    receipt: Option<&ReceiptFile>,
-    opening: Option<&Opening>,
-    appraisal: &Appraisal,
-) -> Option<Vec<OutputValues>> {
-    let passed = |name| {
-        appraisal
-            .check(name)
-            .is_some_and(|check| check.outcome == carat_verify::Outcome::Pass)
-    };
-    if !(passed("signature") && passed("program") && passed("opening")) {
-        return None;
-    }
-    let program = Program::decode(receipt?.program.as_deref()?).ok()?;
-    let outputs = decode_tensors(&opening?.output.bytes).ok()?;
-    (outputs.len() == program.outputs.len()).then(|| edge::decode(&program, &outputs))
+    let json = serde_json::to_value(&report).map_err(Failure::of(Exit::Internal))?;
+    Ok((Answer { text, json }, exit))
 }
 
 /// Whether the receipt is about an answer that a courier passed on, and so about bytes and not about tensors.
@@ -293,11 +253,10 @@ fn first_hand(
     model: Option<&Model>,
     replay: bool,
 ) -> Result<(Bytes, Bytes), Failure> {
-    if let Some(model) = model {
+    if let Some(model) = model
+        && replay
+    {
         let tensors = model::read_input(model.program(), path)?;
-        if !replay {
-            return Ok((Some(model::canonical(&tensors)), None));
-        }
         let _progress = Progress::start("running the model on this machine");
         let output = model.answer(&tensors)?;
         return Ok((
@@ -305,19 +264,18 @@ fn first_hand(
             Some(model::canonical(&output)),
         ));
     }
-    // The Program says how a file becomes integers. The appraisal checks that it is the one that the Statement names.
-    let Some(program) = &receipt.program else {
-        let message = "the receipt carries no Program, which says how an input file is read; give --replay MODEL";
-        return Err(Failure::new(Exit::Mismatch, message));
-    };
-    match Program::decode(program) {
-        Ok(program) => {
-            let tensors = model::read_input(&program, path)?;
-            Ok((Some(model::canonical(&tensors)), None))
-        }
+    // The Program says how a file becomes integers.
+    let tensors = match (carried_program(receipt), &receipt.program, model) {
+        (Some(program), _, _) => model::read_input(&program, path)?,
         // Invalid in any case: the appraisal says why.
-        Err(_) => Ok((None, None)),
-    }
+        (None, Some(_), _) => return Ok((None, None)),
+        (None, None, Some(model)) => model::read_input(model.program(), path)?,
+        (None, None, None) => {
+            let message = "the receipt carries no Program, which says how an input file is read; give --replay MODEL";
+            return Err(Failure::new(Exit::Mismatch, message));
+        }
+    };
+    Ok((Some(model::canonical(&tensors)), None))
 }
 
 pub(super) use carat_node::files::read_trust;
@@ -328,12 +286,4 @@ pub(super) fn read_opening(path: &Path) -> Result<Opening, Failure> {
     let bytes = zeroize::Zeroizing::new(bytes);
     Opening::decode(&bytes)
         .map_err(|error| Failure::new(Exit::Mismatch, format!("{}: {error}", path.display())))
-}
-
-/// An amount, perhaps after a name and `=`.
-fn parse_exposure(text: &str) -> Result<(Option<Label>, Amount), String> {
-    match text.rsplit_once('=') {
-        Some((issuer, amount)) => Ok((Some(parse(issuer)?), parse(amount)?)),
-        None => Ok((None, parse(text)?)),
-    }
 }

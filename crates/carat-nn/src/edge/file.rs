@@ -1,7 +1,8 @@
 //! Input files: `.npy`, `.json`, `.png`, and ONNX tensors (`.pb`). Sizes are checked before anything is read.
 
-use super::{EdgeError, Values, encode_image};
+use super::EdgeError;
 use carat_program::Program;
+use carat_program::edge::{Values, array_from_npy, encode_image, inputs_from_json, json_array};
 use std::{fs::File, io::Read, path::Path};
 
 /// Largest input file that is read (1 GiB).
@@ -44,7 +45,7 @@ fn read(path: &Path) -> Result<Vec<u8>, EdgeError> {
 pub fn read_array(path: &Path) -> Result<Values, EdgeError> {
     let bytes = read(path)?;
     match extension(path).as_str() {
-        "npy" => npy(&bytes).map_err(|e| format(path, e)),
+        "npy" => array_from_npy(&bytes).map_err(|e| format(path, e)),
         "pb" => {
             let (_, a) = crate::import::decode_tensor_file(&bytes).map_err(|e| format(path, e))?;
             Ok(Values {
@@ -70,14 +71,29 @@ pub fn read_array(path: &Path) -> Result<Values, EdgeError> {
 /// [`EdgeError`].
 pub fn read_input_file(program: &Program, path: &Path) -> Result<Vec<Values>, EdgeError> {
     match extension(path).as_str() {
+        "png" | "json" => inputs_from_file(program, path, &read(path)?),
+        _ => Ok(vec![read_array(path)?]),
+    }
+}
+
+/// The inputs of a program from the bytes of a `.png`, `.json` or `.npy` file; the name says which, and stands in errors.
+///
+/// # Errors
+/// [`EdgeError`].
+pub fn inputs_from_file(
+    program: &Program,
+    name: &Path,
+    bytes: &[u8],
+) -> Result<Vec<Values>, EdgeError> {
+    match extension(name).as_str() {
         "png" => {
             let [spec] = &program.inputs[..] else {
                 return Err(format(
-                    path,
+                    name,
                     "the model takes several inputs; give a .json file",
                 ));
             };
-            let (width, height, channels, pixels) = png(path, &read(path)?)?;
+            let (width, height, channels, pixels) = png(name, bytes)?;
             let data = encode_image(spec, width, height, channels, &pixels)?;
             Ok(vec![Values {
                 dims: spec.shape.dims(),
@@ -86,52 +102,15 @@ pub fn read_input_file(program: &Program, path: &Path) -> Result<Vec<Values>, Ed
         }
         "json" => {
             let json: serde_json::Value =
-                serde_json::from_slice(&read(path)?).map_err(|e| format(path, e))?;
-            inputs_from_json(program, &json).map_err(|e| format(path, e))
+                serde_json::from_slice(bytes).map_err(|e| format(name, e))?;
+            inputs_from_json(program, &json).map_err(|e| format(name, e))
         }
-        _ => Ok(vec![read_array(path)?]),
+        "npy" => Ok(vec![array_from_npy(bytes).map_err(|e| format(name, e))?]),
+        other => Err(format(
+            name,
+            format!("files of type `.{other}` are not read; give .npy, .json or .png"),
+        )),
     }
-}
-
-/// The inputs of a program from JSON. An object names its inputs; anything else is the only input.
-///
-/// # Errors
-/// What is wrong, in words.
-pub fn inputs_from_json(
-    program: &Program,
-    json: &serde_json::Value,
-) -> Result<Vec<Values>, String> {
-    let Some(object) = json.as_object() else {
-        return Ok(vec![json_array(json)?]);
-    };
-    if let Some(extra) = object
-        .keys()
-        .find(|k| program.inputs.iter().all(|i| i.name != **k))
-    {
-        let names: Vec<_> = program.inputs.iter().map(|i| i.name.as_str()).collect();
-        return Err(format!(
-            "the model has no input `{extra}`; it takes {}",
-            names.join(", ")
-        ));
-    }
-    program
-        .inputs
-        .iter()
-        .map(|spec| {
-            let value = object
-                .get(&spec.name)
-                .ok_or_else(|| format!("input `{}` is missing", spec.name))?;
-            json_array(value).map_err(|e| format!("input `{}`: {e}", spec.name))
-        })
-        .collect()
-}
-
-/// An array from the bytes of a `.npy` file.
-///
-/// # Errors
-/// What is wrong, in words.
-pub fn array_from_npy(bytes: &[u8]) -> Result<Values, String> {
-    npy(bytes)
 }
 
 fn extension(path: &Path) -> String {
@@ -166,125 +145,4 @@ fn png(path: &Path, bytes: &[u8]) -> Result<(usize, usize, usize, Vec<u8>), Edge
         return Ok((info.width as usize, info.height as usize, 1, pixels));
     }
     Ok((info.width as usize, info.height as usize, channels, pixels))
-}
-
-fn json_array(json: &serde_json::Value) -> Result<Values, String> {
-    fn walk(
-        v: &serde_json::Value,
-        depth: usize,
-        dims: &mut Vec<usize>,
-        data: &mut Vec<f64>,
-    ) -> Result<(), String> {
-        match v {
-            serde_json::Value::Array(items) => {
-                if depth == 8 {
-                    return Err("it is nested too deeply".into());
-                }
-                if items.is_empty() {
-                    return Err("it holds an empty list".into());
-                }
-                if dims.len() == depth {
-                    if !data.is_empty() {
-                        return Err("its lists have different depths".into());
-                    }
-                    dims.push(items.len());
-                } else if dims[depth] != items.len() {
-                    return Err("its lists have different lengths".into());
-                }
-                items
-                    .iter()
-                    .try_for_each(|i| walk(i, depth + 1, dims, data))
-            }
-            other => {
-                if depth != dims.len() {
-                    return Err("its lists have different depths".into());
-                }
-                let v = match other {
-                    serde_json::Value::Bool(b) => f64::from(u8::from(*b)),
-                    other => other
-                        .as_f64()
-                        .ok_or("it holds something other than numbers")?,
-                };
-                data.push(v);
-                Ok(())
-            }
-        }
-    }
-    let (mut dims, mut data) = (Vec::new(), Vec::new());
-    walk(json, 0, &mut dims, &mut data)?;
-    Ok(Values { dims, data })
-}
-
-/// NumPy's `.npy` format, versions 1 to 3 (NEP 1), little-endian numbers in C order.
-fn npy(bytes: &[u8]) -> Result<Values, String> {
-    let rest = bytes
-        .strip_prefix(b"\x93NUMPY")
-        .ok_or("it is not a .npy file")?;
-    let (&[major, _], rest) = rest.split_first_chunk::<2>().ok_or("it ends early")?;
-    let (length, rest) = if major == 1 {
-        let (l, r) = rest.split_first_chunk::<2>().ok_or("it ends early")?;
-        (usize::from(u16::from_le_bytes(*l)), r)
-    } else {
-        let (l, r) = rest.split_first_chunk::<4>().ok_or("it ends early")?;
-        (u32::from_le_bytes(*l) as usize, r)
-    };
-    if length > rest.len() || length > 1 << 16 {
-        return Err("it ends early".into());
-    }
-    let (header, body) = rest.split_at(length);
-    let header = std::str::from_utf8(header).map_err(|_| "its header is not text")?;
-    let field = |name: &str| {
-        header
-            .split_once(&format!("'{name}':"))
-            .map(|(_, v)| v.trim_start())
-    };
-    let descr = field("descr")
-        .and_then(|v| v.strip_prefix('\''))
-        .and_then(|v| v.split('\'').next())
-        .ok_or("its header has no descr")?;
-    if field("fortran_order").is_none_or(|v| !v.starts_with("False")) {
-        return Err("it is in Fortran order; save it in C order".into());
-    }
-    let shape = field("shape")
-        .and_then(|v| v.strip_prefix('('))
-        .and_then(|v| v.split(')').next())
-        .ok_or("its header has no shape")?;
-    let dims = shape
-        .split(',')
-        .map(str::trim)
-        .filter(|s| !s.is_empty())
-        .map(|s| {
-            s.parse::<usize>()
-                .map_err(|_| "its shape is not made of numbers")
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    let elements = dims
-        .iter()
-        .try_fold(1usize, |n, &d| n.checked_mul(d))
-        .ok_or("its shape is too large")?;
-    fn le<const N: usize>(body: &[u8], f: impl Fn([u8; N]) -> f64) -> (usize, Vec<f64>) {
-        (N, body.as_chunks::<N>().0.iter().map(|&c| f(c)).collect())
-    }
-    let (width, data) = match descr {
-        "<f4" => le(body, |b| f32::from_le_bytes(b).into()),
-        "<f8" => le(body, f64::from_le_bytes),
-        "|i1" => le(body, |b| i8::from_le_bytes(b).into()),
-        "|u1" => le(body, |[b]| b.into()),
-        "|b1" => le(body, |[b]| f64::from(u8::from(b != 0))),
-        "<i2" => le(body, |b| i16::from_le_bytes(b).into()),
-        "<u2" => le(body, |b| u16::from_le_bytes(b).into()),
-        "<i4" => le(body, |b| i32::from_le_bytes(b).into()),
-        "<u4" => le(body, |b| u32::from_le_bytes(b).into()),
-        "<i8" => le(body, |b| i64::from_le_bytes(b) as f64),
-        "<u8" => le(body, |b| u64::from_le_bytes(b) as f64),
-        other => return Err(format!("its element type `{other}` is not supported")),
-    };
-    if body.len()
-        != elements
-            .checked_mul(width)
-            .ok_or("its shape is too large")?
-    {
-        return Err("its length does not fit its shape".into());
-    }
-    Ok(Values { dims, data })
 }

@@ -170,7 +170,7 @@ pub(super) async fn infer(
 }
 
 /// What is known of a request.
-pub(super) enum Found {
+pub(crate) enum Found {
     /// The same request came before.
     Known(Target),
     /// It is new; others with its key wait.
@@ -185,7 +185,7 @@ pub(super) fn key(headers: &HeaderMap, caller: &Caller) -> Result<Option<Digest>
 }
 
 /// Looks up a key.
-pub(super) async fn claimed(node: &Node, key: Option<(Digest, Digest)>) -> Result<Found, Problem> {
+pub(crate) async fn claimed(node: &Node, key: Option<(Digest, Digest)>) -> Result<Found, Problem> {
     match key {
         None => Ok(Found::New(None)),
         Some((key, request)) => Ok(match node.claim(key, request).await? {
@@ -196,7 +196,7 @@ pub(super) async fn claimed(node: &Node, key: Option<(Digest, Digest)>) -> Resul
 }
 
 /// Hands a call over and waits for its durable receipt.
-pub(super) async fn wait(
+pub(crate) async fn wait(
     node: &Node,
     call: Call,
     key: Option<(Digest, Digest)>,

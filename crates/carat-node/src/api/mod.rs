@@ -1,8 +1,8 @@
 //! The HTTP interface. Handlers read requests, ask the [`Node`], and write answers; nothing is decided here.
 
 mod admin;
-mod hub;
-mod infer;
+pub(crate) mod hub;
+pub(crate) mod infer;
 mod log;
 mod openai;
 mod openapi;
@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 
 use crate::access::{Caller, Scope};
 use crate::node::{Node, now};
+use crate::page;
 use crate::problem::Problem;
 use crate::trace::{self, Span};
 
@@ -38,10 +39,16 @@ const BODY_PATIENCE: Duration = Duration::from_secs(30);
 /// The route of addresses that are none here.
 const UNKNOWN: &str = "unknown";
 
-type Shared = State<Arc<Node>>;
+pub(crate) type Shared = State<Arc<Node>>;
+
+pub(crate) use hub::{blocking, pairs};
 
 /// The routes.
 pub fn router(node: Arc<Node>) -> Router {
+    let page = match node.config.page.enabled {
+        true => page::router(),
+        false => Router::new(),
+    };
     Router::new()
         .route("/v1/openapi.json", get(openapi::openapi))
         .route("/v1/models", get(infer::models))
@@ -65,6 +72,7 @@ pub fn router(node: Arc<Node>) -> Router {
         .route("/metrics", get(metrics))
         .merge(v2::router())
         .merge(hub::router())
+        .merge(page)
         .fallback(|| async { problem(Problem::not_found("address")) })
         .method_not_allowed_fallback(|| async {
             problem(Problem::new(
@@ -151,11 +159,11 @@ fn request_span(node: &Node, method: &Method, route: &str, headers: &HeaderMap) 
 }
 
 /// An answer with JSON.
-fn json_response(status: u16, value: &Value) -> Response {
+pub(crate) fn json_response(status: u16, value: &Value) -> Response {
     bytes_response(status, "application/json", value.to_string().into_bytes())
 }
 
-fn bytes_response(status: u16, media_type: &'static str, bytes: Vec<u8>) -> Response {
+pub(crate) fn bytes_response(status: u16, media_type: &'static str, bytes: Vec<u8>) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = (status, bytes).into_response();
     response
@@ -165,7 +173,7 @@ fn bytes_response(status: u16, media_type: &'static str, bytes: Vec<u8>) -> Resp
 }
 
 /// A problem document.
-fn problem(problem: Problem) -> Response {
+pub(crate) fn problem(problem: Problem) -> Response {
     if problem.status >= 500 {
         tracing::error!(kind = problem.kind, "{}", problem.detail);
     }
@@ -184,7 +192,7 @@ fn retry_after(response: &mut Response, problem: &Problem) {
 }
 
 /// Sets a header; a value that cannot be one is left out.
-fn set(response: &mut Response, name: &'static str, value: &str) {
+pub(crate) fn set(response: &mut Response, name: &'static str, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         response
             .headers_mut()
@@ -193,7 +201,7 @@ fn set(response: &mut Response, name: &'static str, value: &str) {
 }
 
 /// A header's text.
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
+pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else {
         return Ok(None);
@@ -216,7 +224,7 @@ fn caller(node: &Node, headers: &HeaderMap, scope: Scope) -> Result<Caller, Prob
 }
 
 /// The body of a request, within the limit.
-async fn body_of(
+pub(crate) async fn body_of(
     node: &Node,
     headers: &HeaderMap,
     body: Body,

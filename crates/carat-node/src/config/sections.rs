@@ -1,4 +1,4 @@
-//! Sections of the configuration that stand for themselves: TLS, encryption at rest, retention, traces.
+//! Sections of the configuration that stand for themselves: TLS, encryption at rest, retention, traces, the web page.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -138,5 +138,25 @@ impl Traces {
             return Err(Failure::new(Exit::Usage, message));
         }
         Ok(())
+    }
+}
+
+/// The web page.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PageConfig {
+    /// Whether there is one. It shows nobody more than the interface tells the same caller.
+    pub enabled: bool,
+    /// The folder of the verifier that browsers run, as `bindings/wasm/build` makes it. Default:
+    /// `../share/carat/verifier` from the folder of the binary, where it is there.
+    pub verifier: Option<PathBuf>,
+}
+
+impl Default for PageConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            verifier: None,
+        }
     }
 }

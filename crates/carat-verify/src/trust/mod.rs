@@ -298,6 +298,17 @@ impl Trust {
         Ok(trust)
     }
 
+    /// The built-in default in the currency of the amount asked about, or in US dollars where none is.
+    pub fn built_in_for(asked: Option<&Amount>, now: u64) -> Result<Self, TrustError> {
+        let currency = match asked {
+            Some(amount) => amount.currency(),
+            None => {
+                Currency::new("USD").map_err(|e| TrustError::value("the built-in default", e))?
+            }
+        };
+        Self::built_in(currency, now)
+    }
+
     /// Reads the text of a Trust file. A signature that does not hold is no error here: see [`Trust::standing`].
     pub fn parse(text: &str) -> Result<Self, TrustError> {
         let (content, signature) = read::parse(text)?;

@@ -13,6 +13,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::{delete, get, post, put};
+use carat_hub::card::Card;
 use carat_hub::search::Query;
 use carat_hub::{HubError, Manifest, Publisher, Record, RepoId, Tag, Version};
 use carat_receipt::Digest;
@@ -52,7 +53,7 @@ pub(super) fn router() -> Router<Arc<Node>> {
 }
 
 /// The hub of this server.
-fn service(node: &Node) -> Result<Arc<Service>, Problem> {
+pub(crate) fn service(node: &Node) -> Result<Arc<Service>, Problem> {
     node.hub.clone().ok_or_else(|| {
         Problem::new(
             404,
@@ -63,7 +64,7 @@ fn service(node: &Node) -> Result<Arc<Service>, Problem> {
 }
 
 /// Runs what reads or writes a disk beside the threads that serve connections.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
@@ -80,12 +81,12 @@ fn answer(result: Result<Response, Problem>) -> Response {
     result.unwrap_or_else(problem)
 }
 
-fn repo(owner: &str, name: &str) -> Result<RepoId, Problem> {
+pub(crate) fn repo(owner: &str, name: &str) -> Result<RepoId, Problem> {
     Ok(RepoId::new(owner, name)?)
 }
 
 /// The pairs of a query.
-fn pairs(query: Option<&str>) -> Result<HashMap<String, String>, Problem> {
+pub(crate) fn pairs(query: Option<&str>) -> Result<HashMap<String, String>, Problem> {
     let mut found = HashMap::new();
     for pair in query
         .unwrap_or_default()
@@ -121,7 +122,7 @@ fn unescaped(text: &str) -> Result<String, Problem> {
 }
 
 /// A search, from the pairs of a query.
-fn query(pairs: HashMap<String, String>) -> Result<Query, Problem> {
+pub(crate) fn query(pairs: HashMap<String, String>) -> Result<Query, Problem> {
     let mut query = Query::default();
     for (name, value) in pairs {
         fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, Problem> {
@@ -172,12 +173,12 @@ async fn search(State(node): Shared, RawQuery(asked): RawQuery) -> Response {
 }
 
 /// The card of a version, with the way to call it here if it is served here.
-fn card(
+pub(crate) fn card(
     node: &Node,
     service: &Service,
     record: &Record,
     headers: &HeaderMap,
-) -> Result<Value, Problem> {
+) -> Result<Card, Problem> {
     let plain = |host: &&str| {
         let plain = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);
         !host.is_empty() && host.len() < 256 && host.chars().all(plain)
@@ -196,7 +197,15 @@ fn card(
         .iter()
         .find(|served| Some(served.model.digest) == program);
     let served = served.map(|served| (address.as_str(), served.name.as_str()));
-    Ok(json!(service.hub.card(record, served)?))
+    Ok(service.hub.card(record, served)?)
+}
+
+/// What `latest` names, where it can be shown; else the newest version.
+pub(crate) fn latest(service: &Service, repo: &RepoId, newest: &Record) -> Record {
+    service
+        .hub
+        .live(repo, carat_hub::name::LATEST)
+        .unwrap_or_else(|_| newest.clone())
 }
 
 async fn model(
@@ -225,11 +234,7 @@ async fn model(
                     })
                 })
                 .collect();
-            // What `latest` names, where it can be shown.
-            let shown = service
-                .hub
-                .live(&repo, carat_hub::name::LATEST)
-                .unwrap_or_else(|_| newest.clone());
+            let shown = latest(&service, &repo, newest);
             let json = json!({
                 "repo": repo,
                 "versions": list,
@@ -253,10 +258,8 @@ async fn version(
         blocking(move || {
             let service = service(&node)?;
             let record = service.hub.resolve(&repo(&owner, &name)?, &revision)?;
-            Ok(json_response(
-                200,
-                &card(&node, &service, &record, &headers)?,
-            ))
+            let card = card(&node, &service, &record, &headers)?;
+            Ok(json_response(200, &json!(card)))
         })
         .await,
     )
