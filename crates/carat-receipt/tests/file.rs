@@ -157,7 +157,7 @@ fn what_a_proof_cannot_hide_is_refused() {
         let error = Evidence::decode(bytes).unwrap_err().to_string();
         assert!(error.contains(why), "{error}");
     };
-    for mode in ["zq", "ZK", "zk ", "zero-knowledge"] {
+    for mode in ["zq", "ZK", "zkk", "zero-knowledge"] {
         refused(&proof(mode, NOTHING, vec![id]).encode(), "mode");
     }
     for hides in [VALUES, WEIGHTS, BOTH] {

@@ -178,6 +178,12 @@ impl Work<'_> {
                 format!("valid, but good for {best} and not for {asked}"),
             ),
             None if !best.is_zero() => (Verdict::Good, format!("good for {best}")),
+            _ if self.is_unseen() && self.is_proven() => {
+                let reason = format!(
+                    "valid, and proven of values that you have not seen: good for {best} before the opening shows them"
+                );
+                (Verdict::Insufficient, reason)
+            }
             _ => (
                 Verdict::Insufficient,
                 format!("valid, but good for {best}: nothing vouches for it"),
