@@ -209,11 +209,13 @@ COSIGNATURE = mapping({1: sized(32), 2: label, 3: uint})
 REPLAY = mapping({1: sized(32), 2: label, 3: uint, 4: DIGEST, 5: DIGEST, 6: ENGINE, 7: label}, {8: DIGEST})
 BYTES64K = sized(1, 65536)
 LOG_TYPES = ("text/vnd.carat.log-promise", "text/vnd.c2sp.tlog-proof")
+PROOF = fixed(label, label, label, DIGEST, many(DIGEST, 1, 1024), uint, sized(1, 32 * 1024 * 1024))
+HIDES = lambda v: many(uint, 1, 2)(v) and v in ([1], [2], [1, 2])
 EVIDENCE = {
     1: fixed(sized(1, 4096), sized(64)),
     2: fixed(sized(1, 4096), sized(64)),
     3: fixed(label, BYTES64K, many(fixed(label, BYTES64K), 0, 16)),
-    4: fixed(label, label, label, DIGEST, many(DIGEST, 1, 1024), uint, sized(1, 32 * 1024 * 1024)),
+    4: lambda v: isinstance(v, list) and PROOF(v[:7]) and (len(v) == 7 or (len(v) == 8 and HIDES(v[7]))),
 }
 LOG_PART = fixed(sized(32), many(fixed(lambda v: v in LOG_TYPES, BYTES64K), 0, 16))
 OPENED = fixed(sized(32), lambda v: isinstance(v, bytes))
@@ -373,7 +375,9 @@ class Reader:
         name = f"evidence.{number}." + {1: "signature", 2: "replay", 3: "attestation", 4: "proof"}[kind]
         if kind == 4:
             need(content[4].count(receipt_id) == 1 and len(set(content[4])) == len(content[4]), "the proof's Statements")
-        if kind in (3, 4):
+            self.check(name, None, f"not checked by this reader; {self.hidden(content)}")
+            return
+        if kind == 3:
             self.check(name, None, "not checked by this reader")
             return
         encoded, signature = content
@@ -389,6 +393,15 @@ class Reader:
             self.check(name, False, f"{said[2]} got another output")
         else:
             self.check(name, True, f"signed by {said[2]}, key {said[1].hex()}")
+
+    def hidden(self, proof):
+        """The rules between a proof's mode and what it hides, and what its maker says that it hides."""
+        protocol, mode, statements, hides = proof[0], proof[1], proof[4], proof[7] if len(proof) == 8 else []
+        need(protocol != "carat/zk/v1" or mode in ("succinct", "zk"), "a mode that the protocol does not have")
+        need(not hides or mode != "succinct", "a succinct proof hides nothing")
+        need(1 not in hides or len(statements) == 1, "a proof that hides input and output covers one Statement")
+        names = [{1: "input and output", 2: "weights"}[code] for code in hides]
+        return f"mode {mode}" + (f", said to hide {' and '.join(names)}" if names else "")
 
     def log(self, body, receipt_id, claims):
         need(LOG_PART(body), "the log part does not fit the schema")

@@ -98,7 +98,7 @@ def from_receipt(path, data):
     own = bytes.fromhex(said["receipt_id"])
     proofs = [body[2] for number, body in sections if number == 1 and body[0] == 4]
     need(proofs, "the receipt holds no proof")
-    for protocol, mode, profile, root, digests, _bits, proof in proofs:
+    for protocol, mode, profile, root, digests, _bits, proof, *_hides in proofs:
         need((protocol, mode) == (PROTOCOL, MODE), f"a proof of another protocol: {protocol} {mode}")
         need(digests.count(own) == 1, "the proof does not cover this receipt")
         statements = [Statement(d, inputs, outputs) if d == own else Statement(d) for d in digests]

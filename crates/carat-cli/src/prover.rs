@@ -2,11 +2,14 @@
 
 pub(crate) use carat_node::prover::*;
 
-use carat_program::Tensor;
-use carat_receipt::ReceiptFile;
-use carat_zk::{Error, Ledger, Profile};
+use carat_node::private;
+use carat_program::{Tensor, decode_tensors};
+use carat_receipt::{Opening, ReceiptFile};
+use carat_zk::io::{self, Seed};
+use carat_zk::{Hidden, Ledger, Mode, Profile, Values};
 
 use crate::exit::{Exit, Failure};
+use crate::home::Home;
 use crate::model::Model;
 use crate::output::Progress;
 
@@ -31,19 +34,100 @@ pub(crate) fn ledger_text(ledger: &Ledger) -> String {
     )
 }
 
+/// What a proof lets be seen, as a command line names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ModeName {
+    /// Short; parts of input, weights and what lies between are shown.
+    Succinct,
+    /// Zero-knowledge: nothing between input and output is shown, nor what --private names.
+    Zk,
+}
+
+/// What is hidden besides what lies between input and output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Private {
+    /// Input and output, both: one commitment holds them together.
+    #[value(aliases = ["values", "output"])]
+    Input,
+    /// The weights.
+    Weights,
+}
+
+/// The mode that a command line asks for.
+pub(crate) fn mode(name: ModeName, private: &[Private]) -> Result<Mode, Failure> {
+    let hidden = Hidden {
+        values: private.contains(&Private::Input),
+        weights: private.contains(&Private::Weights),
+    };
+    let mode = match name {
+        ModeName::Zk => Mode::Zk(hidden),
+        ModeName::Succinct if private.is_empty() => Mode::Succinct,
+        ModeName::Succinct => {
+            let message = "a succinct proof hides nothing: --private needs the mode zk";
+            return Err(Failure::new(Exit::Usage, message));
+        }
+    };
+    available(mode)?;
+    Ok(mode)
+}
+
+/// Makes a proof of one receipt be about its values without showing them, where `how` hides values: finds the commitment,
+/// checks that it holds them, and counts the proof.
+pub(crate) fn tie(
+    how: &mut How,
+    model: &Model,
+    receipt: &ReceiptFile,
+    opening: &Opening,
+    home: &Home,
+) -> Result<(), Failure> {
+    if !hidden(how.mode).values {
+        return Ok(());
+    }
+    let statement = receipt.signed.statement();
+    let Some(commitment) = (statement.optional.io_commitment.as_ref())
+        .filter(|commitment| commitment.scheme.as_str() == io::SCHEME)
+    else {
+        let message = "the receipt has no io/v1 commitment, so a proof could not say which values it hides; run the model \
+                       again with --io-commitment, or with --prove zk --private input";
+        return Err(Failure::new(Exit::Mismatch, message));
+    };
+    let seed = Seed::from_salts(&opening.input.salt, &opening.output.salt);
+    let tensors = |bytes: &[u8]| decode_tensors(bytes).map_err(Failure::of(Exit::Mismatch));
+    let (inputs, outputs) = (
+        tensors(&opening.input.bytes)?,
+        tensors(&opening.output.bytes)?,
+    );
+    let values = Values {
+        inputs: &inputs,
+        outputs: &outputs,
+    };
+    io::check(model.program(), &values, &seed, &commitment.root)
+        .map_err(Failure::of(Exit::Mismatch))?;
+    private::count_one(home, &commitment.root, receipt)?;
+    how.ties.push(Tie {
+        root: commitment.root,
+        seed,
+    });
+    Ok(())
+}
+
 /// How `carat run` proves.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RunArgs {
-    /// Prove the answer, and put the proof into the receipt.
-    #[arg(long)]
-    prove: bool,
+    /// Prove the answer, and put the proof into the receipt. Without a mode it is succinct, which is shorter and hides nothing.
+    #[arg(long, value_enum, value_name = "MODE", num_args = 0..=1, default_missing_value = "succinct")]
+    prove: Option<ModeName>,
+    /// With --prove zk, what the proof hides besides what lies between input and output, separated by commas.
+    #[arg(long, value_enum, value_name = "WHAT", value_delimiter = ',')]
+    private: Vec<Private>,
     /// Security profile of the proof: proven-100 or proven-120.
     #[arg(long, value_name = "PROFILE", default_value = "proven-100", value_parser = profile)]
     profile: Profile,
     /// Memory that the proof may take. A proof that would take more is refused before anything is run.
     #[arg(long, value_name = "SIZE", default_value = MEMORY, value_parser = size)]
     memory_limit: u64,
-    /// Add a hiding commitment to input and output (io/v1), which a later private proof can be tied to.
+    /// Add a hiding commitment to input and output (io/v1), which a later private proof can be tied to. --private input adds
+    /// it too.
     #[arg(long)]
     io_commitment: bool,
 }
@@ -51,26 +135,35 @@ pub(crate) struct RunArgs {
 impl RunArgs {
     /// Proves although nobody asked for it by name: the plan bought it.
     pub(crate) fn buy(&mut self) {
-        self.prove = true;
+        self.prove.get_or_insert(ModeName::Succinct);
+    }
+
+    /// How to prove, where it was asked for.
+    fn how(&self) -> Result<Option<How>, Failure> {
+        let Some(name) = self.prove else {
+            if self.private.is_empty() {
+                return Ok(None);
+            }
+            let message = "--private says what a proof hides: it needs --prove zk";
+            return Err(Failure::new(Exit::Usage, message));
+        };
+        Ok(Some(How {
+            mode: mode(name, &self.private)?,
+            ..How::succinct(self.profile, self.memory_limit)
+        }))
     }
 
     /// Refuses before any work what cannot be proven, or not within the limits.
     pub(crate) fn check(&self, model: &Model) -> Result<(), Failure> {
-        if !self.prove {
-            return Ok(());
+        match self.how()? {
+            Some(how) => fits(model, 1, &how).map(drop),
+            None => Ok(()),
         }
-        Ledger::new(model.program(), self.profile, 1).map_err(failure)?;
-        let needed = carat_zk::estimate_memory(model.program(), 1).map_err(failure)?;
-        if needed > self.memory_limit {
-            let allowed = self.memory_limit;
-            return Err(failure(Error::Memory { needed, allowed }));
-        }
-        Ok(())
     }
 
     /// Whether to add the hiding commitment.
     pub(crate) fn io_commitment(&self) -> bool {
-        self.io_commitment
+        self.io_commitment || self.private.contains(&Private::Input)
     }
 
     /// Proves what a receipt says and attaches the proof, where it was asked for.
@@ -78,18 +171,21 @@ impl RunArgs {
         &self,
         model: &Model,
         file: &mut ReceiptFile,
+        opening: &Opening,
         (inputs, outputs): (&[Tensor], &[Tensor]),
+        home: &Home,
         progress: &Progress,
     ) -> Result<Option<Proved>, Failure> {
-        if !self.prove {
+        let Some(mut how) = self.how()? else {
             return Ok(None);
-        }
+        };
         let subject = Subject {
             statement: file.receipt_id(),
             inputs: inputs.to_vec(),
             outputs: outputs.to_vec(),
         };
-        let proved = proof_of(model, &[subject], self.profile, self.memory_limit, progress)?;
+        tie(&mut how, model, file, opening, home)?;
+        let proved = proof_of(model, &[subject], &how, progress)?;
         for evidence in &proved.evidence {
             file.add_evidence(evidence.clone())
                 .map_err(Failure::of(Exit::Internal))?;

@@ -53,6 +53,7 @@ pub(crate) fn appraisal(appraisal: &Appraisal) -> String {
         checks.row([mark(check.outcome), &check.name, &check.reason]);
     }
     text.push_str(&checks.render("  "));
+    privacy(&mut text, appraisal);
     list(&mut text, "Not proven", &appraisal.not_proven);
     list(&mut text, "What would be enough", &appraisal.enough);
     text
@@ -75,6 +76,24 @@ pub(crate) fn good_for(sets: &[AssumptionSet]) -> String {
         let _ = writeln!(text, "      {}", set.reason);
     }
     text
+}
+
+/// What stayed hidden, where a proof in zero knowledge holds.
+pub(crate) fn privacy(text: &mut String, appraisal: &Appraisal) {
+    let Some(privacy) = &appraisal.privacy else {
+        return;
+    };
+    let nothing = ["nothing".to_string()];
+    let hidden = match &privacy.hidden[..] {
+        [] => &nothing,
+        hidden => hidden,
+    };
+    list(
+        text,
+        "Hidden from whoever has the receipt and not the opening",
+        hidden,
+    );
+    list(text, "Shown all the same", &privacy.shown);
 }
 
 /// A headed list; nothing for an empty one.

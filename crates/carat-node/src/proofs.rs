@@ -13,7 +13,7 @@ use crate::answer::Answer;
 use crate::keeper::Kept;
 use crate::node::{Node, draft};
 use crate::problem::Problem;
-use crate::prover::{self, Subject};
+use crate::prover::{self, How, Subject};
 use crate::served::{PROFILE, Served};
 use crate::store::Entry;
 use crate::tell::Silent;
@@ -154,17 +154,15 @@ impl Node {
         }
     }
 
+    /// How proofs are made here.
+    fn how(&self) -> How {
+        How::succinct(PROFILE, self.config.limits.proof_bytes)
+    }
+
     /// Whether so many statements of a model fit under one proof within the limits.
     pub(crate) fn fits(&self, served: &Served, statements: usize) -> bool {
         // One that does not fit is refused by the prover, in its words.
-        statements <= 1
-            || prover::fits(
-                &served.model,
-                statements,
-                PROFILE,
-                self.config.limits.proof_bytes,
-            )
-            .is_ok()
+        statements <= 1 || prover::fits(&served.model, statements, &self.how()).is_ok()
     }
 
     /// Proves statements of one model: together, or each alone where together fails, so that one that cannot be proven takes no
@@ -218,10 +216,9 @@ impl Node {
             prover::proof_with(
                 &served.model,
                 served.key()?,
-                PROFILE,
                 &served.executable,
                 &subjects,
-                self.config.limits.proof_bytes,
+                &self.how(),
                 &Silent,
             )
         };

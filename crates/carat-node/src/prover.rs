@@ -4,22 +4,19 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use carat_nn::exec::Executable;
-use carat_program::Tensor;
-use carat_receipt::evidence::{Body, Proof as ProofBody};
+use carat_program::{Program, Tensor};
+use carat_receipt::evidence::{Body, Hides, Proof as ProofBody, ZK_PROTOCOL as PROTOCOL};
 use carat_receipt::{Digest, Evidence, Label, ReceiptFile};
+use carat_zk::io::Seed;
 use carat_zk::{
-    Error, Instance, Ledger, ModelKey, Observer, Options, Phase, Profile, ProvingKey, Run, Values,
-    prove,
+    Error, Hidden, Instance, Ledger, Mode, ModelKey, Observer, Options, Phase, Profile, ProvingKey,
+    Run, Values, prove,
 };
 
 use crate::exit::{Exit, Failure};
 use crate::model::{self, Model};
 use crate::tell::{Doing, Tell};
 
-/// The proof protocol, as evidence names it.
-pub const PROTOCOL: &str = "carat/zk/v1";
-/// The mode of its proofs.
-pub const MODE: &str = "succinct";
 /// Memory that a proof may take unless the user says otherwise.
 pub const MEMORY: &str = "8GiB";
 
@@ -114,6 +111,77 @@ impl Observer for Clock<'_> {
     }
 }
 
+/// How to prove.
+#[derive(Debug, Clone)]
+pub struct How {
+    /// Security profile.
+    pub profile: Profile,
+    /// A proof that would take more bytes is refused before it starts.
+    pub memory_limit: u64,
+    /// What the proof lets be seen.
+    pub mode: Mode,
+    /// Where the mode hides inputs and outputs: what each Statement's `io/v1` commitment is, in the order of the subjects.
+    pub ties: Vec<Tie>,
+}
+
+/// What ties a proof to an input and an output that it does not show.
+#[derive(Debug, Clone)]
+pub struct Tie {
+    /// The `io/v1` commitment of the Statement.
+    pub root: Digest,
+    /// What it was made from.
+    pub seed: Seed,
+}
+
+impl How {
+    /// A proof that hides nothing.
+    #[must_use]
+    pub fn succinct(profile: Profile, memory_limit: u64) -> Self {
+        Self {
+            profile,
+            memory_limit,
+            mode: Mode::Succinct,
+            ties: Vec::new(),
+        }
+    }
+
+    /// The soundness of such a proof.
+    ///
+    /// # Errors
+    /// If the Program has none.
+    pub fn ledger(&self, program: &Program, statements: usize) -> Result<Ledger, Failure> {
+        Ledger::new(program, self.profile, statements).map_err(failure)
+    }
+}
+
+/// What a mode hides besides what lies between input and output.
+#[must_use]
+pub fn hidden(mode: Mode) -> Hidden {
+    match mode {
+        Mode::Succinct => Hidden::default(),
+        Mode::Zk(hidden) => hidden,
+    }
+}
+
+/// Refuses a mode that there are no proofs of.
+///
+/// # Errors
+/// [`Unavailable`].
+pub fn available(mode: Mode) -> Result<(), Failure> {
+    if hidden(mode).weights {
+        return Err(Failure::of(Exit::NotAvailable)(Unavailable));
+    }
+    Ok(())
+}
+
+/// Proofs that hide the weights do not exist yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "proofs that hide the weights are not available in this version; leave `weights` out of --private: the weights then \
+     stay unpublished, and whoever knows a guess of them can confirm it"
+)]
+pub struct Unavailable;
+
 /// A Statement to prove.
 pub struct Subject {
     /// Its receipt_id.
@@ -128,6 +196,8 @@ pub struct Subject {
 pub struct Proved {
     /// The evidence for each, in order.
     pub evidence: Vec<Evidence>,
+    /// What it lets be seen.
+    pub mode: Mode,
     /// The key that it verifies under.
     pub key: ModelKey,
     /// Its soundness.
@@ -154,7 +224,9 @@ impl Proved {
             .collect();
         serde_json::json!({
             "protocol": PROTOCOL,
-            "mode": MODE,
+            "mode": self.mode.name(),
+            "values_hidden": hidden(self.mode).values,
+            "weights_hidden": hidden(self.mode).weights,
             "profile": self.ledger.profile.name(),
             "bits": self.ledger.bits as u64,
             "model_key": self.key.digest(),
@@ -169,8 +241,15 @@ impl Proved {
 
     /// One line for people.
     pub fn line(&self) -> String {
+        let mode = match self.mode {
+            Mode::Succinct => "",
+            Mode::Zk(Hidden { values: false, .. }) => {
+                ", in zero knowledge between input and output"
+            }
+            Mode::Zk(Hidden { values: true, .. }) => ", in zero knowledge, input and output hidden",
+        };
         format!(
-            "{:.1} KiB, {} bits ({}), made in {:.1} ms after {:.1} ms for the commitment to the weights, verified in {:.1} ms",
+            "{:.1} KiB{mode}, {} bits ({}), made in {:.1} ms after {:.1} ms for the commitment to the weights, verified in {:.1} ms",
             self.bytes as f64 / 1024.0,
             self.ledger.bits as u64,
             self.ledger.profile.name(),
@@ -190,40 +269,28 @@ pub fn millis(time: Duration) -> f64 {
 pub fn proof_of(
     model: &Model,
     subjects: &[Subject],
-    profile: Profile,
-    memory_limit: u64,
+    how: &How,
     doing: &dyn Doing,
 ) -> Result<Proved, Failure> {
-    fits(model, subjects.len(), profile, memory_limit)?;
+    fits(model, subjects.len(), how)?;
     doing.say("proving: committing to the weights");
     let started = Instant::now();
-    let key = ProvingKey::new(model.program(), &model.file.weights, profile).map_err(failure)?;
+    let key =
+        ProvingKey::new(model.program(), &model.file.weights, how.profile).map_err(failure)?;
     let setup = started.elapsed();
     let executable = model.executable(0)?;
-    let mut proved = proof_with(
-        model,
-        &key,
-        profile,
-        &executable,
-        subjects,
-        memory_limit,
-        doing,
-    )?;
+    let mut proved = proof_with(model, &key, &executable, subjects, how, doing)?;
     proved.setup = setup;
     Ok(proved)
 }
 
 /// Refuses before any work what cannot be proven, or not within the limit. Gives the proof's soundness.
-pub fn fits(
-    model: &Model,
-    statements: usize,
-    profile: Profile,
-    memory_limit: u64,
-) -> Result<Ledger, Failure> {
-    let ledger = Ledger::new(model.program(), profile, statements).map_err(failure)?;
+pub fn fits(model: &Model, statements: usize, how: &How) -> Result<Ledger, Failure> {
+    available(how.mode)?;
+    let ledger = how.ledger(model.program(), statements)?;
     let needed = carat_zk::estimate_memory(model.program(), statements).map_err(failure)?;
-    if needed > memory_limit {
-        let allowed = memory_limit;
+    if needed > how.memory_limit {
+        let allowed = how.memory_limit;
         return Err(failure(Error::Memory { needed, allowed }));
     }
     Ok(ledger)
@@ -233,14 +300,23 @@ pub fn fits(
 pub fn proof_with(
     model: &Model,
     key: &ProvingKey,
-    profile: Profile,
     executable: &Executable,
     subjects: &[Subject],
-    memory_limit: u64,
+    how: &How,
     doing: &dyn Doing,
 ) -> Result<Proved, Failure> {
     let program = model.program();
-    let ledger = fits(model, subjects.len(), profile, memory_limit)?;
+    let ledger = fits(model, subjects.len(), how)?;
+    if how.ties.len()
+        != (if hidden(how.mode).values {
+            subjects.len()
+        } else {
+            0
+        })
+    {
+        let message = "a proof that hides values needs one io/v1 commitment for each receipt, and another proof none";
+        return Err(Failure::new(Exit::Internal, message));
+    }
     doing.say("proving: running the model");
     let started = Instant::now();
     let mut runs = Vec::with_capacity(subjects.len());
@@ -263,20 +339,22 @@ pub fn proof_with(
     }
     let instances: Vec<Instance<'_>> = subjects
         .iter()
-        .map(|subject| Instance {
+        .enumerate()
+        .map(|(i, subject)| Instance {
             statement: subject.statement,
             values: Some(Values {
                 inputs: &subject.inputs,
                 outputs: &subject.outputs,
             }),
-            io: None,
+            io: how.ties.get(i).map(|tie| tie.root),
         })
         .collect();
     let clock = Clock::telling(doing);
+    let seeds: Vec<Seed> = how.ties.iter().map(|tie| tie.seed.clone()).collect();
     let options = Options {
-        memory_limit,
-        mode: carat_zk::Mode::Succinct,
-        seeds: &[],
+        memory_limit: how.memory_limit,
+        mode: how.mode,
+        seeds: &seeds,
         observer: Some(&clock),
     };
     let proof = prove(
@@ -296,9 +374,9 @@ pub fn proof_with(
     carat_zk::verify(
         program,
         key.key(),
-        profile,
-        carat_zk::Mode::Succinct,
-        &instances,
+        how.profile,
+        how.mode,
+        &as_verified(&instances),
         &proof,
     )
     .map_err(|error| {
@@ -312,8 +390,12 @@ pub fn proof_with(
     let label = |text: &str| Label::new(text).map_err(Failure::of(Exit::Internal));
     let body = ProofBody {
         protocol: label(PROTOCOL)?,
-        mode: label(MODE)?,
-        profile: label(profile.name())?,
+        mode: label(how.mode.name())?,
+        hides: Hides {
+            values: hidden(how.mode).values,
+            weights: hidden(how.mode).weights,
+        },
+        profile: label(how.profile.name())?,
         weights_root: Digest::from_bytes(key.key().root.0),
         statements: subjects.iter().map(|subject| subject.statement).collect(),
         bits: ledger.bits as u64,
@@ -327,6 +409,7 @@ pub fn proof_with(
                 body: Body::Proof(body.clone()),
             })
             .collect(),
+        mode: how.mode,
         key: *key.key(),
         bytes: body.proof.len(),
         ledger,
@@ -335,6 +418,16 @@ pub fn proof_with(
         verifying,
         phases,
     })
+}
+
+/// The instances as somebody knows them who verifies the proof: without values where a commitment stands for them.
+#[must_use]
+pub fn as_verified<'a>(instances: &[Instance<'a>]) -> Vec<Instance<'a>> {
+    let without = |instance: &Instance<'a>| Instance {
+        values: instance.values.filter(|_| instance.io.is_none()),
+        ..*instance
+    };
+    instances.iter().map(without).collect()
 }
 
 /// The ledger for programs.

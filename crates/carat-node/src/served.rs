@@ -10,7 +10,7 @@ use crate::exit::{Exit, Failure};
 use crate::home::{Home, Place};
 use crate::hub::service::Service;
 use crate::model::{self, Model};
-use crate::prover;
+use crate::prover::{self, How};
 use crate::supply::{self, Record};
 use crate::tell::Silent;
 
@@ -60,7 +60,12 @@ pub fn load(
             supply::calibrate(home, &model, &zeros)?;
         }
         // What does not fit is no supply; it is not measured either.
-        let provable = prover::fits(&model, 1, PROFILE, config.limits.proof_bytes).is_ok();
+        let provable = prover::fits(
+            &model,
+            1,
+            &How::succinct(PROFILE, config.limits.proof_bytes),
+        )
+        .is_ok();
         let proving = match supply::record(home, &model.digest, "prove")? {
             found @ Some(_) if provable => found,
             None if provable => supply::calibrate_proof(home, &model, &zeros, &Silent)?,

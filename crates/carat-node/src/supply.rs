@@ -412,7 +412,7 @@ pub fn calibrate_proof(
 ) -> Result<Option<Record>, Failure> {
     let outputs = model.answer(inputs)?;
     let memory = prover::size(prover::MEMORY).map_err(Failure::of(Exit::Internal))?;
-    let profile = carat_zk::Profile::ALL[0];
+    let how = prover::How::succinct(carat_zk::Profile::ALL[0], memory);
     doing.say(&format!("measuring the proof of {}", model.name));
     let mut times: Vec<u64> = Vec::new();
     let started = Instant::now();
@@ -422,7 +422,7 @@ pub fn calibrate_proof(
             inputs: inputs.to_vec(),
             outputs: outputs.clone(),
         };
-        let proved = match prover::proof_of(model, &[subject], profile, memory, doing) {
+        let proved = match prover::proof_of(model, &[subject], &how, doing) {
             Ok(proved) => proved,
             Err(failure) if matches!(failure.exit, Exit::Model | Exit::Memory) => return Ok(None),
             Err(failure) => return Err(failure),

@@ -17,6 +17,12 @@ pub const MAX_ENDORSEMENTS: usize = 16;
 pub const MAX_PROOF_BYTES: usize = 32 * 1024 * 1024;
 /// Most Statements that one proof covers.
 pub const MAX_PROOF_STATEMENTS: usize = 1024;
+/// The proof protocol whose modes are closed: another mode of it is refused.
+pub const ZK_PROTOCOL: &str = "carat/zk/v1";
+/// Its mode that is short, and hides nothing.
+pub const SUCCINCT: &str = "succinct";
+/// Its mode that shows nothing of what lies between input and output, nor of what [`Hides`] names.
+pub const ZK: &str = "zk";
 
 const WHAT: &str = "evidence";
 
@@ -117,8 +123,11 @@ pub struct Attestation {
 pub struct Proof {
     /// The proof protocol and its version, such as `carat/zk/v1`.
     pub protocol: Label,
-    /// What the proof hides: `succinct` (nothing beyond its size) or another mode of the protocol.
+    /// What the proof hides: of [`ZK_PROTOCOL`], [`SUCCINCT`] (nothing beyond its size) or [`ZK`]; of another protocol,
+    /// whatever it calls its modes.
     pub mode: Label,
+    /// What it hides besides what lies between input and output: nothing in a succinct proof.
+    pub hides: Hides,
     /// The named security profile, such as `proven-100`.
     pub profile: Label,
     /// Commitment root of the ModelKey that the proof was made under.
@@ -132,6 +141,57 @@ pub struct Proof {
     pub proof: Vec<u8>,
 }
 
+/// What a proof hides from whoever checks it, besides what lies between input and output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Hides {
+    /// Input and output, which are tied to the Statement's `io_commitment`. Such a proof covers one Statement: whoever
+    /// checks it has no other's commitment.
+    pub values: bool,
+    /// The weights.
+    pub weights: bool,
+}
+
+impl Hides {
+    /// Whether it names nothing. Then evidence is written without it, as before there were proofs that hide.
+    #[must_use]
+    pub const fn is_nothing(self) -> bool {
+        !self.values && !self.weights
+    }
+
+    /// The codes, ascending.
+    fn codes(self) -> impl Iterator<Item = u64> {
+        [(self.values, 1), (self.weights, 2)]
+            .into_iter()
+            .filter_map(|(is, code)| is.then_some(code))
+    }
+
+    fn write(self, w: &mut Writer) {
+        w.array(self.codes().count());
+        for code in self.codes() {
+            w.uint(code);
+        }
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        const WHAT: &str = "what a proof hides";
+        let refuse = |reason| Err(DecodeError::Value { what: WHAT, reason });
+        let (mut hides, mut last) = (Self::default(), 0);
+        for _ in 0..r.array(WHAT, 1, 2)? {
+            let code = r.uint(WHAT)?;
+            if code <= last {
+                return refuse("the codes are not in ascending order");
+            }
+            last = code;
+            match code {
+                1 => hides.values = true,
+                2 => hides.weights = true,
+                _ => return refuse("a code that this version does not know"),
+            }
+        }
+        Ok(hides)
+    }
+}
+
 impl Proof {
     /// The place of a Statement in the proof.
     pub fn slot(&self, statement: &Digest) -> Option<usize> {
@@ -139,7 +199,7 @@ impl Proof {
     }
 
     fn write(&self, w: &mut Writer) {
-        w.array(7)
+        w.array(if self.hides.is_nothing() { 7 } else { 8 })
             .text(self.protocol.as_str())
             .text(self.mode.as_str())
             .text(self.profile.as_str())
@@ -149,14 +209,20 @@ impl Proof {
             w.bytes(statement.as_bytes());
         }
         w.uint(self.bits).bytes(&self.proof);
+        if !self.hides.is_nothing() {
+            self.hides.write(w);
+        }
     }
 
     fn read(r: &mut Reader<'_>, about: &Digest) -> Result<Self, DecodeError> {
         const WHAT: &str = "proof evidence";
         let refuse = |reason| Err(DecodeError::Value { what: WHAT, reason });
-        r.array(WHAT, 7, 7)?;
+        let fields = r.array(WHAT, 7, 8)?;
         let protocol = Label::read(r, WHAT)?;
         let mode = Label::read(r, WHAT)?;
+        if protocol.as_str() == ZK_PROTOCOL && ![SUCCINCT, ZK].contains(&mode.as_str()) {
+            return refuse("a mode that the protocol does not have");
+        }
         let profile = Label::read(r, WHAT)?;
         let weights_root = r.digest(WHAT)?;
         let mut statements = Vec::new();
@@ -171,14 +237,27 @@ impl Proof {
         if sorted.binary_search(about).is_err() {
             return refuse("the Statement that it is about is not listed");
         }
+        let bits = r.uint(WHAT)?;
+        let proof = r.bytes(WHAT, 1, MAX_PROOF_BYTES)?.to_vec();
+        let hides = match fields {
+            8 => Hides::read(r)?,
+            _ => Hides::default(),
+        };
+        if !hides.is_nothing() && mode.as_str() == SUCCINCT {
+            return refuse("a succinct proof hides nothing");
+        }
+        if hides.values && statements.len() > 1 {
+            return refuse("a proof that hides input and output covers one Statement");
+        }
         Ok(Self {
             protocol,
             mode,
+            hides,
             profile,
             weights_root,
             statements,
-            bits: r.uint(WHAT)?,
-            proof: r.bytes(WHAT, 1, MAX_PROOF_BYTES)?.to_vec(),
+            bits,
+            proof,
         })
     }
 }

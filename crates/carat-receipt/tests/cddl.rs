@@ -4,7 +4,9 @@
 mod common;
 
 use carat_receipt::courier::Carried;
-use carat_receipt::evidence::{Attestation, Body, Cosignature, Proof, Replay, SignedBody as _};
+use carat_receipt::evidence::{
+    Attestation, Body, Cosignature, Hides, Proof, Replay, SignedBody as _,
+};
 use carat_receipt::{
     Digest, Evidence, Notice, Opened, Opening, Said, Salt, SignedNotice, SigningKey, Statement,
 };
@@ -127,13 +129,28 @@ fn evidence_and_openings_conform() {
     let proof = Proof {
         protocol: label("example/v1"),
         mode: label("succinct"),
+        hides: Hides::default(),
         profile: label("example"),
         weights_root: id,
         statements: vec![Digest::sha256(b"another"), id],
         bits: 100,
         proof: vec![3],
     };
-    for body in [Body::Attestation(attestation), Body::Proof(proof)] {
+    let hiding = |values, weights| {
+        Body::Proof(Proof {
+            mode: label("zk"),
+            hides: Hides { values, weights },
+            statements: vec![id],
+            ..proof.clone()
+        })
+    };
+    for body in [
+        Body::Attestation(attestation),
+        hiding(true, false),
+        hiding(false, true),
+        hiding(true, true),
+        Body::Proof(proof.clone()),
+    ] {
         conforms(
             "evidence",
             &Evidence {

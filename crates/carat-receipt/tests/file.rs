@@ -2,7 +2,7 @@
 
 mod common;
 
-use carat_receipt::evidence::{Attestation, Body, Cosignature, Proof, Replay};
+use carat_receipt::evidence::{Attestation, Body, Cosignature, Hides, Proof, Replay};
 use carat_receipt::file::{AddError, MAX_EVIDENCE};
 use carat_receipt::{Digest, Engine, Evidence, LogItem, LogPart, ReceiptFile, Salt, SigningKey};
 use common::{full, label, minimal, signed};
@@ -55,6 +55,7 @@ fn everything() -> ReceiptFile {
             body: Body::Proof(Proof {
                 protocol: label("example/v1"),
                 mode: label("succinct"),
+                hides: Hides::default(),
                 profile: label("example"),
                 weights_root: Digest::sha256(b"root"),
                 statements: vec![Digest::sha256(b"another"), id],
@@ -63,7 +64,7 @@ fn everything() -> ReceiptFile {
             }),
         },
     ];
-    for item in items {
+    for item in items.into_iter().chain([proof("zk", BOTH, vec![id])]) {
         assert_eq!(Evidence::decode(&item.encode()).unwrap(), item);
         file.add_evidence(item).unwrap();
     }
@@ -91,6 +92,107 @@ fn round_trips_and_evidence_changes_no_identity() {
     }
 }
 
+/// A proof of the protocol whose modes are closed.
+fn proof(mode: &str, hides: Hides, statements: Vec<Digest>) -> Evidence {
+    Evidence {
+        statement: statements[0],
+        body: Body::Proof(Proof {
+            protocol: label("carat/zk/v1"),
+            mode: label(mode),
+            hides,
+            profile: label("proven-100"),
+            weights_root: Digest::sha256(b"root"),
+            statements,
+            bits: 100,
+            proof: vec![3; 9],
+        }),
+    }
+}
+
+const NOTHING: Hides = Hides {
+    values: false,
+    weights: false,
+};
+const VALUES: Hides = Hides {
+    values: true,
+    weights: false,
+};
+const WEIGHTS: Hides = Hides {
+    values: false,
+    weights: true,
+};
+const BOTH: Hides = Hides {
+    values: true,
+    weights: true,
+};
+
+#[test]
+fn a_proof_says_what_it_hides_in_one_way() {
+    let id = Digest::sha256(b"id");
+    // Nothing is written where nothing more is hidden: the bytes of a proof from before there were any that hide.
+    let old = proof("succinct", NOTHING, vec![id]).encode();
+    assert_eq!(old[36..38], [0x87, 0x6b]);
+    assert_eq!(old[old.len() - 10..], [0x49, 3, 3, 3, 3, 3, 3, 3, 3, 3]);
+    let plain = proof("zk", NOTHING, vec![id]).encode();
+    for (hides, end) in [
+        (VALUES, &[0x81, 1][..]),
+        (WEIGHTS, &[0x81, 2]),
+        (BOTH, &[0x82, 1, 2]),
+    ] {
+        let item = proof("zk", hides, vec![id]);
+        let bytes = item.encode();
+        assert_eq!(bytes[36], 0x88);
+        assert_eq!(bytes[37..], [&plain[37..], end].concat());
+        assert_eq!(Evidence::decode(&bytes).unwrap(), item);
+    }
+    for item in [old, plain] {
+        assert_eq!(Evidence::decode(&item).unwrap().encode(), item);
+    }
+}
+
+#[test]
+fn what_a_proof_cannot_hide_is_refused() {
+    let (id, other) = (Digest::sha256(b"id"), Digest::sha256(b"other"));
+    let refused = |bytes: &[u8], why: &str| {
+        let error = Evidence::decode(bytes).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    };
+    for mode in ["zq", "ZK", "zkk", "zero-knowledge"] {
+        refused(&proof(mode, NOTHING, vec![id]).encode(), "mode");
+    }
+    for hides in [VALUES, WEIGHTS, BOTH] {
+        refused(
+            &proof("succinct", hides, vec![id]).encode(),
+            "hides nothing",
+        );
+    }
+    for hides in [VALUES, BOTH] {
+        refused(
+            &proof("zk", hides, vec![id, other]).encode(),
+            "one Statement",
+        );
+    }
+    // Others may cover many.
+    for hides in [NOTHING, WEIGHTS] {
+        Evidence::decode(&proof("zk", hides, vec![id, other]).encode()).unwrap();
+    }
+    // An empty list, codes out of order, twice, or unknown.
+    let mut bytes = proof("zk", VALUES, vec![id]).encode();
+    bytes.truncate(bytes.len() - 2);
+    for end in [
+        &[0x80][..],
+        &[0x82, 2, 1],
+        &[0x82, 1, 1],
+        &[0x81, 0],
+        &[0x81, 3],
+        &[0x83, 1, 2, 3],
+        &[1],
+        &[],
+    ] {
+        Evidence::decode(&[&bytes[..], end].concat()).unwrap_err();
+    }
+}
+
 #[test]
 fn cuts_are_refused_except_between_sections() {
     let file = everything();
@@ -103,7 +205,7 @@ fn cuts_are_refused_except_between_sections() {
         }
     }
     // After the Statement, after each item of evidence, after the Program: a stream may end there.
-    assert_eq!(whole.len(), 6);
+    assert_eq!(whole.len(), 7);
 }
 
 #[test]

@@ -33,6 +33,18 @@ pub struct Appraisal {
     pub receipt: Option<Summary>,
     /// The Trust file used.
     pub trust: Option<TrustUsed>,
+    /// What stayed hidden. Only where a proof in zero knowledge verified; left out of the JSON otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub privacy: Option<Privacy>,
+}
+
+/// What a receipt with its proofs keeps from whoever has it and not its opening.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Privacy {
+    /// What stayed hidden: `intermediate values`, `input and output`. May be empty: another proof in the file may show it all.
+    pub hidden: Vec<String>,
+    /// What is shown all the same.
+    pub shown: Vec<String>,
 }
 
 /// The verdict. Exit codes are those of `carat verify`; 2 is for usage errors, which give no Appraisal.
@@ -185,6 +197,7 @@ impl Appraisal {
             enough: alloc::vec!["an undamaged copy of the receipt".into()],
             receipt: None,
             trust: None,
+            privacy: None,
         }
     }
 }

@@ -27,8 +27,10 @@ pub mod stream;
 pub mod time;
 pub mod trust;
 
-pub use appraisal::{Appraisal, AssumptionSet, Check, Outcome, Summary, TrustUsed, Verdict};
-pub use appraise::{appraise, appraise_bytes};
+pub use appraisal::{
+    Appraisal, AssumptionSet, Check, Outcome, Privacy, Summary, TrustUsed, Verdict,
+};
+pub use appraise::{MAX_PRIVATE_PROOFS, appraise, appraise_bytes};
 pub use carat_zk::ModelKey;
 pub use notice::{NoticeQuestion, NoticeReport, Standing, judge_notice};
 pub use question::{

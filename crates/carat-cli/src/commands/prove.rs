@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use carat_program::{Program, decode_tensors};
 use carat_receipt::file::MAX_FILE_BYTES;
-use carat_receipt::{ReceiptFile, Role};
-use carat_zk::{Ledger, Profile};
+use carat_receipt::{Opening, ReceiptFile, Role};
+use carat_zk::Profile;
 use serde_json::json;
 
 use super::{Context, Outcome};
@@ -14,16 +14,18 @@ use crate::exit::{Exit, Failure};
 use crate::files::{self, Mode};
 use crate::model::Model;
 use crate::output::{Answer, Progress};
-use crate::prover::{self, Subject};
+use crate::prover::{self, How, ModeName, Private, Subject};
 
 /// Prove receipts' answers, and attach the proof to them.
 ///
 /// Anyone who has the opening and the model can do this, at any time after the answer: the run is exact, so its trace is
 /// computed again. Several receipts of one model get one proof together, and each of the files gets a copy of it. With
-/// --ledger alone nothing is proven: every term of a proof's soundness is printed.
+/// --ledger alone nothing is proven: every term of a proof's soundness is printed. A proof in the mode zk shows nothing of what lies
+/// between input and output; --private input hides those too, if the receipt has an io/v1 commitment, at most three times for
+/// each receipt.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  carat prove receipt.carat --model models/digits\n  carat prove a.carat b.carat c.carat --model models/digits --profile proven-120\n  carat prove receipt.carat --open receipt.carat-open --model models/digits -o proven.carat --json\n  carat prove --ledger --model models/digits --batch 64 --json\n  carat prove receipt.carat --ledger"
+    after_help = "Examples:\n  carat prove receipt.carat --model models/digits\n  carat prove a.carat b.carat c.carat --model models/digits --profile proven-120\n  carat prove receipt.carat --open receipt.carat-open --model models/digits -o proven.carat --json\n  carat prove receipt.carat --model models/digits --mode zk --private input\n  carat prove --ledger --model models/digits --batch 64 --json\n  carat prove receipt.carat --ledger"
 )]
 pub(super) struct Args {
     /// The receipts.
@@ -36,6 +38,12 @@ pub(super) struct Args {
     /// The openings of the receipts, in their order [default: the `.carat-open` file beside each].
     #[arg(long, value_name = "FILE", num_args = 1..)]
     open: Vec<PathBuf>,
+    /// What the proof lets be seen.
+    #[arg(long, value_enum, default_value = "succinct")]
+    mode: ModeName,
+    /// With --mode zk, what the proof hides besides what lies between input and output, separated by commas.
+    #[arg(long, value_enum, value_name = "WHAT", value_delimiter = ',')]
+    private: Vec<Private>,
     /// Security profile: proven-100 or proven-120.
     #[arg(long, value_name = "PROFILE", default_value = "proven-100", value_parser = prover::profile)]
     profile: Profile,
@@ -54,6 +62,14 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Outcome {
+    let how = How {
+        mode: prover::mode(args.mode, &args.private)?,
+        ..How::succinct(args.profile, args.memory_limit)
+    };
+    if prover::hidden(how.mode).values && args.receipts.len() > 1 {
+        let message = "a proof that hides input and output covers one receipt; prove them one after the other";
+        return Err(Failure::new(Exit::Usage, message));
+    }
     if args.receipts.len() > carat_receipt::evidence::MAX_PROOF_STATEMENTS {
         let message = format!(
             "one proof covers at most {} receipts",
@@ -79,27 +95,30 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
             let message = "give a model or a receipt, whose Program the ledger is about";
             return Err(Failure::new(Exit::Usage, message));
         };
-        return show_ledger(&carried(path, receipt)?, &args, receipts.len());
+        return show_ledger(&carried(path, receipt)?, &how, receipts.len());
     };
     let model = Model::load(model_path, context)?;
     if receipts.is_empty() {
-        return show_ledger(model.program(), &args, args.batch as usize);
+        return show_ledger(model.program(), &how, args.batch as usize);
     }
-    attach(&args, &model, model_path, receipts)
+    attach(&args, how, (&model, model_path), receipts, context)
 }
 
 /// Proves and writes.
 fn attach(
     args: &Args,
-    model: &Model,
-    model_path: &Path,
+    mut how: How,
+    (model, model_path): (&Model, &Path),
     mut receipts: Vec<ReceiptFile>,
+    context: &Context,
 ) -> Outcome {
-    let subjects = receipts
+    let (subjects, openings): (Vec<Subject>, Vec<Opening>) = receipts
         .iter()
         .enumerate()
         .map(|(i, receipt)| subject(args, i, receipt, model, model_path))
-        .collect::<Result<Vec<_>, _>>()?;
+        .collect::<Result<Vec<_>, _>>()?
+        .into_iter()
+        .unzip();
     for (i, subject) in subjects.iter().enumerate() {
         if subjects[..i]
             .iter()
@@ -116,8 +135,15 @@ fn attach(
     for out in &outs {
         files::check_writable(out)?;
     }
+    prover::fits(model, subjects.len(), &how)?;
+    if prover::hidden(how.mode).values {
+        let home = context.home()?;
+        for (receipt, opening) in receipts.iter().zip(&openings) {
+            prover::tie(&mut how, model, receipt, opening, &home)?;
+        }
+    }
     let progress = Progress::start("proving");
-    let proved = prover::proof_of(model, &subjects, args.profile, args.memory_limit, &progress)?;
+    let proved = prover::proof_of(model, &subjects, &how, &progress)?;
     progress.say("writing");
     let mut staged = Vec::with_capacity(outs.len());
     for ((receipt, evidence), out) in receipts.iter_mut().zip(&proved.evidence).zip(&outs) {
@@ -187,7 +213,7 @@ fn subject(
     receipt: &ReceiptFile,
     model: &Model,
     model_path: &Path,
-) -> Result<Subject, Failure> {
+) -> Result<(Subject, Opening), Failure> {
     let path = &args.receipts[i];
     let open_path = args
         .open
@@ -224,11 +250,12 @@ fn subject(
             Failure::new(Exit::Mismatch, message)
         })
     };
-    Ok(Subject {
+    let subject = Subject {
         statement: receipt.receipt_id(),
         inputs: tensors(&opening.input.bytes, "input")?,
         outputs: tensors(&opening.output.bytes, "output")?,
-    })
+    };
+    Ok((subject, opening))
 }
 
 /// The Program that a receipt carries.
@@ -250,8 +277,8 @@ fn carried(path: &Path, receipt: &ReceiptFile) -> Result<Program, Failure> {
     Ok(program)
 }
 
-fn show_ledger(program: &Program, args: &Args, statements: usize) -> Outcome {
-    let ledger = Ledger::new(program, args.profile, statements).map_err(prover::failure)?;
+fn show_ledger(program: &Program, how: &How, statements: usize) -> Outcome {
+    let ledger = how.ledger(program, statements)?;
     let memory = carat_zk::estimate_memory(program, statements).map_err(prover::failure)?;
     let digest = program.digest();
     let text = format!(
@@ -261,6 +288,7 @@ fn show_ledger(program: &Program, args: &Args, statements: usize) -> Outcome {
     );
     let mut json = json!({
         "program_digest": digest,
+        "mode": how.mode.name(),
         "statements": statements,
         "memory_bytes": memory,
     });

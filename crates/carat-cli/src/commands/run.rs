@@ -31,7 +31,7 @@ use crate::render;
 /// is in the local log and both files are on disk before anything is printed.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  carat run models/digits --input examples/seven.png\n  carat run models/digits --input examples/seven.png --at-stake 30USD\n  carat run models/tumor --input examples/tumor.json -o tumor.carat --json\n  carat run models/digits --input examples/seven.png --prove\n  carat run digits.carat-model --input seven.npy --nonce 00112233445566778899aabbccddeeff --audience example.org"
+    after_help = "Examples:\n  carat run models/digits --input examples/seven.png\n  carat run models/digits --input examples/seven.png --at-stake 30USD\n  carat run models/tumor --input examples/tumor.json -o tumor.carat --json\n  carat run models/digits --input examples/seven.png --prove\n  carat run models/digits --input examples/seven.png --prove zk --private input\n  carat run digits.carat-model --input seven.npy --nonce 00112233445566778899aabbccddeeff --audience example.org"
 )]
 pub(super) struct Args {
     /// A compiled model, or a folder with one, or a folder with model.toml, ONNX file and calibration inputs.
@@ -130,9 +130,14 @@ pub(super) fn run(mut args: Args, context: &Context) -> Outcome {
     };
     let mut issued = issue(&args, &home, &model, key, &run)?;
     let values = (inputs.as_slice(), outputs.as_slice());
-    let proved = args
-        .proving
-        .prove(&model, &mut issued.file, values, &progress)?;
+    let proved = args.proving.prove(
+        &model,
+        &mut issued.file,
+        &issued.opening,
+        values,
+        &home,
+        &progress,
+    )?;
     super::audit::served::keep(&home, &issued.file, &issued.opening, &model.path)?;
     let staged_open = files::stage(&open_path, &issued.opening.encode(), Mode::Private)?;
     let staged = files::stage(&path, &issued.file.encode(), Mode::Shared)?;
@@ -312,6 +317,7 @@ impl Shown<'_> {
             "simulated": self.args.tee == Some(tee::Tee::Simulated),
             "proof": self.proved.map(prover::Proved::json),
             "good_for": self.appraisal.good_for,
+            "privacy": self.appraisal.privacy,
             "not_proven": self.appraisal.not_proven,
             "enough": self.appraisal.enough,
             "log": { "origin": self.issued.log_origin, "index": self.issued.log_index },
@@ -372,6 +378,7 @@ impl Shown<'_> {
             "\nGood for (to whoever holds the receipt and the opening)\n{}",
             render::good_for(&self.appraisal.good_for)
         );
+        render::privacy(&mut text, self.appraisal);
         render::list(&mut text, "Not proven", &self.appraisal.not_proven);
         let mut next = vec![format!(
             "run it again yourself and compare: carat verify {path} --replay {} --input {}",

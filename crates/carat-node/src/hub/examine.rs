@@ -21,7 +21,7 @@ use crate::files;
 use crate::home;
 use crate::model::source::{self, Sources};
 use crate::model::{self, EXTENSION, Model};
-use crate::prover::{self, Subject};
+use crate::prover::{self, How, Subject};
 use crate::served::PROFILE;
 use crate::tell::Silent;
 
@@ -268,6 +268,7 @@ impl Work<'_> {
         }
         let (mut times, mut setup, mut verify) = (Vec::new(), Vec::new(), Vec::new());
         let (mut size, mut key) = (0, None);
+        let how = How::succinct(PROFILE, proof_bytes);
         let started = Instant::now();
         while times.is_empty() || (times.len() < MAX_PROOFS && started.elapsed() < PROOF_PATIENCE) {
             let subject = Subject {
@@ -275,7 +276,7 @@ impl Work<'_> {
                 inputs: inputs.to_vec(),
                 outputs: outputs.to_vec(),
             };
-            match prover::proof_of(model, &[subject], PROFILE, proof_bytes, &Silent) {
+            match prover::proof_of(model, &[subject], &how, &Silent) {
                 Ok(proved) => {
                     times.push(micros(proved.proving));
                     setup.push(micros(proved.setup));
@@ -433,9 +434,10 @@ fn rungs(model: &Model, run: Cost, proof_bytes: u64) -> Vec<Rung> {
         cost,
         model_key: None,
     };
-    let zk = match carat_zk::Ledger::new(model.program(), PROFILE, 1) {
+    let how = How::succinct(PROFILE, proof_bytes);
+    let zk = match how.ledger(model.program(), 1) {
         Ok(ledger) => Rung {
-            note: Some(match prover::fits(model, 1, PROFILE, proof_bytes) {
+            note: Some(match prover::fits(model, 1, &how) {
                 Ok(_) => format!("{} bits, profile {}", ledger.bits as u64, PROFILE.name()),
                 Err(failure) => failure.message,
             }),
@@ -443,7 +445,7 @@ fn rungs(model: &Model, run: Cost, proof_bytes: u64) -> Vec<Rung> {
         },
         Err(error) => Rung {
             available: false,
-            note: Some(error.to_string()),
+            note: Some(error.message),
             ..rung("zk", "", None)
         },
     };

@@ -129,11 +129,11 @@ pub(super) fn measure(
                 });
             }
             served.forget_key();
+            let how = prover::How::succinct(profile, memory);
             let proof = timed(|| served.proving(profile).map(drop)).and_then(|((), commitment)| {
                 let (model, key, executable) = served.proving(profile)?;
-                let (_, mut taken) = timed(|| {
-                    prover::proof_with(model, key, profile, executable, &subjects, memory, doing)
-                })?;
+                let (_, mut taken) =
+                    timed(|| prover::proof_with(model, key, executable, &subjects, &how, doing))?;
                 taken.cpu_micros += commitment.cpu_micros;
                 taken.wall_micros += commitment.wall_micros;
                 Ok((commitment, taken))

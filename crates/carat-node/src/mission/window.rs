@@ -175,11 +175,12 @@ impl Mission<'_> {
                     outputs: items[*i].outputs.clone(),
                 })
                 .collect();
-            let (profile, memory, doing) = (self.profile, self.memory, self.doing);
+            let (profile, doing) = (self.profile, self.doing);
+            let how = prover::How::succinct(profile, self.memory);
             let served = &mut self.served[items[group[0]].request.model];
             let (proved, spent) = timed(|| {
                 let (model, key, executable) = served.proving(profile)?;
-                prover::proof_with(model, key, profile, executable, &subjects, memory, doing)
+                prover::proof_with(model, key, executable, &subjects, &how, doing)
             })?;
             report.proved(rung, group.len() as u64, proved.bytes, spent);
             for (i, evidence) in group.iter().zip(proved.evidence) {

@@ -35,6 +35,7 @@ impl Work<'_> {
             enough: self.enough(verdict),
             receipt: Some(self.summary()),
             trust: self.trust_used(),
+            privacy: self.privacy(),
             good_for,
             checks: self.checks,
         }
@@ -177,6 +178,12 @@ impl Work<'_> {
                 format!("valid, but good for {best} and not for {asked}"),
             ),
             None if !best.is_zero() => (Verdict::Good, format!("good for {best}")),
+            _ if self.is_unseen() && self.is_proven() => {
+                let reason = format!(
+                    "valid, and proven of values that you have not seen: good for {best} before the opening shows them"
+                );
+                (Verdict::Insufficient, reason)
+            }
             _ => (
                 Verdict::Insufficient,
                 format!("valid, but good for {best}: nothing vouches for it"),
@@ -210,6 +217,17 @@ impl Work<'_> {
         if !self.replayed && !self.is_proven() {
             list.push("that the program was run at all: this rests on what others say".into());
         }
+        if self.is_unseen() {
+            list.push(
+                "what the answer is: input and output stayed hidden, and an answer that you were told is tied to nothing here"
+                    .into(),
+            );
+            list.push(
+                "that the io/v1 commitment, which the proof is about, holds the values of the salted hashes: whoever has the \
+                 opening can check that"
+                    .into(),
+            );
+        }
         if let Execution::Courier { upstream } = &statement.execution {
             list.push(format!(
                 "that {upstream} gave this answer, or was asked: that is the issuer's word"
@@ -237,6 +255,12 @@ impl Work<'_> {
             return vec!["an undamaged receipt that answers your question".into()];
         }
         let mut list = Vec::new();
+        if self.is_unseen() {
+            list.push(
+                "the opening, which says what the answer is and ties the proof to it: carat verify FILE --open FILE.carat-open"
+                    .into(),
+            );
+        }
         if self.trust.is_none() {
             list.push("a Trust file of yours, signed by your key: carat trust new".into());
         }

@@ -10,6 +10,7 @@ mod courier;
 mod evidence;
 mod log;
 mod origin;
+mod privacy;
 mod proof;
 
 use alloc::format;
@@ -25,6 +26,7 @@ use crate::question::{Question, QuestionError};
 use crate::{Trust, time};
 
 pub(crate) use attestation::BreakCost;
+pub use privacy::MAX_PRIVATE_PROOFS;
 
 /// Appraises the bytes of a receipt file. Bytes that are no receipt give an invalid Appraisal, not an error.
 pub fn appraise_bytes(bytes: &[u8], question: &Question<'_>) -> Result<Appraisal, QuestionError> {

@@ -5,19 +5,14 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
-use carat_program::{Program, decode_tensors};
-use carat_receipt::Amount;
-use carat_receipt::evidence::{Body, Proof};
+use carat_program::{Program, Tensor, decode_tensors};
+use carat_receipt::evidence::{Body, Proof, SUCCINCT, ZK, ZK_PROTOCOL};
+use carat_receipt::{Amount, Digest};
 use carat_zk::pcs::Root;
-use carat_zk::{Instance, Ledger, Mode, ModelKey, Profile, Values};
+use carat_zk::{Hidden, Instance, Ledger, Mode, ModelKey, Profile, Values};
 
 use super::Work;
 use crate::appraisal::{AssumptionSet, Outcome};
-
-/// The protocol that this version verifies.
-pub(crate) const PROTOCOL: &str = "carat/zk/v1";
-/// Its mode: sound and short, and nothing is hidden beyond what its size hides.
-pub(crate) const MODE: &str = "succinct";
 
 /// A proof that verified.
 pub(super) struct Proven {
@@ -27,6 +22,10 @@ pub(super) struct Proven {
     statements: usize,
     /// Bits of soundness, rounded down.
     bits: u64,
+    /// What it lets be seen.
+    pub(super) mode: Mode,
+    /// The relying party has the input and output that it is about.
+    seen: bool,
 }
 
 /// Who says that a commitment root holds the weights of a Program.
@@ -40,14 +39,42 @@ enum Vouched {
     Publisher,
 }
 
+/// The mode that evidence names, of the protocol that this version verifies.
+pub(super) fn mode(body: &Proof) -> Option<Mode> {
+    if body.protocol.as_str() != ZK_PROTOCOL {
+        return None;
+    }
+    let (values, weights) = (body.hides.values, body.hides.weights);
+    match body.mode.as_str() {
+        SUCCINCT if body.hides.is_nothing() => Some(Mode::Succinct),
+        ZK => Some(Mode::Zk(Hidden { values, weights })),
+        _ => None,
+    }
+}
+
+/// Whether a mode hides inputs and outputs.
+pub(super) fn hides_values(mode: Mode) -> bool {
+    matches!(mode, Mode::Zk(Hidden { values: true, .. }))
+}
+
+/// The check of a Statement's commitment to input and output.
+const IO_COMMITMENT: &str = "io_commitment";
+
+/// What a proof is checked against besides the model.
+enum About {
+    /// Input and output, from the opening.
+    Values(Vec<Tensor>, Vec<Tensor>),
+    /// Those under the Statement's `io/v1` commitment; `true` where an opening was compared with it.
+    Committed(Digest, bool),
+}
+
 impl Work<'_> {
     /// Verifies a proof. One that does not hold makes the file invalid: nobody attaches one by accident.
     pub(super) fn proof(&mut self, name: String, body: &Proof) {
-        let known = body.protocol.as_str() == PROTOCOL && body.mode.as_str() == MODE;
         let profile = Profile::ALL
             .into_iter()
             .find(|p| p.name() == body.profile.as_str());
-        let (true, Some(profile)) = (known, profile) else {
+        let (Some(mode), Some(profile)) = (mode(body), profile) else {
             let reason = format!(
                 "a proof by {}, mode {}, profile {}, which this version does not verify: it adds nothing",
                 body.protocol, body.mode, body.profile
@@ -55,6 +82,12 @@ impl Work<'_> {
             self.not_made(name, reason);
             return;
         };
+        // Until proofs of this kind exist, one that says it is one is neither believed nor held against anybody.
+        if body.hides.weights {
+            let reason = "a proof that hides the weights, which this version does not verify: it adds nothing";
+            self.not_made(name, reason);
+            return;
+        }
         let statement = self.file.signed.statement();
         let key = ModelKey {
             program: statement.program,
@@ -80,31 +113,34 @@ impl Work<'_> {
             self.not_made(name, reason);
             return;
         };
-        let opened = self
-            .checks
-            .iter()
-            .any(|c| c.name == "opening" && c.outcome == Outcome::Pass);
-        let Some(opening) = self.question.opening.filter(|_| opened) else {
-            let reason = "checking a proof of this mode needs the opening (the .carat-open file): input and output";
-            self.not_made(name, reason);
-            return;
-        };
-        let (Ok(inputs), Ok(outputs)) = (
-            decode_tensors(&opening.input.bytes),
-            decode_tensors(&opening.output.bytes),
-        ) else {
-            self.refuse(name, "the values in the opening are no tensors");
-            return;
-        };
         let id = self.receipt_id;
+        // A proof that hides values covers one Statement: of another the commitment is not known here. Decoding refuses
+        // this; the verdict does not rest on that.
+        if hides_values(mode) && body.statements != [id] {
+            let reason =
+                "a proof that hides input and output must be about this receipt and no other";
+            return self.refuse(name, reason);
+        }
+        let about = match self.about(mode) {
+            Ok(about) => about,
+            Err((Outcome::Fail, reason)) => return self.refuse(name, reason),
+            Err((_, reason)) => return self.not_made(name, reason),
+        };
         let instances: Vec<Instance<'_>> = (body.statements.iter())
-            .map(|&statement| Instance {
-                statement,
-                values: (statement == id).then_some(Values {
-                    inputs: &inputs,
-                    outputs: &outputs,
-                }),
-                io: None,
+            .map(|&statement| {
+                let mut instance = Instance {
+                    statement,
+                    values: None,
+                    io: None,
+                };
+                match &about {
+                    About::Values(inputs, outputs) if statement == id => {
+                        instance.values = Some(Values { inputs, outputs });
+                    }
+                    About::Values(..) => {}
+                    About::Committed(root, _) => instance.io = Some(*root),
+                }
+                instance
             })
             .collect();
         let ledger = match Ledger::new(&program, profile, instances.len()) {
@@ -122,36 +158,59 @@ impl Work<'_> {
         let proof = carat_zk::Proof {
             bytes: body.proof.clone(),
         };
-        if let Err(error) =
-            carat_zk::verify(&program, &key, profile, Mode::Succinct, &instances, &proof)
-        {
+        if let Err(error) = carat_zk::verify(&program, &key, profile, mode, &instances, &proof) {
             return self.refuse(name, error.to_string());
         }
-        let slot = body.slot(&id).map_or(0, |slot| slot + 1);
-        let place = format!("statement {slot} of {} in the proof", instances.len());
-        let digest = key.digest();
-        let shown = |who: &str| {
-            format!(
-                "the program gives this output for this input: {bits} bits, {place}; under model key {}, {who}",
-                digest.short()
-            )
-        };
-        let reason = match vouched {
-            Vouched::Recomputed => shown("which you recomputed from the model"),
-            Vouched::Trust => shown("which the Trust file vouches for"),
-            // The bits rest on a commitment that somebody has computed from weights.
-            Vouched::Publisher => format!(
-                "it fits this input and output, {place}, but shows nothing by itself: nobody vouches for its model key \
-                 {} but its maker",
-                digest.short()
-            ),
-        };
-        self.pass(name, reason);
-        self.proofs.push(Proven {
+        let proven = Proven {
             key: vouched,
             statements: instances.len(),
             bits,
-        });
+            mode,
+            seen: !matches!(about, About::Committed(_, false)),
+        };
+        let slot = body.slot(&id).map_or(0, |slot| slot + 1);
+        self.pass(name, proven.shows(&key.digest(), slot));
+        self.proofs.push(proven);
+    }
+
+    /// What a proof of a mode is to be checked against, or why it cannot be.
+    fn about(&self, mode: Mode) -> Result<About, (Outcome, &'static str)> {
+        if hides_values(mode) {
+            let optional = &self.file.signed.statement().optional;
+            let tied = (optional.io_commitment.as_ref())
+                .filter(|io| io.scheme.as_str() == carat_zk::io::SCHEME);
+            let Some(io) = tied else {
+                let reason = "a proof that hides input and output, and the Statement has no io/v1 commitment that would \
+                              say which";
+                return Err((Outcome::Fail, reason));
+            };
+            return match self.outcome(IO_COMMITMENT) {
+                Some(Outcome::Fail) => {
+                    let reason = "the io/v1 commitment that the proof is about holds other values than the opening";
+                    Err((Outcome::Fail, reason))
+                }
+                outcome => Ok(About::Committed(io.root, outcome == Some(Outcome::Pass))),
+            };
+        }
+        let opened = self.outcome("opening") == Some(Outcome::Pass);
+        let Some(opening) = self.question.opening.filter(|_| opened) else {
+            let reason = "checking a proof of this mode needs the opening (the .carat-open file): input and output";
+            return Err((Outcome::NotMade, reason));
+        };
+        match (
+            decode_tensors(&opening.input.bytes),
+            decode_tensors(&opening.output.bytes),
+        ) {
+            (Ok(inputs), Ok(outputs)) => Ok(About::Values(inputs, outputs)),
+            _ => Err((Outcome::Fail, "the values in the opening are no tensors")),
+        }
+    }
+
+    /// The outcome of an earlier check.
+    fn outcome(&self, name: &str) -> Option<Outcome> {
+        (self.checks.iter())
+            .find(|check| check.name == name)
+            .map(|check| check.outcome)
     }
 
     /// A Statement's hiding commitment to input and output holds what its salted hashes hold.
@@ -159,7 +218,7 @@ impl Work<'_> {
         let Some(io) = &self.file.signed.statement().optional.io_commitment else {
             return;
         };
-        const NAME: &str = "io_commitment";
+        const NAME: &str = IO_COMMITMENT;
         if io.scheme.as_str() != carat_zk::io::SCHEME {
             let reason = format!(
                 "made by the scheme {}, which this version does not know",
@@ -167,10 +226,7 @@ impl Work<'_> {
             );
             return self.not_made(NAME, reason);
         }
-        let opened = self
-            .checks
-            .iter()
-            .any(|c| c.name == "opening" && c.outcome == Outcome::Pass);
+        let opened = self.outcome("opening") == Some(Outcome::Pass);
         let (Some(opening), Some(program)) = (
             self.question.opening.filter(|_| opened),
             self.proof_program(),
@@ -210,12 +266,12 @@ impl Work<'_> {
     /// The assumption sets of the proofs that verified.
     pub(super) fn proof_sets(&self, zero: Option<Amount>) -> Vec<AssumptionSet> {
         let mut sets = Vec::new();
-        let mut seen: Vec<Vouched> = Vec::new();
+        let mut listed: Vec<(Vouched, bool)> = Vec::new();
         for proof in &self.proofs {
-            if seen.contains(&proof.key) {
+            if listed.contains(&(proof.key, proof.seen)) {
                 continue;
             }
-            seen.push(proof.key);
+            listed.push((proof.key, proof.seen));
             let (amount, reason) = self.proof_amount(zero, proof);
             let mut under = vec!["math".to_string(), "implementation".to_string()];
             if proof.key == Vouched::Publisher {
@@ -246,8 +302,16 @@ impl Work<'_> {
                 .then(|| missing("trust_fresh"))
                 .flatten()
         };
+        let unseen = || {
+            (!proof.seen).then(|| {
+                "the proof is about the input and output under the receipt's io/v1 commitment, and you have not seen them: \
+                 before the opening is there, no answer that you were told is tied to it"
+                    .to_string()
+            })
+        };
         let block = self
             .block()
+            .or_else(unseen)
             .or_else(|| missing("model_accepted"))
             .or_else(|| missing("question_matched"))
             .or_else(|| missing("time"))
@@ -301,8 +365,54 @@ impl Work<'_> {
         })
     }
 
-    /// Whether a proof shows that the Program gives this output.
+    /// Whether a proof shows that the Program gives the output that the Statement commits to.
     pub(super) fn is_proven(&self) -> bool {
         self.proofs.iter().any(|p| p.key != Vouched::Publisher)
+    }
+
+    /// Whether there are proofs, and all of them are about values that the relying party has not seen.
+    pub(super) fn is_unseen(&self) -> bool {
+        !self.proofs.is_empty() && self.proofs.iter().all(|proof| !proof.seen)
+    }
+}
+
+impl Proven {
+    /// What it shows, in a sentence.
+    fn shows(&self, key: &Digest, slot: usize) -> String {
+        let place = format!("statement {slot} of {} in the proof", self.statements);
+        let bits = self.bits;
+        let about = match (self.mode, self.seen) {
+            (Mode::Succinct, _) => "the program gives this output for this input",
+            (Mode::Zk(_), true) => {
+                "in zero knowledge, the program gives this output for this input"
+            }
+            (Mode::Zk(_), false) => {
+                "in zero knowledge, the program gives the output under the receipt's io/v1 commitment for the input under \
+                 it; both stayed hidden, so this is about no answer that you were told"
+            }
+        };
+        let shown = |who: &str| {
+            format!(
+                "{about}: {bits} bits, {place}; under model key {}, {who}",
+                key.short()
+            )
+        };
+        match self.key {
+            Vouched::Recomputed => shown("which you recomputed from the model"),
+            Vouched::Trust => shown("which the Trust file vouches for"),
+            // The bits rest on a commitment that somebody has computed from weights.
+            Vouched::Publisher => {
+                let fits = if self.seen {
+                    "this input and output"
+                } else {
+                    "the receipt's io/v1 commitment"
+                };
+                format!(
+                    "it fits {fits}, {place}, but shows nothing by itself: nobody vouches for its model key {} but its \
+                     maker",
+                    key.short()
+                )
+            }
+        }
     }
 }

@@ -13,7 +13,7 @@ use carat_program::{
     Dtype, InputEncoding, InputSpec, Node, Op, OutputEncoding, OutputSpec, Program, Range, Shape,
     Tensor, ValueId, encode_tensors,
 };
-use carat_receipt::evidence::{Attestation, Body, Cosignature, Proof, Replay};
+use carat_receipt::evidence::{Attestation, Body, Cosignature, Hides, Proof, Replay};
 use carat_receipt::file::{LOG_PROMISE, LOG_PROOF};
 use carat_receipt::statement::{Clock, Optional, Timing};
 use carat_receipt::{
@@ -276,6 +276,7 @@ pub(crate) fn everything() -> ReceiptFile {
             body: Body::Proof(Proof {
                 protocol: label("example/v1"),
                 mode: label("succinct"),
+                hides: Hides::default(),
                 profile: label("example"),
                 weights_root: Digest::sha256(b"root"),
                 statements: vec![id],

@@ -7,8 +7,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use carat_program::{Program, Tensor};
-use carat_zk::{Instance, Ledger, Options, Phase, Profile, ProvingKey, Run, prove, verify};
-use clap::builder::PossibleValuesParser;
+use carat_receipt::Salt;
+use carat_zk::io::Seed;
+use carat_zk::{Instance, Options, Phase, Profile, ProvingKey, Run, prove, verify};
 use serde_json::{Value, json};
 
 use super::super::{Context, Outcome};
@@ -16,7 +17,7 @@ use super::machine;
 use crate::exit::{Exit, Failure};
 use crate::model::{self, Model};
 use crate::output::{Answer, Progress};
-use crate::prover::{self, Clock};
+use crate::prover::{self, Clock, How, ModeName, Private};
 use crate::render::Table;
 
 /// Models that are measured unless others are named, and where each comes from.
@@ -32,7 +33,7 @@ const MIN_RUNS: u64 = 5;
 /// within the program's range: the time of a proof does not depend on them.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  carat bench prove --json\n  carat bench prove --model lenet5 --model digits.carat-model --threads 1,2\n  carat bench prove --model mlp-784 --batch 1,8,64"
+    after_help = "Examples:\n  carat bench prove --json\n  carat bench prove --model lenet5 --model digits.carat-model --threads 1,2\n  carat bench prove --model mlp-784 --batch 1,8,64\n  carat bench prove --model lenet5 --mode zk --private input"
 )]
 pub(super) struct Args {
     /// A compiled model, a folder, or a name: digits, tumor, mlp-784, lenet5, cnn-264k, dense-4m, vgg16-cifar [default: all
@@ -42,9 +43,12 @@ pub(super) struct Args {
     /// Numbers of threads; 0 is one per processor.
     #[arg(long, value_delimiter = ',', default_values_t = [0])]
     threads: Vec<usize>,
-    /// What the proof hides.
-    #[arg(long, default_value = "succinct", value_parser = PossibleValuesParser::new([prover::MODE]))]
-    mode: String,
+    /// What the proof lets be seen.
+    #[arg(long, value_enum, default_value = "succinct")]
+    mode: ModeName,
+    /// With --mode zk, what the proof hides besides what lies between input and output, separated by commas.
+    #[arg(long, value_enum, value_name = "WHAT", value_delimiter = ',')]
+    private: Vec<Private>,
     /// Statements in one proof.
     #[arg(long, value_delimiter = ',', default_values_t = [1], value_parser = clap::value_parser!(u64).range(1..=1024))]
     batch: Vec<u64>,
@@ -68,6 +72,7 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         let text = json.to_string();
         return Ok((Answer { text, json }, Exit::Good));
     }
+    let _ = args.how()?;
     let (models, missing) = find(&args, context)?;
     let progress = Progress::start("measuring");
     let mut rows = Vec::new();
@@ -86,6 +91,23 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
     }
     drop(progress);
     Ok(report(&args, rows, &missing))
+}
+
+impl Args {
+    fn how(&self) -> Result<How, Failure> {
+        // Memory is measured here, not limited.
+        Ok(How {
+            mode: prover::mode(self.mode, &self.private)?,
+            ..How::succinct(self.profile, Options::default().memory_limit)
+        })
+    }
+}
+
+/// A value of the command line, as it was written.
+fn name(value: &impl clap::ValueEnum) -> String {
+    value
+        .to_possible_value()
+        .map_or_else(String::new, |value| value.get_name().to_string())
 }
 
 fn threads_text(threads: usize) -> String {
@@ -163,6 +185,12 @@ fn child(path: &Path, batch: u64, threads: usize, args: &Args) -> Result<Value, 
         .args(["--threads", &threads.to_string()])
         .args(["--runs", &args.runs.to_string()])
         .args(["--profile", args.profile.name()])
+        .args(["--mode", &name(&args.mode)])
+        .args(
+            args.private
+                .iter()
+                .flat_map(|what| ["--private".to_string(), name(what)]),
+        )
         .env("RAYON_NUM_THREADS", threads.to_string())
         .output()
         .map_err(|error| Failure::new(Exit::Io, format!("starting a measurement: {error}")))?;
@@ -215,7 +243,8 @@ fn measure(path: &Path, args: &Args) -> Result<Value, Failure> {
     let statements = args.batch.first().copied().unwrap_or(1) as usize;
     let model = Model::read(path)?;
     let (program, weights) = (model.program(), &model.file.weights);
-    let ledger = Ledger::new(program, args.profile, statements).map_err(prover::failure)?;
+    let how = args.how()?;
+    let ledger = how.ledger(program, statements)?;
     let estimate = carat_zk::estimate_memory(program, statements).map_err(prover::failure)?;
     let executable = model.executable(threads)?;
     let inputs: Vec<Vec<Tensor>> = (0..statements)
@@ -250,32 +279,29 @@ fn measure(path: &Path, args: &Args) -> Result<Value, Failure> {
             });
         }
         let ran = started.elapsed();
-        let instances: Vec<Instance<'_>> = inputs
+        let mut instances: Vec<Instance<'_>> = inputs
             .iter()
             .zip(&edges)
             .map(|(x, y)| Instance::of_values(x, y))
             .collect();
+        let seeds = commit(program, &how, &mut instances)?;
         let clock = Clock::default();
         let options = Options {
             observer: Some(&clock),
-            ..Options::default()
+            mode: how.mode,
+            seeds: &seeds,
+            memory_limit: how.memory_limit,
         };
         let began = Instant::now();
         let proof =
             prove(program, weights, &key, &instances, &runs, &options).map_err(prover::failure)?;
         let end = Instant::now();
-        // The digests of values without a Statement are no part of a proof.
+        // The digests of values without a Statement, and the commitment that a receipt has already, are no part of a proof.
         let time = ran + (end - began);
+        let known = prover::as_verified(&instances);
         let started = Instant::now();
-        verify(
-            program,
-            key.key(),
-            args.profile,
-            carat_zk::Mode::Succinct,
-            &instances,
-            &proof,
-        )
-        .map_err(prover::failure)?;
+        verify(program, key.key(), args.profile, how.mode, &known, &proof)
+            .map_err(prover::failure)?;
         verifying.0.push(started.elapsed());
         bytes = proof.bytes.len();
         if i == 0 {
@@ -305,10 +331,11 @@ fn measure(path: &Path, args: &Args) -> Result<Value, Failure> {
         "parameters": parameters,
         "statements": statements,
         "threads": if threads == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { threads },
-        "mode": prover::MODE,
+        "mode": how.mode.name(),
         "profile": args.profile.name(),
         "bits": ledger.bits as u64,
-        "weights_hidden": false,
+        "values_hidden": prover::hidden(how.mode).values,
+        "weights_hidden": prover::hidden(how.mode).weights,
         "infer_ms": infer_ms,
         "infer_ms_range": infer.range(),
         "setup_ms": prover::millis(setup),
@@ -327,6 +354,42 @@ fn measure(path: &Path, args: &Args) -> Result<Value, Failure> {
         "proofs_per_second": statements as f64 * 1000.0 / prove_ms,
         "prove_over_infer": prove_ms / (infer_ms * statements as f64),
     }))
+}
+
+/// Commits to the values of each instance, where the mode hides them.
+fn commit(
+    program: &Program,
+    how: &How,
+    instances: &mut [Instance<'_>],
+) -> Result<Vec<Seed>, Failure> {
+    if !prover::hidden(how.mode).values {
+        return Ok(Vec::new());
+    }
+    let salt = || Salt::generate().map_err(Failure::of(Exit::Io));
+    let mut seeds = Vec::with_capacity(instances.len());
+    for instance in instances {
+        let seed = Seed::from_salts(&salt()?, &salt()?);
+        let values = instance.values.as_ref();
+        instance.io = values
+            .map(|values| carat_zk::io::commit(program, values, &seed))
+            .transpose()
+            .map_err(prover::failure)?;
+        seeds.push(seed);
+    }
+    Ok(seeds)
+}
+
+/// What the proofs of a report hide of input, output and weights.
+fn hidden_text(private: &[Private]) -> &'static str {
+    match (
+        private.contains(&Private::Input),
+        private.contains(&Private::Weights),
+    ) {
+        (false, false) => "weights committed, not hidden",
+        (true, false) => "input and output hidden, weights committed, not hidden",
+        (false, true) => "weights hidden",
+        (true, true) => "input, output and weights hidden",
+    }
 }
 
 /// Seeded numbers within the ranges of the inputs.
@@ -442,9 +505,11 @@ fn report(args: &Args, mut rows: Vec<Value>, missing: &[String]) -> (Answer, Exi
     text.push_str(&table.render(""));
     let _ = writeln!(
         text,
-        "\nprove ms: from the run to the serialised proof of all its statements; medians of {} proofs after a cold one; weights \
-         committed, not hidden; {} bits or more by proven bounds",
+        "\nprove ms: from the run to the serialised proof of all its statements; medians of {} proofs after a cold one; mode {}, \
+         {}; {} bits or more by proven bounds",
         args.runs,
+        name(&args.mode),
+        hidden_text(&args.private),
         args.profile.bits()
     );
     if args.batch.len() > 1 || args.batch.first().is_some_and(|&b| b > 1) {

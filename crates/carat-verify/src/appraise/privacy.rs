@@ -1,0 +1,73 @@
+//! What the proofs of a receipt keep from whoever has the receipt and not its opening.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use carat_receipt::evidence::Body;
+use carat_zk::Mode;
+
+use super::Work;
+use super::proof::{hides_values, mode};
+use crate::appraisal::Privacy;
+
+/// Most proofs about one `io/v1` commitment whose leaves, taken together, still show nothing (`docs/io-commitment.md`).
+pub const MAX_PRIVATE_PROOFS: usize = 3;
+
+impl Work<'_> {
+    /// What stayed hidden, where a proof in zero knowledge verified. The file counts as a whole: what one of its proofs shows
+    /// is not hidden, whatever another one hides, and whether or not either could be checked.
+    pub(super) fn privacy(&self) -> Option<Privacy> {
+        if !(self.proofs.iter()).any(|proof| matches!(proof.mode, Mode::Zk(_))) {
+            return None;
+        }
+        let modes: Vec<Option<Mode>> = (self.file.evidence().iter())
+            .filter_map(|item| match &item.body {
+                Body::Proof(body) => Some(mode(body)),
+                _ => None,
+            })
+            .collect();
+        let zk = |mode: &Option<Mode>| matches!(mode, Some(Mode::Zk(_)));
+        let private = |mode: &Option<Mode>| mode.is_some_and(hides_values);
+        let between = modes.iter().all(zk);
+        let count = modes.iter().filter(|mode| private(mode)).count();
+        let values = modes.iter().all(private) && count <= MAX_PRIVATE_PROOFS;
+
+        let mut hidden = Vec::new();
+        let mut shown: Vec<String> = Vec::new();
+        if between {
+            hidden.push("intermediate values".to_string());
+        } else {
+            shown.push(
+                "functions of everything between input and output: another proof in this file is not in zero knowledge".into(),
+            );
+        }
+        if values {
+            hidden.push("input and output".to_string());
+        } else if count > MAX_PRIVATE_PROOFS {
+            shown.push(format!(
+                "parts of input and output: {count} proofs are tied to one io/v1 commitment, and only {MAX_PRIVATE_PROOFS} may be"
+            ));
+        } else {
+            shown.push(
+                "input and output, as far as a proof that is checked against them shows of them"
+                    .into(),
+            );
+        }
+        shown.push("functions of the weights: they are committed to, not hidden".into());
+        if self.file.program.is_some() {
+            shown.push(
+                "the program without its weights: its steps, all shapes and ranges, and plain hashes of the weights, by which a \
+                 guess of them can be confirmed"
+                    .into(),
+            );
+        }
+        shown.push("the sizes of input and output, which follow from the program".into());
+        let usage = self.file.signed.statement().optional.usage.as_ref();
+        if usage.is_some_and(|usage| usage.wall_micros.is_some()) {
+            shown.push("how long the run took, as the issuer states it".into());
+        }
+        shown.push("the model, the issuer and the time that the Statement names".into());
+        Some(Privacy { hidden, shown })
+    }
+}
