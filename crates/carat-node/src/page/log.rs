@@ -183,7 +183,7 @@ fn consistency(node: &Node, from: u64, to: u64) -> Markup {
             h2 { "From " (from) " to " (to) " entries" }
             @match (node.log.consistency_proof(from, to), node.log.root(from)) {
                 (Ok(proof), Ok(root)) => {
-                    div.note.good { p { strong { "It only grew." } " The first " (from) " entries are the same under both roots, if the root of your checkpoint is this one:" } }
+                    div.note.good { p { strong { "It only grew." } " The first " (many(from, "entry is", "entries are")) " the same under both roots, if the root of your checkpoint is this one:" } }
                     (facts(&[("Root over " , Some(html! { (from) " entries: " (whole(&root.to_base64())) }))]))
                     details { summary { "The proof" } pre.code tabindex="0" { @for hash in &proof.path { (hash.to_base64()) "\n" } } }
                 },
@@ -235,10 +235,16 @@ fn records_of(records: &[Record]) -> Markup {
         sum(Finding::Wrong),
         sum(Finding::Unanswered),
     );
+    let drawn = clean + wrong + unanswered;
     html! {
-        div .verdict .good[wrong + unanswered == 0] .bad[wrong > 0] {
-            p.amount { @if wrong > 0 { (many(wrong, "wrong answer", "wrong answers")) } @else if unanswered > 0 { (unanswered) " unanswered" } @else { "No wrong answer" } }
-            p { (many(clean + wrong + unanswered, "entry was", "entries were")) " drawn and run again: " (clean) " gave the same answer, "
+        div .verdict .good[drawn > 0 && wrong + unanswered == 0] .bad[wrong > 0] {
+            p.amount {
+                @if wrong > 0 { (many(wrong, "wrong answer", "wrong answers")) }
+                @else if unanswered > 0 { (unanswered) " unanswered" }
+                @else if drawn == 0 { "Nothing drawn yet" }
+                @else { "No wrong answer" }
+            }
+            p { (many(drawn, "entry was", "entries were")) " drawn and run again: " (clean) " gave the same answer, "
                 (wrong) " another, " (unanswered) " could not be answered, which counts as wrong until it is." }
         }
         (table("Audits", &["Entries", "Drawn", "Same", "Other", "Unanswered", "Auditor"], html! {
