@@ -42,6 +42,20 @@ test("every way to load it", async () => {
   assert.equal((await whole.describe(replay)).what, "receipt");
 });
 
+test("objects that throw when they are looked at", async () => {
+  const fail = () => {
+    throw new Error("mine");
+  };
+  const trap = new Proxy({}, { get: fail, ownKeys: fail, getPrototypeOf: fail });
+  for (const field of ["now", "trust", "input", "model", "upstream", "remembered", "openExposure"]) {
+    await refuses(carat.verify(replay, { [field]: trap }), "usage", /./);
+  }
+  await refuses(carat.verify(replay, trap), "usage", /cannot be read/);
+  await refuses(carat.verify(trap), "usage", /./);
+  await refuses(carat.verify(replay, { get now() { return fail(); } }), "usage", /cannot be read/);
+  await refuses(carat.verify(replay, { input: { toJSON: fail } }), "usage", /input/);
+});
+
 test("bytes that are no bytes", async () => {
   for (const bytes of [undefined, null, "text", 7, [1, 2], {}, { length: 3, 0: 1 }, new Float64Array(4), new DataView(new ArrayBuffer(8))]) {
     await refuses(carat.verify(bytes), "usage", /receipt: give the bytes/);
@@ -205,6 +219,9 @@ test("too much", async () => {
     "bad-input",
     /recursion|nested/,
   );
+  // What takes more memory than the module may have, although it is short enough.
+  const numbers = Buffer.from(`[${"1,".repeat(15 << 20)}1]`);
+  await refuses(carat.verify(replay, { input: numbers }), "too-large", /memory/);
   assert.equal((await good()).best, "500 USD");
 });
 
