@@ -6,7 +6,7 @@ import { inflateSync } from "node:zlib";
 
 import * as whole from "../dist/carat-verifier.js";
 import { CaratError, MAX_CALL_BYTES, load } from "../dist/carat-verifier.js";
-import { file, question, table } from "./table.js";
+import { file, question, table } from "../support/table.js";
 
 const wasm = readFileSync(new URL("../dist/carat-verifier.wasm", import.meta.url));
 const carat = await load();

@@ -5,7 +5,7 @@ import { existsSync } from "node:fs";
 import { after, test } from "node:test";
 
 import { CaratError, load } from "../dist/carat-verifier.js";
-import { Carat, file, question, receipt, said, table } from "./table.js";
+import { Carat, file, question, receipt, said, table } from "../support/table.js";
 
 const carat = await load();
 const binary = process.env.CARAT;
