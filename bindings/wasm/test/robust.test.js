@@ -4,6 +4,8 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { inflateSync } from "node:zlib";
 
+import * as byName from "@carat/verifier";
+
 import * as whole from "../dist/carat-verifier.js";
 import { CaratError, MAX_CALL_BYTES, load } from "../dist/carat-verifier.js";
 import { file, question, table } from "../support/table.js";
@@ -348,6 +350,8 @@ test("what was remembered", async () => {
   const forked = [origin, size, Buffer.alloc(32, 7).toString("base64"), ...rest].join("\n");
   assert.ok((await inclusion({ checkpoint: forked })) > 0);
 });
+
+test("the package by its name", () => assert.equal(byName, whole));
 
 test("the types name what the module has", () => {
   const types = readFileSync(new URL("../dist/carat-verifier.d.ts", import.meta.url), "utf8");
