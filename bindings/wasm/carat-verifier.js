@@ -6,6 +6,9 @@
 /** Most bytes that one call takes, all its files together. */
 export const MAX_CALL_BYTES = 64 * 1024 * 1024;
 
+/** More than this of its 1 GiB, and it is memory that was missing. */
+const MUCH_MEMORY = 512 * 1024 * 1024;
+
 const [VERIFY, DESCRIBE, NOTICE, PROOF] = [0, 1, 2, 3];
 
 /** No answer, and why: `kind` and `exitCode` are those of docs/errors.md. */
@@ -119,6 +122,18 @@ function list(name, value, one) {
   return Array.from(value, (item, i) => one(`${name}[${i}]`, item));
 }
 
+/** What a call is asked, gathered. Whatever a strange object throws while it is read is the asker's fault. */
+function gather(read) {
+  try {
+    const call = new Arguments();
+    read(call);
+    return call.encode();
+  } catch (error) {
+    if (error instanceof CaratError) throw error;
+    throw new CaratError("usage", 2, "the question cannot be read", { cause: error });
+  }
+}
+
 /** Reads the own fields of a plain object by a table of readers. Anything that is not in the table is refused. */
 function fields(name, value, readers) {
   if (value === null || typeof value !== "object" || Array.isArray(value) || view(value) !== undefined) {
@@ -209,50 +224,53 @@ class Verifier {
 
   /** What a receipt is good for: what `carat verify --json` prints. */
   async verify(receipt, question = {}) {
-    const call = new Arguments();
-    const given = fields("the question", question, questionFields(call));
-    call.json = { now: clock(), ...given, receipt: call.bytes("receipt", receipt) };
-    return this.#call(VERIFY, call);
+    const asked = gather((call) => {
+      const given = fields("the question", question, questionFields(call));
+      call.json = { now: clock(), ...given, receipt: call.bytes("receipt", receipt) };
+    });
+    return this.#call(VERIFY, asked);
   }
 
   /** What a receipt, an opening, a notice or a Trust file says. Nothing of it is verified. */
   async describe(file) {
-    const call = new Arguments();
-    call.json = { file: call.bytes("file", file) };
-    return this.#call(DESCRIBE, call);
+    const asked = gather((call) => {
+      call.json = { file: call.bytes("file", file) };
+    });
+    return this.#call(DESCRIBE, asked);
   }
 
   /** What a notice about an upgrade is worth as a document. */
   async verifyNotice(notice, question) {
-    const call = new Arguments();
-    const given = fields("the question", question, {
-      receipt: (name, value) => call.bytes(name, value),
-      now: seconds,
-      nonce: hex,
-      logKey: (name, value) => call.text(name, value),
+    const asked = gather((call) => {
+      const given = fields("the question", question, {
+        receipt: (name, value) => call.bytes(name, value),
+        now: seconds,
+        nonce: hex,
+        logKey: (name, value) => call.text(name, value),
+      });
+      if (given.receipt === undefined) throw usage("receipt: give the receipt that the notice is about");
+      call.json = { now: clock(), ...given, notice: call.bytes("notice", notice) };
     });
-    if (given.receipt === undefined) throw usage("receipt: give the receipt that the notice is about");
-    call.json = { now: clock(), ...given, notice: call.bytes("notice", notice) };
-    return this.#call(NOTICE, call);
+    return this.#call(NOTICE, asked);
   }
 
   /** Whether a proof without a receipt shows the outputs of a Program. */
   async verifyProof(proof) {
-    const call = new Arguments();
-    const bytes = (name, value) => call.bytes(name, value);
-    call.json = fields("the proof", proof, {
-      program: bytes,
-      profile: (name, value) => call.text(name, value),
-      root: bytes,
-      inputs: bytes,
-      outputs: bytes,
-      proof: bytes,
+    const asked = gather((call) => {
+      const bytes = (name, value) => call.bytes(name, value);
+      call.json = fields("the proof", proof, {
+        program: bytes,
+        profile: (name, value) => call.text(name, value),
+        root: bytes,
+        inputs: bytes,
+        outputs: bytes,
+        proof: bytes,
+      });
     });
-    return this.#call(PROOF, call);
+    return this.#call(PROOF, asked);
   }
 
-  async #call(operation, call) {
-    const { parts, length } = call.encode();
+  async #call(operation, { parts, length }) {
     // Nothing waits between here and the answer, so calls that overlap do not meet in the module's memory.
     const instance = this.#instance ?? (await WebAssembly.instantiate(this.#module, {}));
     this.#instance = null;
@@ -260,7 +278,7 @@ class Verifier {
     let text, failed;
     try {
       const start = module.reserve(length) >>> 0;
-      if (start === 0) throw new WebAssembly.RuntimeError("no memory for the files of this call");
+      if (start === 0) throw new WebAssembly.RuntimeError("there is no memory for the files of this call");
       const memory = new Uint8Array(module.memory.buffer);
       const header = new DataView(memory.buffer);
       let at = start;
@@ -275,8 +293,8 @@ class Verifier {
       module.forget();
     } catch (error) {
       if (error instanceof CaratError) throw error;
-      // A trap, or memory at its end. The instance is in an unknown state and is not used again.
-      throw new CaratError("internal", 70, `the verifier stopped: ${explain(module, error)}`, { cause: error });
+      // A trap. The instance is in an unknown state and is not used again.
+      throw stopped(module, error);
     }
     // Memory never shrinks: an instance that has taken much of it is let go.
     if (module.memory.buffer.byteLength <= 2 * MAX_CALL_BYTES) this.#instance = instance;
@@ -291,13 +309,19 @@ function read(module) {
   return new TextDecoder().decode(new Uint8Array(module.memory.buffer, module.answer() >>> 0, length));
 }
 
-/** What a panic left behind, or what the engine says. */
-function explain(module, error) {
+/** Why the module stopped: it took all memory that it may take, or it is wrong. A panic leaves behind what it has to say. */
+function stopped(module, cause) {
+  let said = "";
   try {
-    return read(module) || error.message;
+    said = read(module);
   } catch {
-    return error.message;
+    // Then the engine's own words have to do.
   }
+  if (said === "" && module.memory.buffer.byteLength > MUCH_MEMORY) {
+    const message = "the files of this call take more than the 1 GiB of memory that there is; verify them with carat verify";
+    return new CaratError("too-large", 14, message, { cause });
+  }
+  return new CaratError("internal", 70, `the verifier stopped: ${said || cause.message}`, { cause });
 }
 
 /** The compiled module, from wherever it is. */

@@ -15,12 +15,12 @@ const skip = browser ? false : "there is no Chromium here (Debian: apt-get insta
 const POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'";
 const TYPES = { html: "text/html", js: "text/javascript", wasm: "application/wasm", json: "application/json" };
 
-/** Pages of test/, the package, and files of the repository, on a port of this machine. */
+/** The page of support/, the package, and files of the repository, on a port of this machine. */
 function serve(said) {
   const places = [
     [/^\/repo\/(.+)$/, new URL("../../../", import.meta.url)],
     [/^\/(carat-verifier\.(?:js|wasm))$/, new URL("../dist/", import.meta.url)],
-    [/^\/(page\.(?:html|js))$/, new URL("./", import.meta.url)],
+    [/^\/(page\.(?:html|js))$/, new URL("../support/", import.meta.url)],
   ];
   return createServer((request, response) => {
     if (request.method === "POST" && request.url === "/said") {

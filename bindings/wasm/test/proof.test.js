@@ -5,7 +5,7 @@ import { performance } from "node:perf_hooks";
 import { test } from "node:test";
 
 import { load } from "../dist/carat-verifier.js";
-import { file } from "./table.js";
+import { file } from "../support/table.js";
 
 const LIMIT_MS = 50;
 const carat = await load();

@@ -4,9 +4,11 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { inflateSync } from "node:zlib";
 
+import * as byName from "@carat/verifier";
+
 import * as whole from "../dist/carat-verifier.js";
 import { CaratError, MAX_CALL_BYTES, load } from "../dist/carat-verifier.js";
-import { file, question, table } from "./table.js";
+import { file, question, table } from "../support/table.js";
 
 const wasm = readFileSync(new URL("../dist/carat-verifier.wasm", import.meta.url));
 const carat = await load();
@@ -40,6 +42,20 @@ test("every way to load it", async () => {
   await assert.rejects(load(new Uint8Array(4)), WebAssembly.CompileError);
   assert.equal((await whole.verify(replay, question(entry))).best, "500 USD");
   assert.equal((await whole.describe(replay)).what, "receipt");
+});
+
+test("objects that throw when they are looked at", async () => {
+  const fail = () => {
+    throw new Error("mine");
+  };
+  const trap = new Proxy({}, { get: fail, ownKeys: fail, getPrototypeOf: fail });
+  for (const field of ["now", "trust", "input", "model", "upstream", "remembered", "openExposure"]) {
+    await refuses(carat.verify(replay, { [field]: trap }), "usage", /./);
+  }
+  await refuses(carat.verify(replay, trap), "usage", /cannot be read/);
+  await refuses(carat.verify(trap), "usage", /./);
+  await refuses(carat.verify(replay, { get now() { return fail(); } }), "usage", /cannot be read/);
+  await refuses(carat.verify(replay, { input: { toJSON: fail } }), "usage", /input/);
 });
 
 test("bytes that are no bytes", async () => {
@@ -205,6 +221,9 @@ test("too much", async () => {
     "bad-input",
     /recursion|nested/,
   );
+  // What takes more memory than the module may have, although it is short enough.
+  const numbers = Buffer.from(`[${"1,".repeat(15 << 20)}1]`);
+  await refuses(carat.verify(replay, { input: numbers }), "too-large", /memory/);
   assert.equal((await good()).best, "500 USD");
 });
 
@@ -331,6 +350,8 @@ test("what was remembered", async () => {
   const forked = [origin, size, Buffer.alloc(32, 7).toString("base64"), ...rest].join("\n");
   assert.ok((await inclusion({ checkpoint: forked })) > 0);
 });
+
+test("the package by its name", () => assert.equal(byName, whole));
 
 test("the types name what the module has", () => {
   const types = readFileSync(new URL("../dist/carat-verifier.d.ts", import.meta.url), "utf8");
