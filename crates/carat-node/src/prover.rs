@@ -150,7 +150,7 @@ impl How {
     /// # Errors
     /// If the Program has none.
     pub fn ledger(&self, program: &Program, statements: usize) -> Result<Ledger, Failure> {
-        Ledger::new(program, self.profile, statements).map_err(failure)
+        Ledger::new(program, self.profile, self.mode, statements).map_err(failure)
     }
 }
 

@@ -134,7 +134,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     println!(
         "{:.1} bits",
-        Ledger::new(program, Profile::Proven100, count)?.bits
+        Ledger::new(program, Profile::Proven100, Mode::Succinct, count)?.bits
     );
     Ok(())
 }

@@ -71,15 +71,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`Error::Unsupported`] for a Program that has no proof, or if the sum falls short of the profile.
-    pub fn new(program: &Program, profile: Profile, statements: usize) -> Result<Self, Error> {
-        Self::for_mode(program, profile, Mode::Succinct, statements)
-    }
-
-    /// The ledger of a proof in some mode.
-    ///
-    /// # Errors
-    /// Those of [`Ledger::new`].
-    pub fn for_mode(
+    pub fn new(
         program: &Program,
         profile: Profile,
         mode: Mode,

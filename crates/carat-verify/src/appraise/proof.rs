@@ -143,7 +143,7 @@ impl Work<'_> {
                 instance
             })
             .collect();
-        let ledger = match Ledger::new(&program, profile, instances.len()) {
+        let ledger = match Ledger::new(&program, profile, mode, instances.len()) {
             Ok(ledger) => ledger,
             Err(error) => return self.refuse(name, error.to_string()),
         };
