@@ -2,12 +2,12 @@
 
 pub(crate) use carat_node::prover::*;
 
-use carat_program::Tensor;
+use carat_program::Program;
 use carat_receipt::ReceiptFile;
-use carat_zk::{Error, Ledger, Profile};
+use carat_zk::{Error, Ledger, Profile, Values};
 
 use crate::exit::{Exit, Failure};
-use crate::model::Model;
+use crate::model::{AnyModel, Tensors};
 use crate::output::Progress;
 
 /// The ledger for people: every term, grinding apart.
@@ -55,7 +55,11 @@ impl RunArgs {
     }
 
     /// Refuses before any work what cannot be proven, or not within the limits.
-    pub(crate) fn check(&self, model: &Model) -> Result<(), Failure> {
+    pub(crate) fn check(&self, model: &AnyModel) -> Result<(), Failure> {
+        if !self.prove && !self.io_commitment {
+            return Ok(());
+        }
+        let model = model.integer()?;
         if !self.prove {
             return Ok(());
         }
@@ -68,17 +72,28 @@ impl RunArgs {
         Ok(())
     }
 
-    /// Whether to add the hiding commitment.
-    pub(crate) fn io_commitment(&self) -> bool {
-        self.io_commitment
+    /// What the hiding commitment is made of, where it was asked for.
+    pub(crate) fn io_commitment<'a>(
+        &self,
+        model: &'a AnyModel,
+        (inputs, outputs): (&'a Tensors, &'a Tensors),
+    ) -> Result<Option<(&'a Program, Values<'a>)>, Failure> {
+        if !self.io_commitment {
+            return Ok(None);
+        }
+        let values = Values {
+            inputs: inputs.integers()?,
+            outputs: outputs.integers()?,
+        };
+        Ok(Some((model.integer()?.program(), values)))
     }
 
     /// Proves what a receipt says and attaches the proof, where it was asked for.
     pub(crate) fn prove(
         &self,
-        model: &Model,
+        model: &AnyModel,
         file: &mut ReceiptFile,
-        (inputs, outputs): (&[Tensor], &[Tensor]),
+        (inputs, outputs): (&Tensors, &Tensors),
         progress: &Progress,
     ) -> Result<Option<Proved>, Failure> {
         if !self.prove {
@@ -86,10 +101,16 @@ impl RunArgs {
         }
         let subject = Subject {
             statement: file.receipt_id(),
-            inputs: inputs.to_vec(),
-            outputs: outputs.to_vec(),
+            inputs: inputs.integers()?.to_vec(),
+            outputs: outputs.integers()?.to_vec(),
         };
-        let proved = proof_of(model, &[subject], self.profile, self.memory_limit, progress)?;
+        let proved = proof_of(
+            model.integer()?,
+            &[subject],
+            self.profile,
+            self.memory_limit,
+            progress,
+        )?;
         for evidence in &proved.evidence {
             file.add_evidence(evidence.clone())
                 .map_err(Failure::of(Exit::Internal))?;

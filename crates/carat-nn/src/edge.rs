@@ -4,11 +4,14 @@
 //! binary64 operation, so that the integers are the same on every machine.
 
 mod file;
+mod pinned;
 
 pub use file::{array_from_npy, inputs_from_json, read_array, read_input_file};
+pub use pinned::{bits_of, show_bits};
 
+use carat_program::pinned::PinnedInput;
 use carat_program::{
-    HALF, ImageMode, InputEncoding, InputSpec, OutputEncoding, Program, Shape, Tensor,
+    HALF, ImageMap, ImageMode, InputEncoding, InputSpec, OutputEncoding, Program, Shape, Tensor,
 };
 use serde::Serialize;
 use thiserror::Error;
@@ -69,6 +72,49 @@ pub struct Values {
     pub dims: Vec<usize>,
     /// Row-major values.
     pub data: Vec<f64>,
+}
+
+/// What the edge needs to know of an input, whatever computes on it.
+pub trait InputEdge {
+    /// Its name.
+    fn name(&self) -> &str;
+    /// Its axis lengths.
+    fn dims(&self) -> Vec<usize>;
+    /// How an image becomes its values, where it can.
+    fn image(&self) -> Option<&ImageMap>;
+}
+
+impl InputEdge for InputSpec {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn dims(&self) -> Vec<usize> {
+        self.shape.dims()
+    }
+
+    fn image(&self) -> Option<&ImageMap> {
+        self.image.as_ref()
+    }
+}
+
+impl InputEdge for PinnedInput {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn dims(&self) -> Vec<usize> {
+        self.dims.iter().map(|&n| n as usize).collect()
+    }
+
+    fn image(&self) -> Option<&ImageMap> {
+        self.image.as_ref()
+    }
+}
+
+/// Whether an array has the shape of an input. A leading axis of length one may be missing.
+fn same_dims(value: &Values, want: &[usize]) -> bool {
+    value.dims == want || (want.first() == Some(&1) && value.dims == want[1..])
 }
 
 /// Encodes one input.
@@ -138,7 +184,7 @@ pub fn encode_input(spec: &InputSpec, data: &[f64]) -> Result<Tensor, EdgeError>
 /// # Errors
 /// [`EdgeError`].
 pub fn encode(program: &Program, inputs: &[Vec<f64>]) -> Result<Vec<Tensor>, EdgeError> {
-    check_count(program, inputs.len())?;
+    check_count(&program.inputs, inputs.len())?;
     program
         .inputs
         .iter()
@@ -152,15 +198,13 @@ pub fn encode(program: &Program, inputs: &[Vec<f64>]) -> Result<Vec<Tensor>, Edg
 /// # Errors
 /// [`EdgeError`].
 pub fn encode_values(program: &Program, inputs: &[Values]) -> Result<Vec<Tensor>, EdgeError> {
-    check_count(program, inputs.len())?;
+    check_count(&program.inputs, inputs.len())?;
     program
         .inputs
         .iter()
         .zip(inputs)
         .map(|(spec, value)| {
-            let want = spec.shape.dims();
-            let same = value.dims == want || (want.first() == Some(&1) && value.dims == want[1..]);
-            if !same {
+            if !same_dims(value, &spec.shape.dims()) {
                 return Err(EdgeError::Shape {
                     name: spec.name.clone(),
                     expected: spec.shape.clone(),
@@ -172,13 +216,13 @@ pub fn encode_values(program: &Program, inputs: &[Values]) -> Result<Vec<Tensor>
         .collect()
 }
 
-fn check_count(program: &Program, found: usize) -> Result<(), EdgeError> {
-    if program.inputs.len() == found {
+fn check_count<I: InputEdge>(inputs: &[I], found: usize) -> Result<(), EdgeError> {
+    if inputs.len() == found {
         return Ok(());
     }
-    let names: Vec<_> = program.inputs.iter().map(|i| i.name.as_str()).collect();
+    let names: Vec<_> = inputs.iter().map(InputEdge::name).collect();
     Err(EdgeError::Count {
-        expected: program.inputs.len(),
+        expected: inputs.len(),
         names: names.join(", "),
         found,
     })
@@ -189,19 +233,18 @@ fn check_count(program: &Program, found: usize) -> Result<(), EdgeError> {
 /// # Errors
 /// [`EdgeError`] when the input takes no images or the image has another size.
 pub fn encode_image(
-    spec: &InputSpec,
+    spec: &impl InputEdge,
     width: usize,
     height: usize,
     channels: usize,
     pixels: &[u8],
 ) -> Result<Vec<f64>, EdgeError> {
     let fail = |reason: String| EdgeError::Value {
-        name: spec.name.clone(),
+        name: spec.name().to_string(),
         reason,
     };
     let map = spec
-        .image
-        .as_ref()
+        .image()
         .ok_or_else(|| fail("takes no images: its model card has no image mapping".into()))?;
     if (width, height) != (map.width as usize, map.height as usize) {
         return Err(fail(format!(

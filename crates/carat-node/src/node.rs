@@ -16,7 +16,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use carat_log::store::Log;
-use carat_nn::edge;
 use carat_policy::policy_file::Mode;
 use carat_policy::{Environment, Price, Rung};
 use carat_receipt::Digest;
@@ -39,7 +38,7 @@ use crate::issue::{self, Issuer, Order};
 use crate::jobs::{self, Jobs};
 use crate::keeper::{self, Draft, Keeper, Kept, Recovered, dead, named};
 use crate::metrics::{Levels, Metrics};
-use crate::model;
+use crate::model::{self, Tensors};
 use crate::period::Period;
 use crate::planned::{self, Planned};
 use crate::planning;
@@ -774,7 +773,8 @@ impl Node {
     ) -> Result<Made, Problem> {
         let served = call.model.clone();
         let program = served.model.program();
-        let inputs = edge::encode_values(program, &call.inputs)
+        let inputs = program
+            .encode_values(&call.inputs)
             .map_err(|error| Problem::new(422, "bad-input", error))?;
         // What is bought is decided before the answer is known.
         let (planned, reserved) = self.planned(&call)?.unzip();
@@ -794,10 +794,7 @@ impl Node {
             span.set("carat.model.version", served.model.version.to_string());
             span.set("carat.program", served.model.digest.to_string());
         }
-        let outputs = served
-            .executable
-            .run(&inputs)
-            .map_err(model::exec_failure)?;
+        let outputs = served.run(&inputs)?;
         span.end();
         let wall_micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let now = now()?;
@@ -806,18 +803,18 @@ impl Node {
         let offered = kept.map_or(offered, |kept| kept.min(offered));
         let mut span = self.span("sign");
         let order = Order {
-            model: &served.model,
-            inputs: &inputs,
-            outputs: &outputs,
+            model: served.model.identity()?,
+            input: (&inputs).into(),
+            output: (&outputs).into(),
             wall_micros,
             audience: call.audience,
             nonce: call.nonce,
             planned: planned.as_ref(),
-            io_commitment: false,
+            io_commitment: None,
             option_expiry: (offered > 0 && served.proving.is_some())
                 .then(|| now.saturating_add(offered)),
         };
-        let signed = issue::sign(&order, &self.issuer, now)?;
+        let signed = issue::sign(order, &self.issuer, now)?;
         span.end();
         let id = signed.signed.receipt_id();
         let attests = self.attesting.on_all()
@@ -881,17 +878,23 @@ impl Node {
         };
         let answer = Answer {
             id,
-            outputs: edge::decode(program, &outputs),
-            model: served,
+            outputs: program.show(&outputs).ok_or_else(model::other_kind)?,
+            model: served.clone(),
             signed: signed.signed,
             keeping: Span::none(),
             _claim: claim,
+        };
+        let prove = match (proves, inputs, outputs) {
+            (true, Tensors::Integers(inputs), Tensors::Integers(outputs)) => {
+                Some((id, inputs, outputs))
+            }
+            _ => None,
         };
         Ok(Made {
             entry,
             leaf: signed.leaf,
             answer,
-            prove: proves.then_some((id, inputs, outputs)),
+            prove,
         })
     }
 
@@ -946,7 +949,12 @@ impl Node {
         let mut facts = call.facts.clone();
         self.config
             .state_facts(&mut facts, &call.tenant, &call.model);
-        planned::complete(&mut facts, &call.model.model, call.at_stake, &rules.policy)?;
+        planned::complete(
+            &mut facts,
+            &call.model.model.identity()?,
+            call.at_stake,
+            &rules.policy,
+        )?;
         let mut planned = planned::weigh(&rules.policy, &facts, environment);
         let price = planned.plan().map_or(Price::ZERO, |plan| plan.price);
         let now = now()?;

@@ -158,13 +158,9 @@ impl Node {
     pub(crate) fn fits(&self, served: &Served, statements: usize) -> bool {
         // One that does not fit is refused by the prover, in its words.
         statements <= 1
-            || prover::fits(
-                &served.model,
-                statements,
-                PROFILE,
-                self.config.limits.proof_bytes,
-            )
-            .is_ok()
+            || served.model.integer().is_ok_and(|model| {
+                prover::fits(model, statements, PROFILE, self.config.limits.proof_bytes).is_ok()
+            })
     }
 
     /// Proves statements of one model: together, or each alone where together fails, so that one that cannot be proven takes no
@@ -215,11 +211,12 @@ impl Node {
                 !self.panics.swap(false, std::sync::atomic::Ordering::AcqRel),
                 "as a fault of ours would"
             );
+            let (model, executable) = served.provable()?;
             prover::proof_with(
-                &served.model,
+                model,
                 served.key()?,
                 PROFILE,
-                &served.executable,
+                executable,
                 &subjects,
                 self.config.limits.proof_bytes,
                 &Silent,

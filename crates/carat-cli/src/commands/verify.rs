@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use carat_nn::edge::{self, OutputValues};
-use carat_program::{Program, decode_tensors};
+use carat_nn::edge::OutputValues;
+use carat_program::AnyProgram;
 use carat_receipt::commit::{MAX_OPENING_BYTES, MAX_VALUE_BYTES};
 use carat_receipt::file::MAX_FILE_BYTES;
 use carat_receipt::{Amount, AmountError, Label, Opening, PublicKey, ReceiptFile};
@@ -16,7 +16,7 @@ use super::{Context, Outcome, parse};
 use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::home;
-use crate::model::{self, Model};
+use crate::model::{AnyModel, Computation};
 use crate::output::{Answer, Progress};
 use crate::prover;
 use crate::render;
@@ -133,7 +133,7 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         }
     };
     let model = match args.replay.as_ref().or(args.model.as_ref()) {
-        Some(path) => Some(Model::load(path, context)?),
+        Some(path) => Some(AnyModel::load(path, context)?),
         None => None,
     };
     let answer = match &args.answer {
@@ -155,7 +155,11 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         _ => (None, None),
     };
     let model_keys = match (&model, &receipt) {
-        (Some(model), Some(receipt)) => prover::keys_for(model, receipt, context.tell)?,
+        (Some(model), Some(receipt)) => match model.integer() {
+            Ok(model) => prover::keys_for(model, receipt, context.tell)?,
+            // A proof of a float program cannot be: there is no key that one would hold under.
+            Err(_) => Vec::new(),
+        },
         _ => Vec::new(),
     };
     let now = match args.now {
@@ -274,9 +278,9 @@ fn committed_answer(
     if !(passed("signature") && passed("program") && passed("opening")) {
         return None;
     }
-    let program = Program::decode(receipt?.program.as_deref()?).ok()?;
-    let outputs = decode_tensors(&opening?.output.bytes).ok()?;
-    (outputs.len() == program.outputs.len()).then(|| edge::decode(&program, &outputs))
+    let program = AnyProgram::decode(receipt?.program.as_deref()?).ok()?;
+    let program = Computation::of(&program);
+    program.show(&program.decode(&opening?.output.bytes).ok()?)
 }
 
 /// Whether the receipt is about an answer that a courier passed on, and so about bytes and not about tensors.
@@ -290,30 +294,27 @@ type Bytes = Option<Vec<u8>>;
 fn first_hand(
     path: &Path,
     receipt: &ReceiptFile,
-    model: Option<&Model>,
+    model: Option<&AnyModel>,
     replay: bool,
 ) -> Result<(Bytes, Bytes), Failure> {
     if let Some(model) = model {
-        let tensors = model::read_input(model.program(), path)?;
+        let tensors = model.program().read_input(path)?;
         if !replay {
-            return Ok((Some(model::canonical(&tensors)), None));
+            return Ok((Some(tensors.canonical()), None));
         }
         let _progress = Progress::start("running the model on this machine");
         let output = model.answer(&tensors)?;
-        return Ok((
-            Some(model::canonical(&tensors)),
-            Some(model::canonical(&output)),
-        ));
+        return Ok((Some(tensors.canonical()), Some(output.canonical())));
     }
     // The Program says how a file becomes integers. The appraisal checks that it is the one that the Statement names.
     let Some(program) = &receipt.program else {
         let message = "the receipt carries no Program, which says how an input file is read; give --replay MODEL";
         return Err(Failure::new(Exit::Mismatch, message));
     };
-    match Program::decode(program) {
+    match AnyProgram::decode(program) {
         Ok(program) => {
-            let tensors = model::read_input(&program, path)?;
-            Ok((Some(model::canonical(&tensors)), None))
+            let tensors = Computation::of(&program).read_input(path)?;
+            Ok((Some(tensors.canonical()), None))
         }
         // Invalid in any case: the appraisal says why.
         Err(_) => Ok((None, None)),

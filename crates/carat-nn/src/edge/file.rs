@@ -1,7 +1,6 @@
 //! Input files: `.npy`, `.json`, `.png`, and ONNX tensors (`.pb`). Sizes are checked before anything is read.
 
-use super::{EdgeError, Values, encode_image};
-use carat_program::Program;
+use super::{EdgeError, InputEdge, Values, encode_image};
 use std::{fs::File, io::Read, path::Path};
 
 /// Largest input file that is read (1 GiB).
@@ -68,10 +67,10 @@ pub fn read_array(path: &Path) -> Result<Values, EdgeError> {
 ///
 /// # Errors
 /// [`EdgeError`].
-pub fn read_input_file(program: &Program, path: &Path) -> Result<Vec<Values>, EdgeError> {
+pub fn read_input_file<I: InputEdge>(inputs: &[I], path: &Path) -> Result<Vec<Values>, EdgeError> {
     match extension(path).as_str() {
         "png" => {
-            let [spec] = &program.inputs[..] else {
+            let [spec] = inputs else {
                 return Err(format(
                     path,
                     "the model takes several inputs; give a .json file",
@@ -80,14 +79,14 @@ pub fn read_input_file(program: &Program, path: &Path) -> Result<Vec<Values>, Ed
             let (width, height, channels, pixels) = png(path, &read(path)?)?;
             let data = encode_image(spec, width, height, channels, &pixels)?;
             Ok(vec![Values {
-                dims: spec.shape.dims(),
+                dims: spec.dims(),
                 data,
             }])
         }
         "json" => {
             let json: serde_json::Value =
                 serde_json::from_slice(&read(path)?).map_err(|e| format(path, e))?;
-            inputs_from_json(program, &json).map_err(|e| format(path, e))
+            inputs_from_json(inputs, &json).map_err(|e| format(path, e))
         }
         _ => Ok(vec![read_array(path)?]),
     }
@@ -97,8 +96,8 @@ pub fn read_input_file(program: &Program, path: &Path) -> Result<Vec<Values>, Ed
 ///
 /// # Errors
 /// What is wrong, in words.
-pub fn inputs_from_json(
-    program: &Program,
+pub fn inputs_from_json<I: InputEdge>(
+    inputs: &[I],
     json: &serde_json::Value,
 ) -> Result<Vec<Values>, String> {
     let Some(object) = json.as_object() else {
@@ -106,22 +105,22 @@ pub fn inputs_from_json(
     };
     if let Some(extra) = object
         .keys()
-        .find(|k| program.inputs.iter().all(|i| i.name != **k))
+        .find(|k| inputs.iter().all(|i| i.name() != k.as_str()))
     {
-        let names: Vec<_> = program.inputs.iter().map(|i| i.name.as_str()).collect();
+        let names: Vec<_> = inputs.iter().map(InputEdge::name).collect();
         return Err(format!(
             "the model has no input `{extra}`; it takes {}",
             names.join(", ")
         ));
     }
-    program
-        .inputs
+    inputs
         .iter()
         .map(|spec| {
+            let name = spec.name();
             let value = object
-                .get(&spec.name)
-                .ok_or_else(|| format!("input `{}` is missing", spec.name))?;
-            json_array(value).map_err(|e| format!("input `{}`: {e}", spec.name))
+                .get(name)
+                .ok_or_else(|| format!("input `{name}` is missing"))?;
+            json_array(value).map_err(|e| format!("input `{name}`: {e}"))
         })
         .collect()
 }

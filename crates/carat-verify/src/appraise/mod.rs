@@ -256,7 +256,21 @@ impl<'a> Work<'a> {
             self.not_made("program", "the file does not carry the weightless Program");
             return;
         };
-        match carat_program::Program::decode(bytes) {
+        match carat_program::AnyProgram::decode(bytes) {
+            // The Program names the numerics that it means; a Statement that ran it under others is about something else.
+            Ok(program)
+                if program.digest() == expected
+                    && program.profile() != statement.engine.numerics.as_str() =>
+            {
+                self.refuse(
+                    "program",
+                    format!(
+                        "the Program is for {}, the Statement says that it ran under {}",
+                        program.profile(),
+                        statement.engine.numerics
+                    ),
+                );
+            }
             Ok(program) if program.digest() == expected => {
                 self.pass(
                     "program",
