@@ -100,13 +100,9 @@ pub(crate) fn check_typed(model: &TypedModel) -> Result<(), String> {
         let extreme = matches!(reduce.reducer, Reducer::Max | Reducer::Min);
         let facts: TractResult<_> = model.node_input_facts(node.id);
         let facts = facts.map_err(|error| format!("{error:#}"))?;
-        let empty = facts.first().is_some_and(|fact| {
-            reduce.axes.iter().any(|&axis| {
-                fact.shape
-                    .get(axis)
-                    .is_some_and(|n| n.to_usize().is_ok_and(|n| n == 0))
-            })
-        });
+        let dims = facts.first().and_then(|fact| fact.shape.as_concrete());
+        let empty =
+            dims.is_some_and(|dims| reduce.axes.iter().any(|&axis| dims.get(axis) == Some(&0)));
         if extreme && empty {
             return Err(format!("node `{}`: {EMPTY}", node.name));
         }

@@ -16,6 +16,9 @@ pub mod protocol;
 pub mod conformance;
 #[cfg(feature = "client")]
 mod model;
+#[cfg(all(feature = "client", unix))]
+#[doc(hidden)] // for tests, here and in the crates above
+pub mod stand_in;
 #[cfg(feature = "client")]
 mod worker;
 

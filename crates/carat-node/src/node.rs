@@ -38,7 +38,7 @@ use crate::issue::{self, Issuer, Order};
 use crate::jobs::{self, Jobs};
 use crate::keeper::{self, Draft, Keeper, Kept, Recovered, dead, named};
 use crate::metrics::{Levels, Metrics};
-use crate::model::{self, Tensors};
+use crate::model::{self, Kind, Tensors};
 use crate::period::Period;
 use crate::planned::{self, Planned};
 use crate::planning;
@@ -794,7 +794,16 @@ impl Node {
             span.set("carat.model.version", served.model.version.to_string());
             span.set("carat.program", served.model.digest.to_string());
         }
-        let outputs = served.run(&inputs)?;
+        let outputs = served.run(&inputs).map_err(|failure| {
+            match (&served.model.kind, failure.exit) {
+                // The engine of a float model refused this input, or failed on it: a matter of the model, not of the server.
+                (Kind::Pinned(_), Exit::Model) => {
+                    tracing::warn!(model = served.name, "no answer: {}", failure.message);
+                    Problem::new(422, "model-failed", failure.message)
+                }
+                _ => failure.into(),
+            }
+        })?;
         span.end();
         let wall_micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let now = now()?;

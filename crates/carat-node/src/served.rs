@@ -1,6 +1,7 @@
 //! The models that are served, ready to run.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use carat_nn::exec::Executable;
 use carat_zk::{Profile, ProvingKey};
@@ -73,10 +74,16 @@ pub fn load(
 ) -> Result<Vec<Arc<Served>>, Failure> {
     let mut found = Vec::with_capacity(config.model.len());
     for entry in &config.model {
-        let model = match entry.in_hub().zip(hub) {
+        let mut model = match entry.in_hub().zip(hub) {
             Some((reference, hub)) => hub.model(reference)?,
             None => AnyModel::load(&entry.path, place)?,
         };
+        if let Kind::Pinned(pinned) = &mut model.kind {
+            pinned.bounds = carat_float::Bounds {
+                time: Duration::from_secs(config.limits.float_seconds),
+                bytes: config.limits.float_bytes,
+            };
+        }
         let zeros = model.program().zeros()?;
         if supply::record(home, &model.digest, "execute")?.is_none() {
             supply::calibrate(home, &model, &zeros)?;

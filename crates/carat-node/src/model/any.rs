@@ -236,7 +236,8 @@ impl<'a> Computation<'a> {
 pub struct Pinned {
     /// Program, ONNX file, card.
     pub file: FloatModel,
-    bounds: Bounds,
+    /// What a run may take.
+    pub bounds: Bounds,
     /// Workers that wait. There are as many as ran at the same time.
     workers: Mutex<Vec<Worker>>,
 }

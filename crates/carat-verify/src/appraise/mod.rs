@@ -525,10 +525,13 @@ impl<'a> Work<'a> {
                 "you ran the program on another input than the receipt's",
             );
         } else if output != statement.output {
-            self.refuse(
-                "own_replay",
-                "your machine computes another output: the receipt is wrong",
-            );
+            let pinned = carat_program::pinned::is_pinned_profile(&statement.engine.numerics);
+            let reason = if pinned {
+                "your machine computes another output: the receipt is wrong, or one of the two machines does not compute as the profile says"
+            } else {
+                "your machine computes another output: the receipt is wrong"
+            };
+            self.refuse("own_replay", reason);
         } else {
             self.replayed = true;
             self.pass("own_replay", "your machine computes the same output");
