@@ -115,6 +115,13 @@ fn walk(graph: &GraphProto, depth: usize, left: &mut usize) -> Result<(), String
             check_attribute(attribute, depth, left)?;
         }
     }
+    if let Some(output) = graph
+        .output
+        .iter()
+        .find(|output| depth == 0 && !defined.contains(output.name.as_str()))
+    {
+        return Err(format!("output `{}` is not defined", output.name));
+    }
     Ok(())
 }
 

@@ -230,6 +230,7 @@ impl Worker {
         shapes: &[OpenShape],
         bound: &[Bound],
     ) -> Result<PinnedProgram, WorkerError> {
+        self.look();
         self.loaded = None;
         let request = Request::Examine {
             onnx: onnx.to_vec(),
@@ -290,6 +291,7 @@ impl Worker {
                 reason: format!("this worker runs {}", self.launch.profile.name),
             });
         }
+        self.look();
         if self.process.is_some() && self.loaded == Some(model.digest) {
             return Ok(());
         }
@@ -307,6 +309,15 @@ impl Worker {
                 Ok(())
             }
             other => Err(self.unexpected(other)),
+        }
+    }
+
+    /// Forgets a process that ended while it waited: nobody asked it anything, so nobody is told.
+    fn look(&mut self) {
+        let ended = |process: &mut Process| !matches!(process.child.try_wait(), Ok(None));
+        if self.process.as_mut().is_some_and(ended) {
+            self.process = None;
+            self.loaded = None;
         }
     }
 

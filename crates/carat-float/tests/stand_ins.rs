@@ -88,6 +88,23 @@ fn a_worker_that_fails_is_replaced() {
 }
 
 #[test]
+fn a_worker_that_ends_while_it_waits_is_replaced_unseen() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = write(folder.path(), &answer(2.5), "").expect("written");
+    let mut worker = Worker::new(launch(&program));
+    worker.run(&model(), &number(1.0)).expect("an answer");
+    let process = worker.process_id().expect("it waits").to_string();
+    let killed = std::process::Command::new("kill")
+        .args(["-KILL", &process])
+        .status();
+    assert!(killed.expect("kill").success());
+    // The signal arrives when it arrives.
+    std::thread::sleep(Duration::from_millis(300));
+    let again = worker.run(&model(), &number(1.0)).expect("an answer");
+    assert_eq!(again, number(2.5));
+}
+
+#[test]
 fn a_worker_that_hangs_is_ended() {
     let folder = tempfile::tempdir().expect("a folder");
     // In the run, before the greeting, and without ever reading what it is asked.

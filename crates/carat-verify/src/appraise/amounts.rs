@@ -217,7 +217,7 @@ impl Work<'_> {
             ));
             list.push(format!("that {upstream} ran this model, or any"));
         }
-        if is_pinned_profile(&statement.engine.numerics) {
+        if is_pinned_profile(statement.engine.numerics.as_str()) {
             list.push(format!(
                 "that every machine computes the same bits under {}: that is tested, and not so by construction",
                 statement.engine.numerics

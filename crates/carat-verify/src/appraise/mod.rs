@@ -525,7 +525,8 @@ impl<'a> Work<'a> {
                 "you ran the program on another input than the receipt's",
             );
         } else if output != statement.output {
-            let pinned = carat_program::pinned::is_pinned_profile(&statement.engine.numerics);
+            let pinned =
+                carat_program::pinned::is_pinned_profile(statement.engine.numerics.as_str());
             let reason = if pinned {
                 "your machine computes another output: the receipt is wrong, or one of the two machines does not compute as the profile says"
             } else {
