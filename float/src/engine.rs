@@ -322,8 +322,11 @@ pub(crate) fn plan(
             .set_output_fact(i, InferenceFact::default())
             .map_err(text)?;
     }
+    inferred.analyse(false).map_err(text)?;
+    if let Some(graph) = &model.graph {
+        wrong::check_analysed(graph, &inferred)?;
+    }
     let typed = inferred.into_typed().map_err(text)?;
-    wrong::check_typed(&typed)?;
     let plan = typed
         .into_optimized()
         .and_then(|model| model.into_runnable())

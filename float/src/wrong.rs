@@ -5,15 +5,14 @@ use std::collections::BTreeMap;
 
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, NodeProto, type_proto};
-use tract_onnx::prelude::{TractResult, TypedModel};
-use tract_onnx::tract_core::ops::nn::{Reduce, Reducer};
+use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::internal::{DimLike as _, Factoid as _};
 
 use crate::limits::refused;
 
 /// What is known of a graph's values before the engine analyses it: those of inputs and constants.
 pub(crate) struct Known<'a> {
     types: BTreeMap<&'a str, i32>,
-    empty: Vec<&'a str>,
 }
 
 impl<'a> Known<'a> {
@@ -26,14 +25,10 @@ impl<'a> Known<'a> {
                 types.insert(input.name.as_str(), tensor.elem_type);
             }
         }
-        let mut empty = Vec::new();
         for tensor in &graph.initializer {
             types.insert(tensor.name.as_str(), tensor.data_type);
-            if tensor.dims.contains(&0) {
-                empty.push(tensor.name.as_str());
-            }
         }
-        Self { types, empty }
+        Self { types }
     }
 
     /// Refuses a node that the engine gets wrong.
@@ -72,40 +67,48 @@ impl<'a> Known<'a> {
             {
                 Some("the engine rounds products of signed integers otherwise; uint8 is supported")
             }
-            "ReduceMax" | "ReduceMin"
-                if node
-                    .input
-                    .first()
-                    .is_some_and(|name| self.empty.contains(&name.as_str())) =>
-            {
-                Some(EMPTY)
-            }
             _ => None,
         }
     }
 }
 
-const EMPTY: &str =
-    "the engine gives the largest finite number for an empty maximum or minimum, not an infinity";
-
-/// Refuses what shows in the analysed model only.
+/// Refuses what shows in the analysed model only: an empty value in a model with a maximum or a minimum. The engine folds
+/// what it computes from nothing into a constant, so that it is looked for before that.
 ///
 /// # Errors
-/// The node, and what is wrong.
-pub(crate) fn check_typed(model: &TypedModel) -> Result<(), String> {
-    for node in model.nodes() {
-        let Some(reduce) = node.op_as::<Reduce>() else {
-            continue;
-        };
-        let extreme = matches!(reduce.reducer, Reducer::Max | Reducer::Min);
-        let facts: TractResult<_> = model.node_input_facts(node.id);
-        let facts = facts.map_err(|error| format!("{error:#}"))?;
-        let dims = facts.first().and_then(|fact| fact.shape.as_concrete());
-        let empty =
-            dims.is_some_and(|dims| reduce.axes.iter().any(|&axis| dims.get(axis) == Some(&0)));
-        if extreme && empty {
-            return Err(format!("node `{}`: {EMPTY}", node.name));
+/// What is wrong.
+pub(crate) fn check_analysed(graph: &GraphProto, model: &InferenceModel) -> Result<(), String> {
+    let extreme = |node: &&NodeProto| matches!(node.op_type.as_str(), "ReduceMax" | "ReduceMin");
+    let Some(node) = nodes(graph).into_iter().find(extreme) else {
+        return Ok(());
+    };
+    let empty = model.nodes().iter().any(|node| {
+        node.outputs.iter().any(|output| {
+            let dims = output.fact.shape.dims();
+            let mut dims = dims.filter_map(|dim| dim.concretize());
+            dims.any(|dim| dim.to_usize().is_ok_and(|n| n == 0))
+        })
+    });
+    match empty {
+        false => Ok(()),
+        true => Err(refused(
+            node,
+            "the engine gives the largest finite number for an empty maximum or minimum, not an infinity, and the model has an empty tensor",
+        )),
+    }
+}
+
+/// The nodes of a graph and of those inside it.
+fn nodes(graph: &GraphProto) -> Vec<&NodeProto> {
+    let mut found = Vec::new();
+    let mut graphs = vec![graph];
+    while let Some(graph) = graphs.pop() {
+        for node in &graph.node {
+            found.push(node);
+            for attribute in &node.attribute {
+                graphs.extend(attribute.g.iter().chain(&attribute.graphs));
+            }
         }
     }
-    Ok(())
+    found
 }

@@ -145,10 +145,10 @@ impl InputSpec {
                 }
             }
         }
-        if let Some(image) = &self.image {
-            if image.values() != self.shape.elements() as u128 {
-                return fail("its image mapping does not fill its shape");
-            }
+        if let Some(image) = &self.image
+            && image.values() != self.shape.elements() as u128
+        {
+            return fail("its image mapping does not fill its shape");
         }
         Ok(())
     }
