@@ -4,6 +4,9 @@
 //! (cd float && cargo build --release) && cargo test --workspace --release --test engine -- --ignored
 //! ```
 
+#![cfg(unix)]
+#![allow(clippy::print_stdout)] // what became of each hostile file is for whoever asks to see it
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
