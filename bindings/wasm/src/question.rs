@@ -3,8 +3,11 @@
 use std::str::FromStr;
 
 use carat_log::{SignedCheckpoint, VerifierKey};
-use carat_program::edge::{Values, array_from_npy, encode_image, encode_values, inputs_from_json};
-use carat_program::encode_tensors;
+use carat_program::edge::{
+    InputEdge, Values, array_from_npy, bits_of, encode_image, encode_values, inputs_from_json,
+};
+use carat_program::pinned::encode_bits;
+use carat_program::{AnyProgram, encode_tensors};
 use carat_receipt::statement::Nonce;
 use carat_receipt::{Amount, Digest, Label, NoticeFile, Opening, PublicKey, ReceiptFile};
 use carat_verify::{
@@ -289,13 +292,35 @@ fn own_input(
     let Some(program) = carried_program(receipt) else {
         return Ok(None);
     };
-    let bad =
-        |error: &dyn ToString| Kind::BadInput.because(format!("input: {}", error.to_string()));
+    match &program {
+        AnyProgram::Integer(program) => {
+            let values = values_of(&program.inputs, input, parts)?;
+            let tensors = encode_values(program, &values).map_err(|e| bad(&e))?;
+            Ok(Some(encode_tensors(&tensors)))
+        }
+        AnyProgram::Pinned(program) => {
+            let values = values_of(&program.body.inputs, input, parts)?;
+            let tensors = bits_of(&program.body.inputs, &values).map_err(|e| bad(&e))?;
+            Ok(Some(encode_bits(&tensors)))
+        }
+    }
+}
+
+fn bad(error: &dyn ToString) -> Fault {
+    Kind::BadInput.because(format!("input: {}", error.to_string()))
+}
+
+/// The arrays that an input is given as.
+fn values_of<I: InputEdge>(
+    inputs: &[I],
+    input: &Input,
+    parts: &Parts<'_>,
+) -> Result<Vec<Values>, Fault> {
     let json = |bytes: &[u8]| {
         let json = serde_json::from_slice(bytes).map_err(|e| bad(&e))?;
-        inputs_from_json(&program, &json).map_err(|e| bad(&e))
+        inputs_from_json(inputs, &json).map_err(|e| bad(&e))
     };
-    let values = match input {
+    Ok(match input {
         Input::Json(part) => json(parts.bytes(*part)?)?,
         Input::Bytes(part) => match parts.bytes(*part)? {
             bytes if bytes.starts_with(b"\x93NUMPY") => {
@@ -313,20 +338,18 @@ fn own_input(
             height,
             channels,
         } => {
-            let [spec] = &program.inputs[..] else {
+            let [spec] = inputs else {
                 return Err(bad(&"the model takes several inputs; give them by name"));
             };
             let pixels = parts.bytes(*pixels)?;
             let data =
                 encode_image(spec, *width, *height, *channels, pixels).map_err(|e| bad(&e))?;
             vec![Values {
-                dims: spec.shape.dims(),
+                dims: spec.dims(),
                 data,
             }]
         }
-    };
-    let tensors = encode_values(&program, &values).map_err(|e| bad(&e))?;
-    Ok(Some(encode_tensors(&tensors)))
+    })
 }
 
 #[derive(Deserialize)]

@@ -3,14 +3,14 @@
 pub(crate) use carat_node::prover::*;
 
 use carat_node::private;
-use carat_program::{Tensor, decode_tensors};
+use carat_program::{Program, decode_tensors};
 use carat_receipt::{Opening, ReceiptFile};
 use carat_zk::io::{self, Seed};
 use carat_zk::{Hidden, Ledger, Mode, Profile, Values};
 
 use crate::exit::{Exit, Failure};
 use crate::home::Home;
-use crate::model::Model;
+use crate::model::{AnyModel, Model, Tensors};
 use crate::output::Progress;
 
 /// The ledger for people: every term, grinding apart.
@@ -154,25 +154,41 @@ impl RunArgs {
     }
 
     /// Refuses before any work what cannot be proven, or not within the limits.
-    pub(crate) fn check(&self, model: &Model) -> Result<(), Failure> {
-        match self.how()? {
+    pub(crate) fn check(&self, model: &AnyModel) -> Result<(), Failure> {
+        let how = self.how()?;
+        if how.is_none() && !self.io_commitment {
+            return Ok(());
+        }
+        let model = model.integer()?;
+        match how {
             Some(how) => fits(model, 1, &how).map(drop),
             None => Ok(()),
         }
     }
 
-    /// Whether to add the hiding commitment.
-    pub(crate) fn io_commitment(&self) -> bool {
-        self.io_commitment || self.private.contains(&Private::Input)
+    /// What the hiding commitment is made of, where it was asked for.
+    pub(crate) fn io_commitment<'a>(
+        &self,
+        model: &'a AnyModel,
+        (inputs, outputs): (&'a Tensors, &'a Tensors),
+    ) -> Result<Option<(&'a Program, Values<'a>)>, Failure> {
+        if !self.io_commitment && !self.private.contains(&Private::Input) {
+            return Ok(None);
+        }
+        let values = Values {
+            inputs: inputs.integers()?,
+            outputs: outputs.integers()?,
+        };
+        Ok(Some((model.integer()?.program(), values)))
     }
 
     /// Proves what a receipt says and attaches the proof, where it was asked for.
     pub(crate) fn prove(
         &self,
-        model: &Model,
+        model: &AnyModel,
         file: &mut ReceiptFile,
         opening: &Opening,
-        (inputs, outputs): (&[Tensor], &[Tensor]),
+        (inputs, outputs): (&Tensors, &Tensors),
         home: &Home,
         progress: &Progress,
     ) -> Result<Option<Proved>, Failure> {
@@ -181,9 +197,10 @@ impl RunArgs {
         };
         let subject = Subject {
             statement: file.receipt_id(),
-            inputs: inputs.to_vec(),
-            outputs: outputs.to_vec(),
+            inputs: inputs.integers()?.to_vec(),
+            outputs: outputs.integers()?.to_vec(),
         };
+        let model = model.integer()?;
         tie(&mut how, model, file, opening, home)?;
         let proved = proof_of(model, &[subject], &how, progress)?;
         for evidence in &proved.evidence {

@@ -80,8 +80,17 @@ pub struct SuiteReport {
 ///
 /// # Errors
 /// When the folder cannot be read or holds no test.
-pub fn run_suite(
+pub fn run_suite(dir: &Path, progress: impl FnMut(usize, usize)) -> std::io::Result<SuiteReport> {
+    run_suite_with(dir, attempt, progress)
+}
+
+/// [`run_suite`] for another engine: `attempt` makes one test.
+///
+/// # Errors
+/// When the folder cannot be read or holds no test.
+pub fn run_suite_with(
     dir: &Path,
+    mut attempt: impl FnMut(&Path) -> Result<(), Outcome>,
     mut progress: impl FnMut(usize, usize),
 ) -> std::io::Result<SuiteReport> {
     let mut folders: Vec<PathBuf> = fs::read_dir(dir)?
@@ -100,7 +109,7 @@ pub fn run_suite(
     }
     let mut report = SuiteReport::default();
     for (done, folder) in folders.iter().enumerate() {
-        let result = run_test(folder);
+        let result = judge(folder, &mut attempt);
         let counts = report
             .by_operator
             .entry(result.operator.clone())
@@ -129,6 +138,10 @@ pub fn run_suite(
 /// Runs one test folder. A panic anywhere below is caught and counted as a refusal that says so.
 #[must_use]
 pub fn run_test(folder: &Path) -> TestResult {
+    judge(folder, &mut attempt)
+}
+
+fn judge(folder: &Path, attempt: &mut dyn FnMut(&Path) -> Result<(), Outcome>) -> TestResult {
     let name = folder
         .file_name()
         .map(|n| n.to_string_lossy().into_owned())
@@ -239,10 +252,11 @@ fn attempt(folder: &Path) -> Result<(), Outcome> {
     Ok(())
 }
 
-/// The data sets of a test, and its model prepared and compiled on their inputs.
-fn compile(folder: &Path) -> Result<(Vec<PathBuf>, Prepared, CompiledGraph), Outcome> {
-    let bytes = fs::read(folder.join("model.onnx")).map_err(refuse)?;
-    let names = crate::import::input_names(&bytes).map_err(refuse)?;
+/// The folders of a test's data, in order.
+///
+/// # Errors
+/// A refusal where the folder cannot be read.
+pub fn data_sets(folder: &Path) -> Result<Vec<PathBuf>, Outcome> {
     let mut sets: Vec<PathBuf> = fs::read_dir(folder)
         .map_err(refuse)?
         .filter_map(|e| e.ok().map(|e| e.path()))
@@ -253,6 +267,14 @@ fn compile(folder: &Path) -> Result<(Vec<PathBuf>, Prepared, CompiledGraph), Out
         })
         .collect();
     sets.sort();
+    Ok(sets)
+}
+
+/// The data sets of a test, and its model prepared and compiled on their inputs.
+fn compile(folder: &Path) -> Result<(Vec<PathBuf>, Prepared, CompiledGraph), Outcome> {
+    let bytes = fs::read(folder.join("model.onnx")).map_err(refuse)?;
+    let names = crate::import::input_names(&bytes).map_err(refuse)?;
+    let sets = data_sets(folder)?;
     let mut given: Vec<Vec<Array>> = Vec::new();
     for set in &sets {
         let mut arrays = Vec::new();

@@ -161,6 +161,40 @@ pub struct InputMetadata {
     pub names: Vec<String>,
 }
 
+impl InputMetadata {
+    /// How an image becomes the values of this input; `None` where it takes none.
+    ///
+    /// # Errors
+    /// [`ModelError::Metadata`] where the mapping is incomplete.
+    pub fn image_map(&self, name: &str) -> Result<Option<ImageMap>, ModelError> {
+        let fail = |text: &str| ModelError::Metadata(format!("input `{name}`: {text}"));
+        if self.kind != "image" {
+            return Ok(None);
+        }
+        let mode = match self.mode.as_deref() {
+            Some("gray") => ImageMode::Gray,
+            Some("rgb") => ImageMode::Rgb,
+            Some("bgr") => ImageMode::Bgr,
+            _ => return Err(fail("mode must be gray, rgb or bgr")),
+        };
+        let (Some(width), Some(height)) = (self.width, self.height) else {
+            return Err(fail("an image needs width and height"));
+        };
+        let (mut black, mut white) = (self.black.unwrap_or(0.0), self.white.unwrap_or(1.0));
+        if self.invert {
+            (black, white) = (white, black);
+        }
+        let scale: F64Bits = ((white - black) / 255.0).into();
+        Ok(Some(ImageMap {
+            mode,
+            width,
+            height,
+            scale,
+            offset: black.into(),
+        }))
+    }
+}
+
 /// What compilation found; becomes the model card in the model file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Card {
@@ -387,30 +421,9 @@ fn apply_metadata(program: &mut Program, metadata: &Metadata) -> Result<(), Mode
         let Some(spec) = program.inputs.iter_mut().find(|i| i.name == *name) else {
             return fail(format!("the model has no input `{name}`"));
         };
-        if about.kind != "image" {
-            continue;
+        if let Some(map) = about.image_map(name)? {
+            spec.image = Some(map);
         }
-        let mode = match about.mode.as_deref() {
-            Some("gray") => ImageMode::Gray,
-            Some("rgb") => ImageMode::Rgb,
-            Some("bgr") => ImageMode::Bgr,
-            _ => return fail(format!("input `{name}`: mode must be gray, rgb or bgr")),
-        };
-        let (Some(width), Some(height)) = (about.width, about.height) else {
-            return fail(format!("input `{name}`: an image needs width and height"));
-        };
-        let (mut black, mut white) = (about.black.unwrap_or(0.0), about.white.unwrap_or(1.0));
-        if about.invert {
-            (black, white) = (white, black);
-        }
-        let scale: F64Bits = ((white - black) / 255.0).into();
-        spec.image = Some(ImageMap {
-            mode,
-            width,
-            height,
-            scale,
-            offset: black.into(),
-        });
     }
     Ok(())
 }

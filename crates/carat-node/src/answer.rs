@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use carat_nn::edge::{self, OutputValues};
-use carat_program::decode_tensors;
+use carat_nn::edge::OutputValues;
 use carat_receipt::{Digest, Opening, ReceiptFile, Role, SignedStatement};
 use carat_verify::{Appraisal, CourierAsked, Question};
 use serde_json::{Value, json};
@@ -192,11 +191,14 @@ impl Node {
                 )
             })?;
         let fits = opening.output.commitment(Role::Output) == record.signed.statement().output;
-        let outputs = decode_tensors(&opening.output.bytes).map_err(Failure::of(Exit::Store))?;
-        if !fits {
-            return Err(Failure::new(Exit::Store, "the opening is not the receipt's").into());
-        }
-        let outputs = edge::decode(model.model.program(), &outputs);
+        let program = model.model.program();
+        let outputs = program
+            .decode(&opening.output.bytes)
+            .map_err(Failure::of(Exit::Store))?;
+        let outputs = program
+            .show(&outputs)
+            .filter(|_| fits)
+            .ok_or_else(|| Failure::new(Exit::Store, "the opening is not the receipt's"))?;
         let answer = Answer {
             id: *id,
             model,

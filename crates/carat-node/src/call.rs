@@ -134,7 +134,9 @@ impl Call {
                     facts: body.facts,
                     retain: body.retain,
                 };
-                let inputs = edge::inputs_from_json(model.model.program(), &body.inputs)
+                let program = model.model.program();
+                let inputs = program
+                    .values_from_json(&body.inputs)
                     .map_err(|error| bad(&error))?;
                 Self::new(tenant, model, inputs, asked.and(in_body)?)
             }

@@ -187,6 +187,10 @@ pub struct Limits {
     pub cache_bytes: u64,
     /// What each table of the store keeps in memory before it is written out, in bytes; fixed when the store is made.
     pub table_bytes: u64,
+    /// Seconds that a float model may take for one answer; its process is ended after them.
+    pub float_seconds: u64,
+    /// Memory of a process that runs a float model, in bytes.
+    pub float_bytes: u64,
     /// How often a job is started that does not end because the process does.
     pub job_starts: u32,
 }
@@ -209,6 +213,8 @@ impl Default for Limits {
             stall_seconds: 30,
             cache_bytes: StoreOptions::default().cache_bytes,
             table_bytes: StoreOptions::default().table_bytes,
+            float_seconds: 25,
+            float_bytes: 4 << 30,
             job_starts: 5,
         }
     }
@@ -371,6 +377,8 @@ impl Config {
             stall_seconds,
             cache_bytes,
             table_bytes,
+            float_seconds,
+            float_bytes,
             job_starts,
             ..
         } = self.limits;
@@ -383,6 +391,8 @@ impl Config {
             ("limits.proof_batch", proof_batch as u64),
             ("limits.connections", connections as u64),
             ("limits.stall_seconds", stall_seconds),
+            ("limits.float_seconds", float_seconds),
+            ("limits.float_bytes", float_bytes),
             ("limits.job_starts", job_starts.into()),
             ("run_threads", self.run_threads as u64),
             ("provers", self.provers as u64),
@@ -398,6 +408,7 @@ impl Config {
             ("idempotency_hours", self.idempotency_hours, 24 * MAX_DAYS),
             ("drain_seconds", self.drain_seconds, 86_400),
             ("limits.stall_seconds", stall_seconds, 86_400),
+            ("limits.float_seconds", float_seconds, 86_400),
         ] {
             if value > most {
                 return refuse(format!("{name} is {value}; it is at most {most}"));

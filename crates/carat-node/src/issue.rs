@@ -2,37 +2,77 @@
 
 use carat_log::store::Log;
 use carat_log::{leaf_hash, store::StoreError};
-use carat_program::Tensor;
+use carat_program::{Program, Tensor};
 use carat_receipt::commit::random_id;
 use carat_receipt::file::{LOG_PROMISE, LOG_PROOF};
 use carat_receipt::statement::{Clock, IoCommitment, Optional, Usage};
 use carat_receipt::{
-    Engine, Execution, Label, LogItem, LogPart, Nonce, Opened, Opening, Parameters, ReceiptFile,
-    Role, Salt, SignedStatement, SigningKey, Statement, leaf,
+    Digest, Engine, Execution, Label, LogItem, LogPart, Nonce, Opened, Opening, Parameters,
+    ReceiptFile, Role, Salt, SignedStatement, SigningKey, Statement, leaf,
 };
 use carat_zk::Values;
 
 use crate::exit::{Exit, Failure};
 use crate::home::log_failure;
-use crate::model::{self, Model};
+use crate::model::{self, Tensors};
 use crate::planned::Planned;
 use crate::prover;
 
 /// The numerics that the executor follows, as Statements name them.
-pub const NUMERICS: &str = "integer/v1";
+pub const NUMERICS: &str = carat_program::INTEGER_PROFILE;
 /// Version of the executor's semantics under that profile.
 pub const SEMANTICS: u64 = 1;
 /// How long after an entry was acknowledged every checkpoint covers it, in seconds: what an inclusion promise says.
 pub const INCLUDE_WITHIN: u64 = 60;
 
+/// What Statements say of a model.
+#[derive(Debug, Clone)]
+pub struct Identity<'a> {
+    /// Digest of its Program.
+    pub program: Digest,
+    /// Name, for people.
+    pub name: &'a Label,
+    /// Version, for people.
+    pub version: &'a Label,
+    /// Digest of its card, where it has one.
+    pub card: Option<Digest>,
+    /// What it runs under.
+    pub engine: Engine,
+}
+
+/// An input or an output, as a Statement commits to it.
+#[derive(Debug, Clone)]
+pub struct Value {
+    bytes: Vec<u8>,
+    elements: u64,
+}
+
+impl From<&[Tensor]> for Value {
+    fn from(tensors: &[Tensor]) -> Self {
+        Self {
+            bytes: model::canonical(tensors),
+            elements: tensors.iter().map(|t| t.data().len() as u64).sum(),
+        }
+    }
+}
+
+impl From<&Tensors> for Value {
+    fn from(tensors: &Tensors) -> Self {
+        Self {
+            bytes: tensors.canonical(),
+            elements: tensors.elements(),
+        }
+    }
+}
+
 /// A run that gets a receipt.
 pub struct Order<'a> {
     /// What ran.
-    pub model: &'a Model,
+    pub model: Identity<'a>,
     /// The Program's input.
-    pub inputs: &'a [Tensor],
+    pub input: Value,
     /// What it answered.
-    pub outputs: &'a [Tensor],
+    pub output: Value,
     /// How long it took.
     pub wall_micros: u64,
     /// For whom the receipt is.
@@ -41,8 +81,8 @@ pub struct Order<'a> {
     pub nonce: Option<Nonce>,
     /// The plan that is carried out.
     pub planned: Option<&'a Planned>,
-    /// Whether to add a hiding commitment to input and output.
-    pub io_commitment: bool,
+    /// What a hiding commitment to input and output is made of, where one is added.
+    pub io_commitment: Option<(&'a Program, Values<'a>)>,
     /// Until when an upgrade may be asked for, Unix seconds.
     pub option_expiry: Option<u64>,
 }
@@ -68,28 +108,28 @@ pub struct Signed {
 }
 
 /// Signs.
-pub fn sign(order: &Order<'_>, issuer: &Issuer, now: u64) -> Result<Signed, Failure> {
+pub fn sign(order: Order<'_>, issuer: &Issuer, now: u64) -> Result<Signed, Failure> {
     let random = Failure::of::<carat_receipt::commit::NoRandomness>;
     let salt = || Salt::generate().map_err(random(Exit::Io));
     let model = order.model;
-    let input = Opened::new(salt()?, model::canonical(order.inputs));
-    let output = Opened::new(salt()?, model::canonical(order.outputs));
-    let io_commitment = if order.io_commitment {
-        Some(io(order, &input.salt, &output.salt)?)
-    } else {
-        None
-    };
+    let elements = (order.input.elements, order.output.elements);
+    let input = Opened::new(salt()?, order.input.bytes);
+    let output = Opened::new(salt()?, order.output.bytes);
+    let io_commitment = order
+        .io_commitment
+        .map(|(program, values)| io(program, &values, &input.salt, &output.salt))
+        .transpose()?;
     let mut statement = Statement {
         issuer: issuer.name.clone(),
         issuer_key: issuer.key.public(),
         issued_at: now,
         clock: Clock::System,
         random: random_id().map_err(random(Exit::Io))?,
-        program: model.digest,
+        program: model.program,
         model_name: model.name.clone(),
         model_version: model.version.clone(),
         execution: Execution::Local,
-        engine: engine(),
+        engine: model.engine,
         input: input.commitment(Role::Input),
         output: output.commitment(Role::Output),
         // The Program and its input determine the answer: nothing else took effect.
@@ -98,10 +138,10 @@ pub fn sign(order: &Order<'_>, issuer: &Issuer, now: u64) -> Result<Signed, Fail
             audience: order.audience.clone(),
             nonce: order.nonce.clone(),
             io_commitment,
-            model_card: model.card_digest(),
+            model_card: model.card,
             usage: Some(Usage {
-                input_elements: Some(elements(order.inputs)),
-                output_elements: Some(elements(order.outputs)),
+                input_elements: Some(elements.0),
+                output_elements: Some(elements.1),
                 wall_micros: Some(order.wall_micros),
                 ..Usage::default()
             }),
@@ -118,7 +158,7 @@ pub fn sign(order: &Order<'_>, issuer: &Issuer, now: u64) -> Result<Signed, Fail
     let leaf = leaf_of(&signed, &blind);
     let opening = Opening {
         receipt_id: signed.receipt_id(),
-        program: model.digest,
+        program: model.program,
         input,
         output,
         facts,
@@ -139,14 +179,14 @@ pub fn leaf_of(signed: &SignedStatement, blind: &Salt) -> Vec<u8> {
     leaf(blind, &signed.receipt_id(), plan.map(|plan| plan.tau))
 }
 
-fn io(order: &Order<'_>, input_salt: &Salt, output_salt: &Salt) -> Result<IoCommitment, Failure> {
+fn io(
+    program: &Program,
+    values: &Values<'_>,
+    input_salt: &Salt,
+    output_salt: &Salt,
+) -> Result<IoCommitment, Failure> {
     let seed = carat_zk::io::Seed::from_salts(input_salt, output_salt);
-    let values = Values {
-        inputs: order.inputs,
-        outputs: order.outputs,
-    };
-    let root =
-        carat_zk::io::commit(order.model.program(), &values, &seed).map_err(prover::failure)?;
+    let root = carat_zk::io::commit(program, values, &seed).map_err(prover::failure)?;
     Ok(IoCommitment {
         scheme: Label::new(carat_zk::io::SCHEME).map_err(Failure::of(Exit::Internal))?,
         root,
@@ -204,11 +244,4 @@ pub fn engine() -> Engine {
         numerics: Label::new(NUMERICS).expect("a constant name"),
         semantics: SEMANTICS,
     }
-}
-
-fn elements(tensors: &[Tensor]) -> u64 {
-    tensors
-        .iter()
-        .map(|tensor| tensor.data().len() as u64)
-        .sum()
 }

@@ -11,9 +11,15 @@ use carat_receipt::{Digest, Label};
 use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::home::Place;
+use crate::issue::{self, Identity};
 
+mod any;
 pub mod source;
 
+pub(crate) use any::other_kind;
+pub use any::{
+    AnyModel, Computation, Described, Kind, Pinned, Tensors, float_failure, runner, worker_failure,
+};
 pub use source::onnx_in;
 
 /// Extension of compiled models.
@@ -63,11 +69,14 @@ impl Model {
             Failure::new(Exit::Model, format!("{}: {error}", path.display()))
         };
         // The first bytes say whether it is a model at all, before gigabytes of something else are read.
-        let mut head = Vec::new();
-        files::open_capped(path, "a compiled model", MAX_MODEL_BYTES)?
-            .take(64)
-            .read_to_end(&mut head)
-            .map_err(|error| files::io_failure("reading", path, &error))?;
+        let head = read_head(path)?;
+        if carat_float::is_float_model(&head) {
+            let message = format!(
+                "{} is a float model, and this needs an integer program: compile the model without --profile",
+                path.display()
+            );
+            return Err(Failure::new(Exit::Model, message));
+        }
         if let Err(error @ ModelFileError::Magic) = ModelFile::decode(&head) {
             return Err(refused(error));
         }
@@ -78,23 +87,7 @@ impl Model {
 
     /// A model that is in memory; the path is where it was read from, or what it is called.
     pub(crate) fn new(file: ModelFile, path: PathBuf) -> Self {
-        let stem = path
-            .file_stem()
-            .map(|stem| stem.to_string_lossy().into_owned());
-        let card: serde_json::Value = serde_json::from_str(&file.card).unwrap_or_default();
-        let field = |name: &str| {
-            let value = card.get("metadata").and_then(|about| about.get(name));
-            value
-                .and_then(|value| value.as_str())
-                .filter(|text| !text.is_empty())
-        };
-        // The card is text that a publisher wrote: what is no name is replaced, not trusted.
-        let label = |text: Option<&str>, otherwise: &str| {
-            text.and_then(|text| Label::new(text).ok())
-                .unwrap_or_else(|| plain_label(otherwise))
-        };
-        let name = label(field("name"), stem.as_deref().unwrap_or_default());
-        let version = label(field("version"), "unversioned");
+        let (name, version) = label_of(&file.card, &path);
         Self {
             digest: file.program.digest(),
             name,
@@ -114,6 +107,17 @@ impl Model {
         (!self.file.card.is_empty()).then(|| Digest::sha256(self.file.card.as_bytes()))
     }
 
+    /// What Statements say of it.
+    pub fn identity(&self) -> Identity<'_> {
+        Identity {
+            program: self.digest,
+            name: &self.name,
+            version: &self.version,
+            card: self.card_digest(),
+            engine: issue::engine(),
+        }
+    }
+
     /// Prepares the Program for running.
     pub fn executable(&self, threads: usize) -> Result<Executable, Failure> {
         let options = Options {
@@ -129,11 +133,15 @@ impl Model {
     }
 }
 
-/// Reads an input file for a Program, as integers.
-pub fn read_input(program: &Program, path: &Path) -> Result<Vec<Tensor>, Failure> {
+/// Reads an input file by a function whose errors get the file's name.
+fn input_file<T>(
+    path: &Path,
+    read: impl FnOnce() -> Result<T, edge::EdgeError>,
+) -> Result<T, Failure> {
     // The reader opens the file itself; this refuses directories, pipes and files that are too large first.
     files::open_capped(path, "an input file", MAX_INPUT_FILE)?;
-    let in_file = |text: String| {
+    read().map_err(|error| {
+        let text = error.to_string();
         let shown = path.display().to_string();
         let text = if text.contains(&shown) {
             text
@@ -141,9 +149,38 @@ pub fn read_input(program: &Program, path: &Path) -> Result<Vec<Tensor>, Failure
             format!("{shown}: {text}")
         };
         Failure::new(Exit::Input, text)
+    })
+}
+
+/// The first bytes of a model's file.
+fn read_head(path: &Path) -> Result<Vec<u8>, Failure> {
+    let mut head = Vec::new();
+    files::open_capped(path, "a compiled model", MAX_MODEL_BYTES)?
+        .take(64)
+        .read_to_end(&mut head)
+        .map_err(|error| files::io_failure("reading", path, &error))?;
+    Ok(head)
+}
+
+/// Name and version by a card, or the file's name where the card has none. A card is text that a publisher wrote: what is no
+/// name is replaced, not trusted.
+fn label_of(card: &str, path: &Path) -> (Label, Label) {
+    let stem = path
+        .file_stem()
+        .map(|stem| stem.to_string_lossy().into_owned());
+    let card: serde_json::Value = serde_json::from_str(card).unwrap_or_default();
+    let field = |name: &str| {
+        let value = card.get("metadata").and_then(|about| about.get(name));
+        value
+            .and_then(|value| value.as_str())
+            .filter(|text| !text.is_empty())
     };
-    let values = edge::read_input_file(program, path).map_err(|e| in_file(e.to_string()))?;
-    edge::encode_values(program, &values).map_err(|e| in_file(e.to_string()))
+    let label = |text: Option<&str>, otherwise: &str| {
+        text.and_then(|text| Label::new(text).ok())
+            .unwrap_or_else(|| plain_label(otherwise))
+    };
+    let name = label(field("name"), stem.as_deref().unwrap_or_default());
+    (name, label(field("version"), "unversioned"))
 }
 
 /// An input of zeros, or of the value nearest to zero that the Program takes.

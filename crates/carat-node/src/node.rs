@@ -17,7 +17,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use carat_log::store::Log;
-use carat_nn::edge;
 use carat_policy::Rung;
 use carat_receipt::Digest;
 use carat_verify::Trust;
@@ -39,7 +38,7 @@ use crate::issue::{self, Issuer, Order};
 use crate::jobs::{self, Jobs};
 use crate::keeper::{self, Draft, Keeper, Kept, Recovered, dead, named};
 use crate::metrics::{Levels, Metrics};
-use crate::model;
+use crate::model::{self, Kind, Tensors};
 use crate::page;
 use crate::period::Period;
 use crate::planned::Planned;
@@ -788,7 +787,8 @@ impl Node {
     ) -> Result<Made, Problem> {
         let served = call.model.clone();
         let program = served.model.program();
-        let inputs = edge::encode_values(program, &call.inputs)
+        let inputs = program
+            .encode_values(&call.inputs)
             .map_err(|error| Problem::new(422, "bad-input", error))?;
         // What is bought is decided before the answer is known.
         let (planned, reserved) = self.planned(&call)?.unzip();
@@ -808,10 +808,16 @@ impl Node {
             span.set("carat.model.version", served.model.version.to_string());
             span.set("carat.program", served.model.digest.to_string());
         }
-        let outputs = served
-            .executable
-            .run(&inputs)
-            .map_err(model::exec_failure)?;
+        let outputs = served.run(&inputs).map_err(|failure| {
+            match (&served.model.kind, failure.exit) {
+                // The engine of a float model refused this input, or failed on it: a matter of the model, not of the server.
+                (Kind::Pinned(_), Exit::Model) => {
+                    tracing::warn!(model = served.name, "no answer: {}", failure.message);
+                    Problem::new(422, "model-failed", failure.message)
+                }
+                _ => failure.into(),
+            }
+        })?;
         span.end();
         let wall_micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let now = now()?;
@@ -820,18 +826,18 @@ impl Node {
         let offered = kept.map_or(offered, |kept| kept.min(offered));
         let mut span = self.span("sign");
         let order = Order {
-            model: &served.model,
-            inputs: &inputs,
-            outputs: &outputs,
+            model: served.model.identity()?,
+            input: (&inputs).into(),
+            output: (&outputs).into(),
             wall_micros,
             audience: call.audience,
             nonce: call.nonce,
             planned: planned.as_ref(),
-            io_commitment: false,
+            io_commitment: None,
             option_expiry: (offered > 0 && served.proving.is_some())
                 .then(|| now.saturating_add(offered)),
         };
-        let signed = issue::sign(&order, &self.issuer, now)?;
+        let signed = issue::sign(order, &self.issuer, now)?;
         span.end();
         let id = signed.signed.receipt_id();
         let attests = self.attesting.on_all()
@@ -895,17 +901,23 @@ impl Node {
         };
         let answer = Answer {
             id,
-            outputs: edge::decode(program, &outputs),
-            model: served,
+            outputs: program.show(&outputs).ok_or_else(model::other_kind)?,
+            model: served.clone(),
             signed: signed.signed,
             keeping: Span::none(),
             _claim: claim,
+        };
+        let prove = match (proves, inputs, outputs) {
+            (true, Tensors::Integers(inputs), Tensors::Integers(outputs)) => {
+                Some((id, inputs, outputs))
+            }
+            _ => None,
         };
         Ok(Made {
             entry,
             leaf: signed.leaf,
             answer,
-            prove: proves.then_some((id, inputs, outputs)),
+            prove,
         })
     }
 

@@ -11,7 +11,7 @@ use carat_receipt::{Amount, Digest, Label, Opened, Role, Salt};
 
 use crate::exit::{Exit, Failure};
 use crate::home::Home;
-use crate::model::Model;
+use crate::issue::Identity;
 use crate::planning::{self, Past};
 
 /// A decision, and whether it is carried out.
@@ -25,7 +25,7 @@ pub struct Planned {
 /// Puts into the facts what the caller may not say itself, and the amount that it states.
 pub fn complete(
     facts: &mut Facts,
-    model: &Model,
+    model: &Identity<'_>,
     at_stake: Option<Amount>,
     policy: &Policy,
 ) -> Result<(), Failure> {
@@ -33,7 +33,7 @@ pub fn complete(
     for (name, value) in [
         ("name", model.name.to_string()),
         ("version", model.version.to_string()),
-        ("program", model.digest.to_string()),
+        ("program", model.program.to_string()),
     ] {
         facts.set(&["model", name], Value::Text(value));
     }

@@ -162,7 +162,11 @@ impl Node {
     /// Whether so many statements of a model fit under one proof within the limits.
     pub(crate) fn fits(&self, served: &Served, statements: usize) -> bool {
         // One that does not fit is refused by the prover, in its words.
-        statements <= 1 || prover::fits(&served.model, statements, &self.how()).is_ok()
+        statements <= 1
+            || served
+                .model
+                .integer()
+                .is_ok_and(|model| prover::fits(model, statements, &self.how()).is_ok())
     }
 
     /// Proves statements of one model: together, or each alone where together fails, so that one that cannot be proven takes no
@@ -213,10 +217,11 @@ impl Node {
                 !self.panics.swap(false, std::sync::atomic::Ordering::AcqRel),
                 "as a fault of ours would"
             );
+            let (model, executable) = served.provable()?;
             prover::proof_with(
-                &served.model,
+                model,
                 served.key()?,
-                &served.executable,
+                executable,
                 &subjects,
                 &self.how(),
                 &Silent,

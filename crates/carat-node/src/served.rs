@@ -1,6 +1,7 @@
 //! The models that are served, ready to run.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use carat_nn::exec::Executable;
 use carat_zk::{Profile, ProvingKey};
@@ -9,7 +10,7 @@ use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::home::{Home, Place};
 use crate::hub::service::Service;
-use crate::model::{self, Model};
+use crate::model::{self, AnyModel, Kind, Model, Tensors};
 use crate::prover::{self, How};
 use crate::supply::{self, Record};
 use crate::tell::Silent;
@@ -22,19 +23,41 @@ pub struct Served {
     /// Its name in addresses.
     pub name: String,
     /// Program, weights, card.
-    pub model: Model,
-    /// Ready to run.
-    pub executable: Executable,
+    pub model: AnyModel,
+    /// An integer program, ready to run; float programs run in processes of their own.
+    executable: Option<Executable>,
     /// What measuring its proofs gave; `None`: it cannot be proven within the limits here.
     pub proving: Option<Record>,
     key: OnceLock<Result<ProvingKey, String>>,
 }
 
 impl Served {
+    /// Runs one input.
+    pub fn run(&self, inputs: &Tensors) -> Result<Tensors, Failure> {
+        match (&self.model.kind, &self.executable, inputs) {
+            (Kind::Integer(_), Some(executable), Tensors::Integers(inputs)) => executable
+                .run(inputs)
+                .map(Tensors::Integers)
+                .map_err(model::exec_failure),
+            (Kind::Pinned(pinned), None, Tensors::Bits(inputs)) => {
+                pinned.run(inputs).map(Tensors::Bits)
+            }
+            _ => Err(model::other_kind()),
+        }
+    }
+
+    /// What proving needs: the integer model, ready to run.
+    pub fn provable(&self) -> Result<(&Model, &Executable), Failure> {
+        let model = self.model.integer()?;
+        let executable = self.executable.as_ref();
+        Ok((model, executable.ok_or_else(model::other_kind)?))
+    }
+
     /// The commitment to its weights, made when first asked for.
     pub fn key(&self) -> Result<&ProvingKey, Failure> {
+        let model = self.model.integer()?;
         let made = self.key.get_or_init(|| {
-            ProvingKey::new(self.model.program(), &self.model.file.weights, PROFILE)
+            ProvingKey::new(model.program(), &model.file.weights, PROFILE)
                 .map_err(|error| prover::failure(error).message)
         });
         made.as_ref()
@@ -51,25 +74,34 @@ pub fn load(
 ) -> Result<Vec<Arc<Served>>, Failure> {
     let mut found = Vec::with_capacity(config.model.len());
     for entry in &config.model {
-        let model = match entry.in_hub().zip(hub) {
+        let mut model = match entry.in_hub().zip(hub) {
             Some((reference, hub)) => hub.model(reference)?,
-            None => Model::load(&entry.path, place)?,
+            None => AnyModel::load(&entry.path, place)?,
         };
-        let zeros = model::zeros(model.program())?;
+        if let Kind::Pinned(pinned) = &mut model.kind {
+            pinned.bounds = carat_float::Bounds {
+                time: Duration::from_secs(config.limits.float_seconds),
+                bytes: config.limits.float_bytes,
+            };
+        }
+        let zeros = model.program().zeros()?;
         if supply::record(home, &model.digest, "execute")?.is_none() {
             supply::calibrate(home, &model, &zeros)?;
         }
         // What does not fit is no supply; it is not measured either.
-        let provable = prover::fits(
-            &model,
-            1,
-            &How::succinct(PROFILE, config.limits.proof_bytes),
-        )
-        .is_ok();
-        let proving = match supply::record(home, &model.digest, "prove")? {
-            found @ Some(_) if provable => found,
-            None if provable => supply::calibrate_proof(home, &model, &zeros, &Silent)?,
-            _ => None,
+        let how = How::succinct(PROFILE, config.limits.proof_bytes);
+        let provable = model.integer().and_then(|model| {
+            prover::fits(model, 1, &how)?;
+            Ok(model)
+        });
+        let proving = match (supply::record(home, &model.digest, "prove")?, provable) {
+            (found @ Some(_), Ok(_)) => found,
+            (None, Ok(model)) => supply::calibrate_proof(home, model, zeros.integers()?, &Silent)?,
+            (_, Err(_)) => None,
+        };
+        let executable = match &model.kind {
+            Kind::Integer(model) => Some(model.executable(config.run_threads)?),
+            Kind::Pinned(_) => None,
         };
         tracing::info!(
             model = entry.name,
@@ -79,7 +111,7 @@ pub fn load(
         );
         found.push(Arc::new(Served {
             name: entry.name.clone(),
-            executable: model.executable(config.run_threads)?,
+            executable,
             model,
             proving,
             key: OnceLock::new(),

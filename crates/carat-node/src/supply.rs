@@ -6,7 +6,6 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use carat_nn::exec::Executable;
 use carat_policy::environment::{
     Audits, Batch, Bond, Calibration, Enclave, Environment, Prover, Replicas,
 };
@@ -18,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::exit::{Exit, Failure};
 use crate::files::{self, Mode};
 use crate::home::{self, Home};
-use crate::model::{self, Model};
+use crate::model::{self, AnyModel, Model, Tensors};
 use crate::prover;
 use crate::tell::Doing;
 
@@ -434,7 +433,7 @@ pub fn calibrate_proof(
     // As if every processor had been busy all the time: what is not known is rounded up.
     keep_record(
         home,
-        model,
+        &model.digest,
         "prove",
         &format!("cpu/{}/{threads}-threads", std::env::consts::ARCH),
         times,
@@ -444,13 +443,13 @@ pub fn calibrate_proof(
 }
 
 /// Measures running the Program once, on one thread, and keeps the record.
-pub fn calibrate(home: &Home, model: &Model, inputs: &[Tensor]) -> Result<Record, Failure> {
-    let executable: Executable = model.executable(1)?;
+pub fn calibrate(home: &Home, model: &AnyModel, inputs: &Tensors) -> Result<Record, Failure> {
+    let execute = model::runner(model, inputs)?;
     let mut times: Vec<u64> = Vec::new();
     let started = Instant::now();
     while times.len() < 3 || (times.len() < MAX_RUNS && started.elapsed() < PATIENCE) {
         let run = Instant::now();
-        executable.run(inputs).map_err(model::exec_failure)?;
+        execute()?;
         times.push(
             u64::try_from(run.elapsed().as_micros())
                 .unwrap_or(u64::MAX)
@@ -460,7 +459,7 @@ pub fn calibrate(home: &Home, model: &Model, inputs: &[Tensor]) -> Result<Record
     // On one thread elapsed time is CPU time, or more where others share the machine.
     keep_record(
         home,
-        model,
+        &model.digest,
         "execute",
         &format!("cpu/{}/1-thread", std::env::consts::ARCH),
         times,
@@ -470,7 +469,7 @@ pub fn calibrate(home: &Home, model: &Model, inputs: &[Tensor]) -> Result<Record
 
 fn keep_record(
     home: &Home,
-    model: &Model,
+    program: &Digest,
     method: &str,
     backend: &str,
     mut times: Vec<u64>,
@@ -480,7 +479,7 @@ fn keep_record(
     let count = times.len() as u64;
     let total: u64 = times.iter().fold(0, |sum, time| sum.saturating_add(*time));
     let record = Record {
-        program: model.digest,
+        program: *program,
         method: method.into(),
         backend: Label::new(backend).map_err(Failure::of(Exit::Internal))?,
         mean_cpu_micros: total.div_ceil(count.max(1)).saturating_mul(threads),
@@ -492,7 +491,7 @@ fn keep_record(
     home.make_dir("calibration")?;
     let text = serde_json::to_string_pretty(&record).map_err(Failure::of(Exit::Internal))?;
     files::write_atomic(
-        &home.path(&name(&model.digest, method)),
+        &home.path(&name(program, method)),
         format!("{text}\n").as_bytes(),
         Mode::Private,
     )?;

@@ -213,6 +213,9 @@ impl Node {
     /// What an upgrade would cost now.
     pub fn quote(&self, tenant: &str, id: &Digest) -> Result<Quote, Problem> {
         let served = self.provable(tenant, id)?;
+        if let Err(failure) = served.model.integer() {
+            return Err(Problem::new(422, "unprovable", failure.message));
+        }
         let proving = served.proving.as_ref().ok_or_else(|| {
             Problem::new(
                 422,

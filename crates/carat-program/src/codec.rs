@@ -1,13 +1,67 @@
 //! Deterministic encoding, strict decoding, digest.
 
+use crate::pinned::{self, PinnedProgram};
 use crate::{InputEncoding, InputSpec, OutputEncoding, OutputSpec, Program, ProgramError};
 use alloc::{string::ToString, vec::Vec};
 use carat_receipt::Digest;
 
 /// Largest encoding that is decoded.
-const MAX_PROGRAM_BYTES: usize = 16 << 20;
+pub const MAX_PROGRAM_BYTES: usize = 16 << 20;
 const DOMAIN: &str = "carat/program/v1";
-const PROFILE: &str = "integer/v1";
+/// The numerics profile of exact integer programs.
+pub const INTEGER_PROFILE: &str = "integer/v1";
+
+/// The digest that names a program by its canonical encoding, whatever its profile.
+pub(crate) fn program_digest(encoding: &[u8]) -> Digest {
+    Digest::of(DOMAIN, &[encoding])
+}
+
+/// A weightless program of any profile, as a receipt carries it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AnyProgram {
+    /// An exact integer program.
+    Integer(Program),
+    /// A float program under a pinned engine.
+    Pinned(PinnedProgram),
+}
+
+impl AnyProgram {
+    /// Decodes and validates what [`Program::encode`] or [`PinnedProgram::encode`] wrote; the profile that stands first says
+    /// which.
+    ///
+    /// # Errors
+    /// [`ProgramError`] saying what is wrong.
+    pub fn decode(bytes: &[u8]) -> Result<Self, ProgramError> {
+        let mut decoder = minicbor::Decoder::new(bytes);
+        let profile = match decoder.array() {
+            Ok(Some(2)) => decoder.str().unwrap_or_default(),
+            _ => "",
+        };
+        if pinned::is_pinned_profile(profile) {
+            PinnedProgram::decode(bytes).map(Self::Pinned)
+        } else {
+            Program::decode(bytes).map(Self::Integer)
+        }
+    }
+
+    /// The numerics profile.
+    #[must_use]
+    pub fn profile(&self) -> &str {
+        match self {
+            Self::Integer(_) => INTEGER_PROFILE,
+            Self::Pinned(program) => &program.profile,
+        }
+    }
+
+    /// Names the whole computation.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        match self {
+            Self::Integer(program) => program.digest(),
+            Self::Pinned(program) => program.digest(),
+        }
+    }
+}
 
 impl Program {
     /// The canonical encoding: a deterministic CBOR array of the numerics profile and the program.
@@ -15,7 +69,7 @@ impl Program {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         // Writing to a Vec cannot fail.
-        let _ = minicbor::encode((PROFILE, self), &mut out);
+        let _ = minicbor::encode((INTEGER_PROFILE, self), &mut out);
         out
     }
 
@@ -33,9 +87,9 @@ impl Program {
         }
         let (profile, program): (&str, Program) =
             minicbor::decode(bytes).map_err(|e| ProgramError::Encoding(e.to_string()))?;
-        if profile != PROFILE {
+        if profile != INTEGER_PROFILE {
             return Err(ProgramError::Encoding(alloc::format!(
-                "numerics profile `{}` is not `{PROFILE}`",
+                "numerics profile `{}` is not `{INTEGER_PROFILE}`",
                 profile
                     .escape_default()
                     .take(64)
@@ -54,7 +108,7 @@ impl Program {
     /// Names the whole computation: graph, shapes, tables, edges and weights.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        Digest::of(DOMAIN, &[&self.encode()])
+        program_digest(&self.encode())
     }
 }
 
@@ -91,17 +145,10 @@ impl InputSpec {
                 }
             }
         }
-        if let Some(image) = &self.image {
-            let channels: u128 = if image.mode == crate::ImageMode::Gray {
-                1
-            } else {
-                3
-            };
-            // Three factors of up to 32 bits: 64 are not enough.
-            let values = u128::from(image.width) * u128::from(image.height) * channels;
-            if values != self.shape.elements() as u128 {
-                return fail("its image mapping does not fill its shape");
-            }
+        if let Some(image) = &self.image
+            && image.values() != self.shape.elements() as u128
+        {
+            return fail("its image mapping does not fill its shape");
         }
         Ok(())
     }

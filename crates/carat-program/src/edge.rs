@@ -3,8 +3,10 @@
 //! This is the only place where floating point meets a running program. Every step is a single correctly rounded
 //! binary64 operation, so that the integers are the same on every machine.
 
+mod pinned;
 mod read;
 
+pub use pinned::{bits_of, show_bits};
 pub use read::{array_from_npy, inputs_from_json, json_array};
 
 use alloc::format;
@@ -14,7 +16,10 @@ use alloc::vec::Vec;
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::{HALF, ImageMode, InputEncoding, InputSpec, OutputEncoding, Program, Shape, Tensor};
+use crate::pinned::PinnedInput;
+use crate::{
+    HALF, ImageMap, ImageMode, InputEncoding, InputSpec, OutputEncoding, Program, Shape, Tensor,
+};
 
 /// Values that cannot become a program's inputs.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -57,6 +62,49 @@ pub struct Values {
     pub dims: Vec<usize>,
     /// Row-major values.
     pub data: Vec<f64>,
+}
+
+/// What the edge needs to know of an input, whatever computes on it.
+pub trait InputEdge {
+    /// Its name.
+    fn name(&self) -> &str;
+    /// Its axis lengths.
+    fn dims(&self) -> Vec<usize>;
+    /// How an image becomes its values, where it can.
+    fn image(&self) -> Option<&ImageMap>;
+}
+
+impl InputEdge for InputSpec {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn dims(&self) -> Vec<usize> {
+        self.shape.dims()
+    }
+
+    fn image(&self) -> Option<&ImageMap> {
+        self.image.as_ref()
+    }
+}
+
+impl InputEdge for PinnedInput {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn dims(&self) -> Vec<usize> {
+        self.dims.iter().map(|&n| n as usize).collect()
+    }
+
+    fn image(&self) -> Option<&ImageMap> {
+        self.image.as_ref()
+    }
+}
+
+/// Whether an array has the shape of an input. A leading axis of length one may be missing.
+fn same_dims(value: &Values, want: &[usize]) -> bool {
+    value.dims == want || (want.first() == Some(&1) && value.dims == want[1..])
 }
 
 /// Encodes one input.
@@ -126,7 +174,7 @@ pub fn encode_input(spec: &InputSpec, data: &[f64]) -> Result<Tensor, ValueError
 /// # Errors
 /// [`ValueError`].
 pub fn encode(program: &Program, inputs: &[Vec<f64>]) -> Result<Vec<Tensor>, ValueError> {
-    check_count(program, inputs.len())?;
+    check_count(&program.inputs, inputs.len())?;
     program
         .inputs
         .iter()
@@ -140,15 +188,13 @@ pub fn encode(program: &Program, inputs: &[Vec<f64>]) -> Result<Vec<Tensor>, Val
 /// # Errors
 /// [`ValueError`].
 pub fn encode_values(program: &Program, inputs: &[Values]) -> Result<Vec<Tensor>, ValueError> {
-    check_count(program, inputs.len())?;
+    check_count(&program.inputs, inputs.len())?;
     program
         .inputs
         .iter()
         .zip(inputs)
         .map(|(spec, value)| {
-            let want = spec.shape.dims();
-            let same = value.dims == want || (want.first() == Some(&1) && value.dims == want[1..]);
-            if !same {
+            if !same_dims(value, &spec.shape.dims()) {
                 return Err(ValueError::Shape {
                     name: spec.name.clone(),
                     expected: spec.shape.clone(),
@@ -160,13 +206,13 @@ pub fn encode_values(program: &Program, inputs: &[Values]) -> Result<Vec<Tensor>
         .collect()
 }
 
-fn check_count(program: &Program, found: usize) -> Result<(), ValueError> {
-    if program.inputs.len() == found {
+fn check_count<I: InputEdge>(inputs: &[I], found: usize) -> Result<(), ValueError> {
+    if inputs.len() == found {
         return Ok(());
     }
-    let names: Vec<_> = program.inputs.iter().map(|i| i.name.as_str()).collect();
+    let names: Vec<_> = inputs.iter().map(InputEdge::name).collect();
     Err(ValueError::Count {
-        expected: program.inputs.len(),
+        expected: inputs.len(),
         names: names.join(", "),
         found,
     })
@@ -177,19 +223,18 @@ fn check_count(program: &Program, found: usize) -> Result<(), ValueError> {
 /// # Errors
 /// [`ValueError`] when the input takes no images or the image has another size.
 pub fn encode_image(
-    spec: &InputSpec,
+    spec: &impl InputEdge,
     width: usize,
     height: usize,
     channels: usize,
     pixels: &[u8],
 ) -> Result<Vec<f64>, ValueError> {
     let fail = |reason: String| ValueError::Value {
-        name: spec.name.clone(),
+        name: spec.name().into(),
         reason,
     };
     let map = spec
-        .image
-        .as_ref()
+        .image()
         .ok_or_else(|| fail("takes no images: its model card has no image mapping".into()))?;
     if (width, height) != (map.width as usize, map.height as usize) {
         return Err(fail(format!(

@@ -24,12 +24,14 @@ mod error;
 mod file;
 mod infer;
 mod op;
+pub mod pinned;
 mod program;
 mod shape;
 mod spec;
 mod tensor;
 mod weights;
 
+pub use codec::{AnyProgram, INTEGER_PROFILE, MAX_PROGRAM_BYTES};
 pub use error::ProgramError;
 pub use file::{MAX_MODEL_BYTES, ModelFile, ModelFileError};
 pub use op::{Contraction, ConvGeometry, Op, PoolKind, Rounding, Window};

@@ -14,8 +14,8 @@ pub(crate) const MAX_EDGES: usize = 256;
 /// Most operands of a node.
 const MAX_OPERANDS: usize = 1 << 16;
 /// Most bytes of a name or a class label.
-const MAX_NAME: usize = 1024;
-const MAX_LABELS: usize = 1 << 16;
+pub(crate) const MAX_NAME: usize = 1024;
+pub(crate) const MAX_LABELS: usize = 1 << 16;
 
 /// Names a value: inputs come first, then constants, then one value per node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]

@@ -147,6 +147,15 @@ pub struct ImageMap {
     pub offset: F64Bits,
 }
 
+impl ImageMap {
+    /// How many values an image gives.
+    pub(crate) fn values(&self) -> u128 {
+        let channels: u128 = if self.mode == ImageMode::Gray { 1 } else { 3 };
+        // Three factors of up to 32 bits: 64 are not enough.
+        u128::from(self.width) * u128::from(self.height) * channels
+    }
+}
+
 /// One input.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Encode, Decode)]
 #[cbor(array)]

@@ -3,7 +3,8 @@
 use alloc::vec::Vec;
 
 use carat_program::edge::{self, OutputValues};
-use carat_program::{Program, decode_tensors};
+use carat_program::pinned::decode_bits;
+use carat_program::{AnyProgram, decode_tensors};
 use carat_receipt::{Opening, ReceiptFile};
 use serde::Serialize;
 
@@ -47,14 +48,23 @@ fn committed_answer(
     if !(passed("signature") && passed("program") && passed("opening")) {
         return None;
     }
-    let program = carried_program(receipt?)?;
-    let outputs = decode_tensors(&opening?.output.bytes).ok()?;
-    (outputs.len() == program.outputs.len()).then(|| edge::decode(&program, &outputs))
+    let bytes = &opening?.output.bytes;
+    match carried_program(receipt?)? {
+        AnyProgram::Integer(program) => {
+            let outputs = decode_tensors(bytes).ok()?;
+            (outputs.len() == program.outputs.len()).then(|| edge::decode(&program, &outputs))
+        }
+        AnyProgram::Pinned(program) => {
+            let outputs = decode_bits(bytes).ok()?;
+            let all = outputs.len() == program.body.outputs.len();
+            all.then(|| edge::show_bits(&program, &outputs))
+        }
+    }
 }
 
 /// The Program that a receipt carries, where it is the one that the Statement names. Another one has no say in how values are
 /// read: a receipt with such a Program is invalid.
-pub fn carried_program(receipt: &ReceiptFile) -> Option<Program> {
-    let program = Program::decode(receipt.program.as_deref()?).ok()?;
+pub fn carried_program(receipt: &ReceiptFile) -> Option<AnyProgram> {
+    let program = AnyProgram::decode(receipt.program.as_deref()?).ok()?;
     (program.digest() == receipt.signed.statement().program).then_some(program)
 }

@@ -709,6 +709,55 @@ fn a_program_that_is_not_the_one_named() {
     assert_eq!(outcome(&without, "program"), Outcome::NotMade);
 }
 
+/// The profile is part of the Program and of the Statement; a receipt in which they differ is about nothing.
+#[test]
+fn numerics_that_are_not_the_programs() {
+    use carat_program::pinned::{PinnedBody, PinnedOutput, PinnedProgram};
+    let trust = trust();
+    let profile = "tract/0.23.9/x86-64-v3";
+    let pinned = PinnedProgram {
+        profile: profile.into(),
+        body: PinnedBody {
+            source: carat_receipt::Digest::sha256(b"a model"),
+            inputs: vec![],
+            bound: vec![],
+            outputs: vec![PinnedOutput {
+                name: "y".into(),
+                dtype: carat_program::Dtype::F32,
+                dims: None,
+                labels: vec![],
+            }],
+        },
+    };
+    for (numerics, program, digest, good) in [
+        ("integer/v1", program().encode(), program().digest(), true),
+        (profile, program().encode(), program().digest(), false),
+        (profile, pinned.encode(), pinned.digest(), true),
+        ("integer/v1", pinned.encode(), pinned.digest(), false),
+        (
+            "tract/0.23.8/x86-64-v3",
+            pinned.encode(),
+            pinned.digest(),
+            false,
+        ),
+    ] {
+        let mut said = statement();
+        said.engine.numerics = label(numerics);
+        said.program = digest;
+        let mut file = file_of(said);
+        file.program = Some(program);
+        let appraisal = run(&file, &ask(&trust));
+        let expected = if good { Outcome::Pass } else { Outcome::Fail };
+        assert_eq!(outcome(&appraisal, "program"), expected, "{numerics}");
+        assert_eq!(appraisal.exit_code == 1, !good, "{numerics}");
+        let tested = |text: &String| text.contains("the same bits under");
+        assert_eq!(
+            appraisal.not_proven.iter().any(tested),
+            numerics != "integer/v1"
+        );
+    }
+}
+
 #[test]
 fn the_log() {
     let trust = trust();

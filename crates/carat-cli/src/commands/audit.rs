@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use carat_log::VerifierKey;
 use carat_node::client::Client;
-use carat_program::decode_tensors;
 use carat_receipt::evidence::Replay;
 use carat_receipt::{Digest, Evidence, Label, Role, SigningKey};
 use clap::Subcommand;
@@ -17,7 +16,6 @@ use super::upgrade::api_key;
 use super::{Context, Outcome, StoreKeys};
 use crate::exit::{Exit, Failure};
 use crate::home::{self, Home};
-use crate::model;
 use crate::output::{Answer, Progress};
 use crate::render::Table;
 pub(super) use carat_node::audits::Finding;
@@ -332,24 +330,24 @@ impl Auditor<'_> {
         if !opens {
             return Err("its opening does not open it".into());
         }
-        if statement.engine != carat_node::issue::engine() {
-            return Err("it ran with another engine than this one".into());
-        }
         let program = statement.program;
         let Some(model) = shelf.model(self.home, program) else {
             return Err(format!(
                 "there is no model with its program {program}; give it: --model MODEL"
             ));
         };
+        let engine = model.engine().map_err(|failure| failure.message)?;
+        if statement.engine != engine {
+            return Err("it ran with another engine than its program's".into());
+        }
         // From here on silence is no excuse: the Program and the input are committed to, and decide the answer.
-        let inputs =
-            decode_tensors(&opening.input.bytes).map_err(|error| format!("its input: {error}"))?;
+        let inputs = model
+            .program()
+            .decode(&opening.input.bytes)
+            .map_err(|error| format!("its input: {error}"))?;
         let outputs = model.answer(&inputs).map_err(|failure| failure.message)?;
-        let output = carat_receipt::commit(
-            Role::Output,
-            &opening.output.salt,
-            &model::canonical(&outputs),
-        );
+        let output =
+            carat_receipt::commit(Role::Output, &opening.output.salt, &outputs.canonical());
         let finding = if output == statement.output {
             Finding::Clean
         } else {
@@ -362,7 +360,7 @@ impl Auditor<'_> {
             program,
             output,
             replayed_at: home::clock().map_err(|failure| failure.message)?,
-            engine: carat_node::issue::engine(),
+            engine,
             software: Label::new(concat!("carat ", env!("CARGO_PKG_VERSION")))
                 .map_err(|error| internal(&error))?,
             trace_root: None,

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Context, Outcome};
 use crate::exit::Exit;
-use crate::model::{self, Model};
+use crate::model::AnyModel;
 use crate::output::{Answer, Progress};
 use crate::supply;
 
@@ -29,14 +29,17 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args, context: &Context) -> Outcome {
     let home = context.home()?;
-    let model = Model::load(&args.model, context)?;
+    let model = AnyModel::load(&args.model, context)?;
     let inputs = match &args.input {
-        Some(path) => model::read_input(model.program(), path)?,
-        None => model::zeros(model.program())?,
+        Some(path) => model.program().read_input(path)?,
+        None => model.program().zeros()?,
     };
     let progress = Progress::start(format!("measuring {}", model.name));
     let record = supply::calibrate(&home, &model, &inputs)?;
-    let proof = supply::calibrate_proof(&home, &model, &inputs, &progress)?;
+    let proof = match model.integer() {
+        Ok(model) => supply::calibrate_proof(&home, model, inputs.integers()?, &progress)?,
+        Err(_) => None,
+    };
     drop(progress);
     let mut text = format!(
         "{} {}, program {}\n",

@@ -222,6 +222,20 @@ fn hex_bytes(text: &str) -> Result<Hex, String> {
     }
 }
 
+/// The float profile of a name; `tract` is the current one.
+fn float_profile(name: &str) -> Result<carat_float::profile::Profile, String> {
+    carat_float::profile::find(name).ok_or_else(|| {
+        let known: Vec<&str> = carat_float::profile::PROFILES
+            .iter()
+            .map(|profile| profile.name)
+            .collect();
+        format!(
+            "the profiles of this release are tract and {}",
+            known.join(", ")
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

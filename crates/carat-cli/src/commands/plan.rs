@@ -10,7 +10,7 @@ use carat_receipt::{Amount, Digest};
 
 use super::{Context, Outcome, parse};
 use crate::exit::{Exit, Failure};
-use crate::model::Model;
+use crate::model::AnyModel;
 use crate::output::Answer;
 use crate::{planning, supply};
 
@@ -50,7 +50,7 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
     let policy = Policy::parse(&text).map_err(Failure::of(Exit::Usage))?;
     carat_node::planned::state(&mut facts, args.at_stake, &policy)?;
     let program = match &args.model {
-        Some(path) => Some(Model::load(path, context)?.digest),
+        Some(path) => Some(AnyModel::load(path, context)?.digest),
         None => match facts.get(&["model", "program"]) {
             Some(Value::Text(text)) => text.parse::<Digest>().ok(),
             _ => None,

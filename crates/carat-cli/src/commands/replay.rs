@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use carat_program::decode_tensors;
 use carat_receipt::evidence::Replay;
 use carat_receipt::file::MAX_FILE_BYTES;
 use carat_receipt::{Evidence, Label, ReceiptFile, Role, commit};
@@ -13,7 +12,7 @@ use super::{Context, Outcome};
 use crate::exit::{Exit, Failure};
 use crate::files::{self, Mode};
 use crate::home;
-use crate::model::{self, Model};
+use crate::model::AnyModel;
 use crate::output::{Answer, Progress};
 
 /// Run a receipt's Program again and attach the result to the receipt, under your own key.
@@ -76,7 +75,7 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
     files::check_writable(out)?;
 
     let home = context.home()?;
-    let model = Model::load(&args.model, context)?;
+    let model = AnyModel::load(&args.model, context)?;
     if model.digest != statement.program {
         let message = format!(
             "{} is program {}, the receipt is about program {}; give the model that the receipt names",
@@ -86,18 +85,17 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         );
         return Err(Failure::new(Exit::Mismatch, message));
     }
-    let inputs = decode_tensors(&opening.input.bytes).map_err(|error| {
-        let message = format!("the input in {}: {error}", open_path.display());
-        Failure::new(Exit::Mismatch, message)
-    })?;
+    let inputs = model
+        .program()
+        .decode(&opening.input.bytes)
+        .map_err(|error| {
+            let message = format!("the input in {}: {error}", open_path.display());
+            Failure::new(Exit::Mismatch, message)
+        })?;
     let progress = Progress::start("running the model on this machine");
     let outputs = model.answer(&inputs)?;
     drop(progress);
-    let output = commit(
-        Role::Output,
-        &opening.output.salt,
-        &model::canonical(&outputs),
-    );
+    let output = commit(Role::Output, &opening.output.salt, &outputs.canonical());
     let agrees = output == statement.output;
     if !agrees && !args.contradict {
         let message = "this machine computes another answer than the receipt says: the receipt is wrong, or this machine \
@@ -114,7 +112,7 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         program: model.digest,
         output,
         replayed_at: home::clock()?,
-        engine: carat_node::issue::engine(),
+        engine: model.engine()?,
         software: Label::new(software).map_err(Failure::of(Exit::Internal))?,
         trace_root: None,
     };

@@ -7,10 +7,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use carat_nn::edge::{self, OutputValues};
+use carat_nn::edge::OutputValues;
 use carat_node::issue::{self, Issuer, Order};
 use carat_node::planned::Planned;
-use carat_program::Tensor;
 use carat_receipt::evidence::Kind;
 use carat_receipt::{Amount, Label, Nonce, Opening, ReceiptFile, SigningKey};
 use carat_verify::{Appraisal, Question};
@@ -20,7 +19,7 @@ use super::{Context, Outcome, parse};
 use crate::exit::{Exit, Failure};
 use crate::files::{self, Mode};
 use crate::home::{self, Home};
-use crate::model::{self, Model};
+use crate::model::{AnyModel, Tensors};
 use crate::output::{Answer, Progress};
 use crate::prover;
 use crate::render;
@@ -106,9 +105,9 @@ pub(super) fn run(mut args: Args, context: &Context) -> Outcome {
     // Fail on an unwritable place before any work is done.
     files::check_writable(&path)?;
     let home = context.home()?;
-    let model = Model::load(&args.model, context)?;
+    let model = AnyModel::load(&args.model, context)?;
     args.proving.check(&model)?;
-    let inputs = model::read_input(model.program(), &args.input)?;
+    let inputs = model.program().read_input(&args.input)?;
     // What is bought is decided before the answer is known.
     let planned = planned::decide(&args, &home, &model, &inputs)?;
     if planned.as_ref().is_some_and(Planned::proves) {
@@ -129,12 +128,11 @@ pub(super) fn run(mut args: Args, context: &Context) -> Outcome {
         planned: planned.as_ref(),
     };
     let mut issued = issue(&args, &home, &model, key, &run)?;
-    let values = (inputs.as_slice(), outputs.as_slice());
     let proved = args.proving.prove(
         &model,
         &mut issued.file,
         &issued.opening,
-        values,
+        (&inputs, &outputs),
         &home,
         &progress,
     )?;
@@ -148,7 +146,7 @@ pub(super) fn run(mut args: Args, context: &Context) -> Outcome {
         planned.remember(&home, Some(&issued.file.receipt_id()))?;
     }
 
-    let input = model::canonical(&inputs);
+    let input = inputs.canonical();
     let question = Question {
         now: issued.file.signed.statement().issued_at,
         trust: trust.as_ref(),
@@ -164,7 +162,9 @@ pub(super) fn run(mut args: Args, context: &Context) -> Outcome {
     };
     let appraisal =
         carat_verify::appraise(&issued.file, &question).map_err(Failure::of(Exit::Usage))?;
-    let answer = edge::decode(model.program(), &outputs);
+    let answer = model.program().show(&outputs);
+    let answer = answer
+        .ok_or_else(|| Failure::new(Exit::Internal, "the answer is not one of the program"))?;
     let shown = Shown {
         args: &args,
         home: &home,
@@ -209,8 +209,8 @@ fn output_paths(given: Option<&Path>) -> Result<(PathBuf, PathBuf), Failure> {
 
 /// What a run gave, and under which plan.
 struct Run<'a> {
-    inputs: &'a [Tensor],
-    outputs: &'a [Tensor],
+    inputs: &'a Tensors,
+    outputs: &'a Tensors,
     wall_micros: u64,
     planned: Option<&'a Planned>,
 }
@@ -226,7 +226,7 @@ struct Issued {
 fn issue(
     args: &Args,
     home: &Home,
-    model: &Model,
+    model: &AnyModel,
     key: SigningKey,
     run: &Run<'_>,
 ) -> Result<Issued, Failure> {
@@ -237,21 +237,23 @@ fn issue(
         .transpose()
         .map_err(Failure::of(Exit::Usage))?;
     let order = Order {
-        model,
-        inputs: run.inputs,
-        outputs: run.outputs,
+        model: model.identity()?,
+        input: run.inputs.into(),
+        output: run.outputs.into(),
         wall_micros: run.wall_micros,
         audience: args.audience.clone(),
         nonce,
         planned: run.planned,
-        io_commitment: args.proving.io_commitment(),
+        io_commitment: args
+            .proving
+            .io_commitment(model, (run.inputs, run.outputs))?,
         option_expiry: None,
     };
     let issuer = Issuer {
         name: home.issuer_name(&key)?,
         key,
     };
-    let issued = issue::sign(&order, &issuer, home::clock()?)?;
+    let issued = issue::sign(order, &issuer, home::clock()?)?;
 
     let log = home.log()?;
     let log_index = log.append(&issued.leaf).map_err(home::log_failure)?;
@@ -280,7 +282,7 @@ fn issue(
 struct Shown<'a> {
     args: &'a Args,
     home: &'a Home,
-    model: &'a Model,
+    model: &'a AnyModel,
     issued: &'a Issued,
     answer: &'a [OutputValues],
     appraisal: &'a Appraisal,

@@ -15,7 +15,7 @@ use super::{Context, Outcome, parse};
 use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::home;
-use crate::model::{self, Model};
+use crate::model::{AnyModel, Computation};
 use crate::output::{Answer, Progress};
 use crate::prover;
 use crate::render;
@@ -132,7 +132,7 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         }
     };
     let model = match args.replay.as_ref().or(args.model.as_ref()) {
-        Some(path) => Some(Model::load(path, context)?),
+        Some(path) => Some(AnyModel::load(path, context)?),
         None => None,
     };
     let answer = match &args.answer {
@@ -154,7 +154,11 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         _ => (None, None),
     };
     let model_keys = match (&model, &receipt) {
-        (Some(model), Some(receipt)) => prover::keys_for(model, receipt, context.tell)?,
+        (Some(model), Some(receipt)) => match model.integer() {
+            Ok(model) => prover::keys_for(model, receipt, context.tell)?,
+            // A proof of a float program cannot be: there is no key that one would hold under.
+            Err(_) => Vec::new(),
+        },
         _ => Vec::new(),
     };
     let now = match args.now {
@@ -250,32 +254,29 @@ type Bytes = Option<Vec<u8>>;
 fn first_hand(
     path: &Path,
     receipt: &ReceiptFile,
-    model: Option<&Model>,
+    model: Option<&AnyModel>,
     replay: bool,
 ) -> Result<(Bytes, Bytes), Failure> {
     if let Some(model) = model
         && replay
     {
-        let tensors = model::read_input(model.program(), path)?;
+        let tensors = model.program().read_input(path)?;
         let _progress = Progress::start("running the model on this machine");
         let output = model.answer(&tensors)?;
-        return Ok((
-            Some(model::canonical(&tensors)),
-            Some(model::canonical(&output)),
-        ));
+        return Ok((Some(tensors.canonical()), Some(output.canonical())));
     }
     // The Program says how a file becomes integers.
     let tensors = match (carried_program(receipt), &receipt.program, model) {
-        (Some(program), _, _) => model::read_input(&program, path)?,
+        (Some(program), _, _) => Computation::of(&program).read_input(path)?,
         // Invalid in any case: the appraisal says why.
         (None, Some(_), _) => return Ok((None, None)),
-        (None, None, Some(model)) => model::read_input(model.program(), path)?,
+        (None, None, Some(model)) => model.program().read_input(path)?,
         (None, None, None) => {
             let message = "the receipt carries no Program, which says how an input file is read; give --replay MODEL";
             return Err(Failure::new(Exit::Mismatch, message));
         }
     };
-    Ok((Some(model::canonical(&tensors)), None))
+    Ok((Some(tensors.canonical()), None))
 }
 
 pub(super) use carat_node::files::read_trust;

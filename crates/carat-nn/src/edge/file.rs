@@ -1,8 +1,9 @@
 //! Input files: `.npy`, `.json`, `.png`, and ONNX tensors (`.pb`). Sizes are checked before anything is read.
 
 use super::EdgeError;
-use carat_program::Program;
-use carat_program::edge::{Values, array_from_npy, encode_image, inputs_from_json, json_array};
+use carat_program::edge::{
+    InputEdge, Values, array_from_npy, encode_image, inputs_from_json, json_array,
+};
 use std::{fs::File, io::Read, path::Path};
 
 /// Largest input file that is read (1 GiB).
@@ -69,9 +70,9 @@ pub fn read_array(path: &Path) -> Result<Values, EdgeError> {
 ///
 /// # Errors
 /// [`EdgeError`].
-pub fn read_input_file(program: &Program, path: &Path) -> Result<Vec<Values>, EdgeError> {
+pub fn read_input_file<I: InputEdge>(inputs: &[I], path: &Path) -> Result<Vec<Values>, EdgeError> {
     match extension(path).as_str() {
-        "png" | "json" => inputs_from_file(program, path, &read(path)?),
+        "png" | "json" => inputs_from_file(inputs, path, &read(path)?),
         _ => Ok(vec![read_array(path)?]),
     }
 }
@@ -80,14 +81,14 @@ pub fn read_input_file(program: &Program, path: &Path) -> Result<Vec<Values>, Ed
 ///
 /// # Errors
 /// [`EdgeError`].
-pub fn inputs_from_file(
-    program: &Program,
+pub fn inputs_from_file<I: InputEdge>(
+    inputs: &[I],
     name: &Path,
     bytes: &[u8],
 ) -> Result<Vec<Values>, EdgeError> {
     match extension(name).as_str() {
         "png" => {
-            let [spec] = &program.inputs[..] else {
+            let [spec] = inputs else {
                 return Err(format(
                     name,
                     "the model takes several inputs; give a .json file",
@@ -96,14 +97,14 @@ pub fn inputs_from_file(
             let (width, height, channels, pixels) = png(name, bytes)?;
             let data = encode_image(spec, width, height, channels, &pixels)?;
             Ok(vec![Values {
-                dims: spec.shape.dims(),
+                dims: spec.dims(),
                 data,
             }])
         }
         "json" => {
             let json: serde_json::Value =
                 serde_json::from_slice(bytes).map_err(|e| format(name, e))?;
-            inputs_from_json(program, &json).map_err(|e| format(name, e))
+            inputs_from_json(inputs, &json).map_err(|e| format(name, e))
         }
         "npy" => Ok(vec![array_from_npy(bytes).map_err(|e| format(name, e))?]),
         other => Err(format(

@@ -16,9 +16,11 @@ mod reduce;
 mod resize;
 mod schema;
 mod survey;
+mod typed;
 
 pub use proto::{MAX_ONNX_BYTES, decode_tensor_file};
 pub use survey::{Declared, Survey, survey};
+pub use typed::decode_tensor_bits;
 
 use crate::graph::{Array, Graph, GraphInput, GraphOp, GraphOutput, Id};
 use carat_program::Shape;

@@ -557,7 +557,7 @@ pub fn machine() -> Machine {
 }
 
 /// A figure of `/proc/self/status`, in bytes.
-pub(super) fn status_bytes(name: &str) -> Option<u64> {
+fn status_bytes(name: &str) -> Option<u64> {
     let text = fs::read_to_string("/proc/self/status").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line

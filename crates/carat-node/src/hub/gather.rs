@@ -10,7 +10,7 @@ use carat_nn::model::Metadata;
 use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::home::Place;
-use crate::model::{EXTENSION, Model, source};
+use crate::model::{AnyModel, EXTENSION, source};
 
 /// The files of a version: where each stands on disk, under its name there.
 #[derive(Debug, Default)]
@@ -28,8 +28,8 @@ pub struct Gathered {
 pub fn gather(path: &Path, place: &Place) -> Result<Gathered, Failure> {
     let mut found = Gathered::default();
     if !path.is_dir() {
-        let model = Model::read(path)?;
-        let card: serde_json::Value = serde_json::from_str(&model.file.card).unwrap_or_default();
+        let model = AnyModel::load(path, place)?;
+        let card: serde_json::Value = serde_json::from_str(model.card()).unwrap_or_default();
         found.about = serde_json::from_value(card["metadata"].clone())
             .map(about)
             .unwrap_or_default();
@@ -47,7 +47,7 @@ pub fn gather(path: &Path, place: &Place) -> Result<Gathered, Failure> {
     }
     let compiled = |(name, _): &(FilePath, PathBuf)| name.as_str().ends_with(EXTENSION);
     if !found.files.iter().any(compiled) {
-        match Model::load(path, place) {
+        match AnyModel::load(path, place) {
             Ok(model) => {
                 let name = format!("{}.{EXTENSION}", model.name);
                 let name = name

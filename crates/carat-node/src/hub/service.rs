@@ -8,14 +8,13 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use carat_hub::card::Examination;
 use carat_hub::name::LATEST;
 use carat_hub::{Hub, Record};
-use carat_program::ModelFile;
 use carat_receipt::Digest;
 
 use super::examine::{Order, Subjects};
 use super::worker::{Launch, Worker};
 use crate::exit::{Exit, Failure};
 use crate::files;
-use crate::model::{EXTENSION, Model};
+use crate::model::{AnyModel, EXTENSION};
 
 /// Examines a version, in a process of its own.
 pub fn examine_version(
@@ -78,7 +77,7 @@ impl Service {
     }
 
     /// The compiled model of a version, for running here; those of private versions too.
-    pub fn model(&self, reference: &str) -> Result<Model, Failure> {
+    pub fn model(&self, reference: &str) -> Result<AnyModel, Failure> {
         let (repo, revision) = reference.split_once('@').unwrap_or((reference, LATEST));
         let record = self.hub.live(&repo.parse()?, revision)?;
         let title = record.manifest.title();
@@ -99,8 +98,7 @@ impl Service {
             .hub
             .open_inside(&record, file.path.as_str())?
             .read_all()?;
-        let model = ModelFile::decode(&bytes).map_err(|error| refused(&error))?;
-        Ok(Model::new(model, title.into()))
+        AnyModel::decode(&bytes, title.clone().into()).map_err(|error| refused(&error))
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {

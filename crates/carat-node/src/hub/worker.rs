@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use carat_hub::card::Execution;
 use serde::{Deserialize, Serialize};
 
-use super::examine::{Order, Report, examine, status_bytes};
+use super::examine::{Order, Report, examine};
 use crate::exit::{Exit, Failure};
 
 /// How often whoever waits looks whether it should go on.
@@ -219,7 +219,9 @@ impl Drop for Worker {
 
 /// The worker's side: takes orders from standard input until it ends. `bytes`: memory that it may take from now on.
 pub fn serve(bytes: u64) -> Result<(), Failure> {
-    limit_memory(bytes)?;
+    carat_float::protocol::confine(bytes).map_err(|error| {
+        Failure::new(Exit::Io, format!("limiting this process failed: {error}"))
+    })?;
     let io = |error: io::Error| Failure::new(Exit::Io, error);
     for order in io::stdin().lock().lines() {
         let order = order.map_err(io)?;
@@ -260,29 +262,6 @@ pub fn serve(bytes: u64) -> Result<(), Failure> {
         });
         say(&report, true);
     }
-    Ok(())
-}
-
-#[cfg(target_os = "linux")]
-fn limit_memory(bytes: u64) -> Result<(), Failure> {
-    use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
-    let io = |error: rustix::io::Errno| {
-        Failure::new(Exit::Io, format!("limiting this process failed: {error}"))
-    };
-    // What is reserved and never touched, such as stacks, is there already.
-    let all = bytes.saturating_add(status_bytes("VmData").unwrap_or_default());
-    let limit = |most| Rlimit {
-        current: Some(most),
-        maximum: Some(most),
-    };
-    setrlimit(Resource::Data, limit(all)).map_err(io)?;
-    setrlimit(Resource::Core, limit(0)).map_err(io)?;
-    // Nobody would read what it finds.
-    set_parent_process_death_signal(Some(Signal::KILL)).map_err(io)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn limit_memory(_: u64) -> Result<(), Failure> {
     Ok(())
 }
 

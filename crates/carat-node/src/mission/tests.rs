@@ -106,17 +106,17 @@ fn replays_find_wrong_answers() {
     };
     let signed = |served: &Served, outputs: &[carat_program::Tensor]| {
         let order = Order {
-            model: &served.model,
-            inputs: &input,
-            outputs,
+            model: served.model.identity(),
+            input: input.as_slice().into(),
+            output: outputs.into(),
             wall_micros: 1,
             audience: None,
             nonce: None,
             planned: None,
-            io_commitment: false,
+            io_commitment: None,
             option_expiry: None,
         };
-        sign(&order, &issuer, 1000).unwrap()
+        sign(order, &issuer, 1000).unwrap()
     };
     let honest = signed(&served, &right);
     window::replay(&mut served, &honest).unwrap();

@@ -102,7 +102,7 @@ impl Mission<'_> {
         let (planned, spent) = timed(|| {
             let mut facts = request.facts()?;
             let model = &self.served[request.model].model;
-            planned::complete(&mut facts, model, None, &self.policy)?;
+            planned::complete(&mut facts, &model.identity(), None, &self.policy)?;
             Ok(planned::weigh(&self.policy, &facts, &environment))
         })?;
         report.overhead.planning.add(spent);
@@ -138,17 +138,17 @@ impl Mission<'_> {
         planned: &Planned,
     ) -> Result<Signed, Failure> {
         let order = Order {
-            model: &self.served[request.model].model,
-            inputs,
-            outputs,
+            model: self.served[request.model].model.identity(),
+            input: inputs.into(),
+            output: outputs.into(),
             wall_micros: run.wall_micros,
             audience: None,
             nonce: None,
             planned: Some(planned),
-            io_commitment: false,
+            io_commitment: None,
             option_expiry: None,
         };
-        issue::sign(&order, &self.issuer, now()?)
+        issue::sign(order, &self.issuer, now()?)
     }
 
     /// Proves what plans bought as proofs, those that share one together by model.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use carat_float::{Bounds, FloatModel, Launch, Worker};
 use carat_nn::import::MAX_ONNX_BYTES;
 use carat_nn::model::{
     CompileMetadata, CompileRequest, Compiled, Metadata, ModelError, compile_model,
@@ -11,7 +12,7 @@ use carat_nn::model::{
 use carat_receipt::Digest;
 use serde::Deserialize;
 
-use super::{EXTENSION, Model};
+use super::{EXTENSION, Model, float_failure, worker_failure};
 use crate::exit::{Exit, Failure};
 use crate::files::{self, Mode};
 use crate::home::Place;
@@ -109,14 +110,7 @@ pub fn compile(
         };
         Failure::new(exit, format!("{}: {error}", sources.onnx.display()))
     };
-    let mut metadata = match &sources.metadata {
-        Some(text) => Metadata::parse(text).map_err(refused)?,
-        None => Metadata::default(),
-    };
-    if metadata.name.is_empty() {
-        let stem = sources.onnx.file_stem().unwrap_or_default();
-        metadata.name = stem.to_string_lossy().into_owned();
-    }
+    let mut metadata = metadata(sources).map_err(refused)?;
     metadata.compile = choices.or(metadata.compile);
     let options = metadata.compile.options().map_err(refused)?;
     let request = CompileRequest {
@@ -127,6 +121,42 @@ pub fn compile(
         options,
     };
     compile_model(&request).map_err(refused)
+}
+
+/// Takes a model as it is, under a float profile.
+pub fn compile_float(
+    sources: &Sources,
+    shapes: BTreeMap<String, Vec<usize>>,
+    profile: &carat_float::profile::Profile,
+) -> Result<FloatModel, Failure> {
+    let onnx = files::read_capped(&sources.onnx, "an ONNX file", MAX_ONNX_BYTES)?;
+    let source = carat_float::Source {
+        onnx: &onnx,
+        metadata: metadata(sources).map_err(|error| {
+            Failure::new(Exit::Model, format!("{}: {error}", sources.onnx.display()))
+        })?,
+        shapes,
+        bound: Vec::new(),
+    };
+    let launch = Launch::find(profile.name, Bounds::default()).map_err(worker_failure)?;
+    FloatModel::compile(&source, &mut Worker::new(launch)).map_err(|error| {
+        let failure = float_failure(error);
+        let message = format!("{}: {}", sources.onnx.display(), failure.message);
+        Failure::new(failure.exit, message)
+    })
+}
+
+/// What `model.toml` says, with a name in any case.
+fn metadata(sources: &Sources) -> Result<Metadata, ModelError> {
+    let mut metadata = match &sources.metadata {
+        Some(text) => Metadata::parse(text)?,
+        None => Metadata::default(),
+    };
+    if metadata.name.is_empty() {
+        let stem = sources.onnx.file_stem().unwrap_or_default();
+        metadata.name = stem.to_string_lossy().into_owned();
+    }
+    Ok(metadata)
 }
 
 /// The compiled model of a folder, compiled now unless the same sources were compiled before.

@@ -82,7 +82,12 @@ impl Node {
         let mut facts = call.facts.clone();
         self.config
             .state_facts(&mut facts, &call.tenant, &call.model);
-        planned::complete(&mut facts, &call.model.model, call.at_stake, &rules.policy)?;
+        planned::complete(
+            &mut facts,
+            &call.model.model.identity()?,
+            call.at_stake,
+            &rules.policy,
+        )?;
         let mut planned = planned::weigh(&rules.policy, &facts, environment);
         let price = planned.plan().map_or(Price::ZERO, |plan| plan.price);
         let now = now()?;

@@ -8,7 +8,6 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use carat_program::{InputSpec, Program};
 use maud::{Markup, html};
 use serde_json::Value;
 use tokio::task::block_in_place;
@@ -24,6 +23,7 @@ use crate::answer::Inline;
 use crate::api::Shared;
 use crate::api::infer::{Found, claimed, wait};
 use crate::call::{Call, Form, Raw, key_name};
+use crate::model::{Computation, Described};
 use crate::node::{Node, Weighed, now};
 use crate::problem::Problem;
 use crate::served::Served;
@@ -54,8 +54,8 @@ pub(super) fn summary(served: &Served) -> Markup {
             @if !about.is_empty() { p { (name(&about)) } }
             p.tags {
                 @if served.proving.is_some() { span.tag.good { "can be proven" } }
-                @for input in &served.model.program().inputs {
-                    span.tag.plain { (plain(&input.name)) " " (dims(input)) }
+                @for input in served.model.program().inputs() {
+                    span.tag.plain { (plain(&input.name)) " " (dims(&input)) }
                 }
             }
         }
@@ -64,13 +64,13 @@ pub(super) fn summary(served: &Served) -> Markup {
 
 /// The description in a model's card: the publisher's words.
 fn about(served: &Served) -> String {
-    let card: Value = serde_json::from_str(&served.model.file.card).unwrap_or_default();
+    let card: Value = serde_json::from_str(served.model.card()).unwrap_or_default();
     let text = card["metadata"]["description"].as_str().unwrap_or_default();
     text.chars().take(500).collect()
 }
 
-fn dims(input: &InputSpec) -> String {
-    shape(input.shape.dims().into_iter().map(|axis| Some(axis as u64)))
+fn dims(input: &Described) -> String {
+    shape(input.axes().iter().map(|&axis| Some(axis as u64)))
 }
 
 /// `GET /run/{name}`.
@@ -118,15 +118,15 @@ fn head(served: &Served) -> Markup {
     }
 }
 
-fn inputs_table(program: &Program) -> Markup {
+fn inputs_table(program: Computation<'_>) -> Markup {
     html! {
         h2 { "Inputs" }
         (table("Inputs", &["Name", "Type", "Shape", "As an image"], html! {
-            @for input in &program.inputs {
+            @for input in program.inputs() {
                 tr {
                     th scope="row" { (name(&input.name)) }
                     td { (input.dtype.name()) }
-                    td { (dims(input)) }
+                    td { (dims(&input)) }
                     td { @match &input.image { Some(image) => { (image.width) " × " (image.height) " pixels" }, None => "–" } }
                 }
             }
@@ -159,7 +159,7 @@ fn entry(visitor: &Visitor, served: &Served, filled: &Filled) -> Markup {
             input type="hidden" name="once" value=(filled.once);
             fieldset {
                 legend { "Input" }
-                @for (i, input) in program.inputs.iter().enumerate() {
+                @for (i, input) in program.inputs().iter().enumerate() {
                     (field(i, input, filled.inputs.get(i).map_or("", String::as_str)))
                 }
                 @if let Some(example) = filled.example { p.small.quiet { (example) } }
@@ -217,9 +217,9 @@ fn entry(visitor: &Visitor, served: &Served, filled: &Filled) -> Markup {
     }
 }
 
-fn field(i: usize, input: &InputSpec, text: &str) -> Markup {
+fn field(i: usize, input: &Described, text: &str) -> Markup {
     let id = format!("input-{i}");
-    let count = input.shape.elements();
+    let count = input.elements();
     let rows = text.lines().count().clamp(2, 12);
     html! {
         div.field {
@@ -233,12 +233,13 @@ fn field(i: usize, input: &InputSpec, text: &str) -> Markup {
     }
 }
 
-fn file_field(program: &Program) -> Markup {
-    let image = match &program.inputs[..] {
+fn file_field(program: Computation<'_>) -> Markup {
+    let inputs = program.inputs();
+    let image = match &inputs[..] {
         [only] => only.image.as_ref(),
         _ => None,
     };
-    let single = program.inputs.len() == 1;
+    let single = inputs.len() == 1;
     let accepted = match (image.is_some(), single) {
         (true, _) => ".png,.npy,.json",
         (_, true) => ".npy,.json",

@@ -7,7 +7,7 @@ use axum::body::{Body, Bytes};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use carat_nn::edge;
-use carat_program::{Program, decode_tensors};
+use carat_program::AnyProgram;
 use carat_receipt::{Digest, ReceiptFile};
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ use super::check::{Held, nonce};
 use super::fault::ProxyFault;
 use super::openai::{of_header, receipt_of};
 use super::serve::{answer, body_of, segment};
-use crate::model;
+use crate::model::Computation;
 
 const JSON: &str = "application/json";
 const NPY: &str = "application/x-npy";
@@ -74,8 +74,10 @@ impl Proxy {
             .map_err(|error| unreadable("its receipt", &error))?;
         // That this is the Program of the receipt is for the appraisal to say; here it only says how the question is written.
         let bytes = receipt.program.as_deref().unwrap_or(&[]);
-        let program = Program::decode(bytes).map_err(|error| unreadable("its Program", &error))?;
-        let input = input(&program, media_type, &said, &body)?;
+        let program =
+            AnyProgram::decode(bytes).map_err(|error| unreadable("its Program", &error))?;
+        let program = Computation::of(&program);
+        let input = input(program, media_type, &said, &body)?;
         let stated = receipt.signed.statement().program;
         let held = Held {
             input: &input,
@@ -88,14 +90,13 @@ impl Proxy {
         let appraisal = self.appraise(&evidence, &nonce, &held)?;
         let id = receipt_of(&appraisal)?;
         self.keep(&evidence, &id)?;
-        let outputs = decode_tensors(&evidence.opening.output.bytes)
+        let outputs = program
+            .decode(&evidence.opening.output.bytes)
             .map_err(|error| unreadable("its output", &error))?;
-        if outputs.len() != program.outputs.len() {
-            return Err(unreadable(
-                "its output",
-                &"another number of outputs than the Program's",
-            ));
-        }
+        let outputs = program.show(&outputs).ok_or_else(|| {
+            let why = "another number of outputs than the Program's";
+            unreadable("its output", &why)
+        })?;
         let statement = receipt.signed.statement();
         let json = json!({
             "receipt_id": id,
@@ -104,7 +105,7 @@ impl Proxy {
                 "version": statement.model_version,
                 "program": statement.program,
             },
-            "outputs": edge::decode(&program, &outputs),
+            "outputs": outputs,
             "good_for": {
                 "amount": appraisal.best,
                 "verdict": appraisal.verdict,
@@ -149,7 +150,7 @@ fn said(media_type: &str, body: &Bytes) -> Result<Value, ProxyFault> {
 
 /// The question as the receipt commits to it.
 fn input(
-    program: &Program,
+    program: Computation<'_>,
     media_type: &str,
     said: &Value,
     body: &Bytes,
@@ -161,8 +162,12 @@ fn input(
     let values = if media_type == NPY {
         vec![edge::array_from_npy(body).map_err(|error| bad(&error))?]
     } else {
-        edge::inputs_from_json(program, &said["inputs"]).map_err(|error| bad(&error))?
+        program
+            .values_from_json(&said["inputs"])
+            .map_err(|error| bad(&error))?
     };
-    let tensors = edge::encode_values(program, &values).map_err(|error| bad(&error))?;
-    Ok(model::canonical(&tensors))
+    let tensors = program
+        .encode_values(&values)
+        .map_err(|error| bad(&error))?;
+    Ok(tensors.canonical())
 }

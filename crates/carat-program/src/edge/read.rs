@@ -5,15 +5,14 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::Values;
-use crate::Program;
+use super::{InputEdge, Values};
 
 /// The inputs of a program from JSON. An object names its inputs; anything else is the only input.
 ///
 /// # Errors
 /// What is wrong, in words.
-pub fn inputs_from_json(
-    program: &Program,
+pub fn inputs_from_json<I: InputEdge>(
+    inputs: &[I],
     json: &serde_json::Value,
 ) -> Result<Vec<Values>, String> {
     let Some(object) = json.as_object() else {
@@ -21,22 +20,22 @@ pub fn inputs_from_json(
     };
     if let Some(extra) = object
         .keys()
-        .find(|k| program.inputs.iter().all(|i| i.name != **k))
+        .find(|k| inputs.iter().all(|i| i.name() != k.as_str()))
     {
-        let names: Vec<_> = program.inputs.iter().map(|i| i.name.as_str()).collect();
+        let names: Vec<_> = inputs.iter().map(InputEdge::name).collect();
         return Err(format!(
             "the model has no input `{extra}`; it takes {}",
             names.join(", ")
         ));
     }
-    program
-        .inputs
+    inputs
         .iter()
         .map(|spec| {
+            let name = spec.name();
             let value = object
-                .get(&spec.name)
-                .ok_or_else(|| format!("input `{}` is missing", spec.name))?;
-            json_array(value).map_err(|e| format!("input `{}`: {e}", spec.name))
+                .get(name)
+                .ok_or_else(|| format!("input `{name}` is missing"))?;
+            json_array(value).map_err(|e| format!("input `{name}`: {e}"))
         })
         .collect()
 }

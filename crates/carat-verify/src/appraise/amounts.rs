@@ -5,6 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
+use carat_program::pinned::is_pinned_profile;
 use carat_receipt::evidence::Kind;
 use carat_receipt::{Amount, Execution};
 
@@ -233,6 +234,12 @@ impl Work<'_> {
                 "that {upstream} gave this answer, or was asked: that is the issuer's word"
             ));
             list.push(format!("that {upstream} ran this model, or any"));
+        }
+        if is_pinned_profile(statement.engine.numerics.as_str()) {
+            list.push(format!(
+                "that every machine computes the same bits under {}: that is tested, and not so by construction",
+                statement.engine.numerics
+            ));
         }
         list.extend(
             [

@@ -258,7 +258,21 @@ impl<'a> Work<'a> {
             self.not_made("program", "the file does not carry the weightless Program");
             return;
         };
-        match carat_program::Program::decode(bytes) {
+        match carat_program::AnyProgram::decode(bytes) {
+            // The Program names the numerics that it means; a Statement that ran it under others is about something else.
+            Ok(program)
+                if program.digest() == expected
+                    && program.profile() != statement.engine.numerics.as_str() =>
+            {
+                self.refuse(
+                    "program",
+                    format!(
+                        "the Program is for {}, the Statement says that it ran under {}",
+                        program.profile(),
+                        statement.engine.numerics
+                    ),
+                );
+            }
             Ok(program) if program.digest() == expected => {
                 self.pass(
                     "program",
@@ -513,10 +527,14 @@ impl<'a> Work<'a> {
                 "you ran the program on another input than the receipt's",
             );
         } else if output != statement.output {
-            self.refuse(
-                "own_replay",
-                "your machine computes another output: the receipt is wrong",
-            );
+            let pinned =
+                carat_program::pinned::is_pinned_profile(statement.engine.numerics.as_str());
+            let reason = if pinned {
+                "your machine computes another output: the receipt is wrong, or one of the two machines does not compute as the profile says"
+            } else {
+                "your machine computes another output: the receipt is wrong"
+            };
+            self.refuse("own_replay", reason);
         } else {
             self.replayed = true;
             self.pass("own_replay", "your machine computes the same output");

@@ -19,7 +19,7 @@ use crate::commands::Context;
 use crate::exit::Failure;
 use crate::files::{self, Mode};
 use crate::home::Home;
-use crate::model::{EXTENSION, Model};
+use crate::model::{AnyModel, EXTENSION};
 
 const SERVED: &str = "served";
 const MAX_PATH_BYTES: u64 = 64 * 1024;
@@ -88,7 +88,7 @@ pub(crate) struct Shelf<'a> {
     found: HashMap<String, PathBuf>,
     /// Models that were not looked at yet.
     paths: Vec<PathBuf>,
-    models: HashMap<Digest, Model>,
+    models: HashMap<Digest, AnyModel>,
     /// A server's store, where the data directory is a server's.
     store: Option<Store>,
     /// The server, where it runs and its store is its own.
@@ -190,7 +190,7 @@ impl<'a> Shelf<'a> {
     }
 
     /// The model with that Program.
-    pub(crate) fn model(&mut self, home: &Home, program: Digest) -> Option<&Model> {
+    pub(crate) fn model(&mut self, home: &Home, program: Digest) -> Option<&AnyModel> {
         if !self.models.contains_key(&program) {
             while let Some(path) = self.paths.pop() {
                 if self.load(&path, program) {
@@ -211,7 +211,7 @@ impl<'a> Shelf<'a> {
 
     /// Loads a model; whether it is the one.
     fn load(&mut self, path: &Path, program: Digest) -> bool {
-        let Ok(model) = Model::load(path, self.context) else {
+        let Ok(model) = AnyModel::load(path, self.context) else {
             return false;
         };
         let digest = model.digest;

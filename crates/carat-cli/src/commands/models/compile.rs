@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use carat_float::profile::Profile as FloatProfile;
 use carat_nn::compile::Lookups;
 use carat_nn::model::{CompileMetadata, Purpose};
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
@@ -17,12 +18,12 @@ use crate::model::source::{self, Sources};
 use crate::output::{Answer, Progress};
 use crate::render::{self, Table};
 
-/// Compile an ONNX model to an exact integer program.
+/// Compile an ONNX model to an exact integer program, or take it as it is under a pinned float profile.
 ///
 /// The same ONNX file, metadata, calibration inputs and options give the same program digest on every machine.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  carat model compile models/digits/digits.onnx --calibration models/digits/calibration -o digits.carat-model\n  carat model compile models/digits -o digits.carat-model\n  carat model compile net.onnx --calibration samples --shape image=1,3,224,224 -o net.carat-model --json\n  carat model compile models/digits --for proof -o digits.carat-model"
+    after_help = "Examples:\n  carat model compile models/digits/digits.onnx --calibration models/digits/calibration -o digits.carat-model\n  carat model compile models/digits -o digits.carat-model\n  carat model compile net.onnx --calibration samples --shape image=1,3,224,224 -o net.carat-model --json\n  carat model compile models/digits --for proof -o digits.carat-model\n  carat model compile models/digits --profile tract -o digits-float.carat-model"
 )]
 pub(in super::super) struct Args {
     /// The ONNX file, or a folder with model.toml.
@@ -41,6 +42,10 @@ pub(in super::super) struct Args {
     /// the calibration inputs allow, for cheap proofs [default: what model.toml says, else run].
     #[arg(long = "for", value_name = "PURPOSE", value_parser = PossibleValuesParser::new(["run", "proof"]).map(purpose))]
     purpose: Option<Purpose>,
+    /// Do not compile to integers: run the model in floating point, by an engine whose every choice is pinned. `tract` is the
+    /// current profile, tract/0.23.9/x86-64-v3. Answers can be replayed bit for bit, and not proven.
+    #[arg(long, value_name = "PROFILE", value_parser = super::super::float_profile, conflicts_with_all = ["calibration", "purpose", "weight_bits", "activation_bits"])]
+    profile: Option<FloatProfile>,
     /// Bits of a weight, sign included.
     #[arg(long, value_name = "BITS", value_parser = clap::value_parser!(u8).range(2..=16))]
     weight_bits: Option<u8>,
@@ -72,6 +77,9 @@ pub(super) fn purpose(name: String) -> Purpose {
 pub(super) fn run(args: Args) -> Outcome {
     files::check_writable(&args.output)?;
     let sources = sources(&args)?;
+    if let Some(profile) = args.profile {
+        return float(args, &sources, &profile);
+    }
     let choices = CompileMetadata {
         purpose: args.purpose,
         weight_bits: args.weight_bits,
@@ -151,6 +159,53 @@ pub(super) fn run(args: Args) -> Outcome {
     });
     Ok((Answer { text, json }, Exit::Good))
 }
+
+/// Takes a model as it is, under a float profile.
+fn float(args: Args, sources: &Sources, profile: &FloatProfile) -> Outcome {
+    let started = Instant::now();
+    let progress = Progress::start(format!("preparing {}", sources.onnx.display()));
+    let shapes: BTreeMap<String, Vec<usize>> = args.shape.into_iter().collect();
+    let model = source::compile_float(sources, shapes, profile)?;
+    files::write_atomic(&args.output, &model.encode(), Mode::Shared)?;
+    drop(progress);
+    let mut rows = Table::new(2);
+    rows.row([
+        "Compiled",
+        &format!(
+            "{} in {:.1} s",
+            args.output.display(),
+            started.elapsed().as_secs_f64()
+        ),
+    ]);
+    rows.row(["Program", &model.digest.to_string()]);
+    rows.row(["Profile", &model.program.profile]);
+    rows.row([
+        "Source",
+        &format!(
+            "{} (SHA-256 {})",
+            sources.onnx.display(),
+            model.program.body.source
+        ),
+    ]);
+    rows.row(["Evidence", FLOAT_EVIDENCE]);
+    let json = json!({
+        "program_digest": model.digest,
+        "profile": model.program.profile,
+        "path": args.output,
+        "source_sha256": model.program.body.source,
+    });
+    Ok((
+        Answer {
+            text: rows.render(""),
+            json,
+        },
+        Exit::Good,
+    ))
+}
+
+/// What answers of a float model can be given, for people.
+pub(super) const FLOAT_EVIDENCE: &str =
+    "signature, replay, attested hardware; no proofs (they exist for integer/v1)";
 
 fn sources(args: &Args) -> Result<Sources, Failure> {
     let mut sources = if args.source.is_dir() {

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use carat_nn::compile::{Lookups, TABLE_VALUES};
 use carat_nn::model::Card;
+use carat_program::pinned::PinnedProgram;
 use carat_program::{InputEncoding, OutputEncoding, Program, Range};
 use serde_json::{Value, json};
 
 use super::super::{Context, Outcome};
 use crate::exit::Exit;
-use crate::model::Model;
+use crate::model::{AnyModel, Computation, Described};
 use crate::output::Answer;
 use crate::render::{self, Table};
 
@@ -72,8 +73,71 @@ fn bits(range: Range) -> u32 {
     1 + magnitude(range.lo).max(magnitude(range.hi))
 }
 
+/// A float model: what it is, what it takes and gives.
+fn float(model: &AnyModel, program: &PinnedProgram) -> Outcome {
+    let dims = |dims: Option<Vec<usize>>| match dims {
+        Some(dims) => format!("{dims:?}"),
+        None => "of a shape that depends on the input".to_string(),
+    };
+    let mut rows = Table::new(2);
+    rows.row(["Model", &format!("{} {}", model.name, model.version)]);
+    rows.row(["File", &model.path.display().to_string()]);
+    rows.row(["Program", &model.digest.to_string()]);
+    rows.row(["Profile", &program.profile]);
+    rows.row(["Source", &format!("ONNX, SHA-256 {}", program.body.source)]);
+    rows.row(["Evidence", super::compile::FLOAT_EVIDENCE]);
+    let mut text = rows.render("");
+    text.push_str("\nInputs\n");
+    let (inputs, outputs) = (model.program().inputs(), model.program().outputs());
+    for (input, spec) in inputs.iter().zip(&program.body.inputs) {
+        let image = match &spec.image {
+            Some(image) => format!(", or an image of {} x {} pixels", image.width, image.height),
+            None => String::new(),
+        };
+        let shape = dims(input.dims.clone());
+        text.push_str(&format!(
+            "  {}: {} {shape}{image}\n",
+            input.name,
+            input.dtype.name()
+        ));
+    }
+    for bound in &program.body.bound {
+        text.push_str(&format!("  {}: bound to a value\n", bound.name));
+    }
+    text.push_str("\nOutputs\n");
+    for (output, spec) in outputs.iter().zip(&program.body.outputs) {
+        let classes = match spec.labels.len() {
+            0 => String::new(),
+            count => format!(", {count} classes: {}", spec.labels.join(", ")),
+        };
+        let shape = dims(output.dims.clone());
+        text.push_str(&format!(
+            "  {}: {} {shape}{classes}\n",
+            output.name,
+            output.dtype.name()
+        ));
+    }
+    let port = |port: &Described| json!({ "name": port.name, "dtype": port.dtype.name(), "shape": port.dims });
+    let json = json!({
+        "name": model.name,
+        "version": model.version,
+        "path": model.path,
+        "program_digest": model.digest,
+        "profile": program.profile,
+        "source_sha256": program.body.source,
+        "inputs": inputs.iter().map(port).collect::<Vec<_>>(),
+        "outputs": outputs.iter().map(port).collect::<Vec<_>>(),
+        "card": serde_json::from_str::<Value>(model.card()).ok(),
+    });
+    Ok((Answer { text, json }, Exit::Good))
+}
+
 pub(super) fn run(args: Args, context: &Context) -> Outcome {
-    let model = Model::load(&args.model, context)?;
+    let model = AnyModel::load(&args.model, context)?;
+    if let Computation::Pinned(program) = model.program() {
+        return float(&model, program);
+    }
+    let model = model.into_integer()?;
     let program = model.program();
     // The card is descriptive: a model without a readable one is inspected all the same.
     let card: Option<Card> = serde_json::from_str(&model.file.card).ok();

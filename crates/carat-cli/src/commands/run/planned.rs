@@ -4,13 +4,12 @@ use carat_node::planned::{self, Planned};
 use carat_policy::cel::Value;
 use carat_policy::facts::Facts;
 use carat_policy::policy_file::{Mode, Policy};
-use carat_program::Tensor;
 
 use super::Args;
 use crate::commands::plan as plan_command;
 use crate::exit::{Exit, Failure};
 use crate::home::Home;
-use crate::model::Model;
+use crate::model::{AnyModel, Tensors};
 use crate::output::{self, Progress};
 use crate::planning;
 use crate::supply;
@@ -19,8 +18,8 @@ use crate::supply;
 pub(super) fn decide(
     args: &Args,
     home: &Home,
-    model: &Model,
-    inputs: &[Tensor],
+    model: &AnyModel,
+    inputs: &Tensors,
 ) -> Result<Option<Planned>, Failure> {
     if supply::record(home, &model.digest, "execute")?.is_none() {
         supply::calibrate(home, model, inputs)?;
@@ -44,11 +43,12 @@ pub(super) fn decide(
     if let Some(impact) = args.impact {
         facts.set(&["request", "impact"], Value::Text(impact.as_str().into()));
     }
-    planned::complete(&mut facts, model, args.at_stake, &policy)?;
+    planned::complete(&mut facts, &model.identity()?, args.at_stake, &policy)?;
     let mut proving = supply::record(home, &model.digest, "prove")?;
-    if proving.is_none() {
+    // A float program has no proofs to measure.
+    if let (None, Ok(model)) = (&proving, model.integer()) {
         let progress = Progress::start(format!("measuring the proof of {}", model.name));
-        proving = supply::calibrate_proof(home, model, inputs, &progress)?;
+        proving = supply::calibrate_proof(home, model, inputs.integers()?, &progress)?;
     }
     let environment = supply::environment(
         args.environment.as_deref(),

@@ -318,5 +318,5 @@ fn program_digest(text: &str, context: &Context) -> Result<Digest, Failure> {
         );
         return Err(Failure::new(Exit::Usage, message));
     }
-    Ok(model::Model::load(path, context)?.digest)
+    Ok(model::AnyModel::load(path, context)?.digest)
 }

@@ -18,10 +18,10 @@ pub(super) struct Described {
 
 impl Described {
     pub(super) fn of(served: &Served) -> Self {
-        let specs = &served.model.program().inputs;
+        let specs = served.model.program().inputs();
         let (mut properties, mut example) = (Map::new(), Map::new());
-        for input in specs {
-            let dims = input.shape.dims();
+        for input in &specs {
+            let dims = input.dims.clone().unwrap_or_default();
             properties.insert(input.name.clone(), nested(&dims));
             example.insert(input.name.clone(), zeros(&dims));
         }

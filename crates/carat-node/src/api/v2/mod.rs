@@ -16,7 +16,6 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::{get, post};
 use carat_nn::edge::Values;
-use carat_program::Program;
 use carat_receipt::Digest;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -26,6 +25,7 @@ use super::{Shared, body_of, bytes_response, caller, json_response, retry_after,
 use crate::access::Scope;
 use crate::answer::{Answer, Inline};
 use crate::call::{Asked, Form, Raw};
+use crate::model::Computation;
 use crate::node::{Node, now};
 use crate::problem::Problem;
 use crate::served::Served;
@@ -106,24 +106,25 @@ fn metadata(node: &Node, name: &str, version: Option<&str>, headers: &HeaderMap)
     };
     let program = served.model.program();
     let inputs: Vec<_> = program
-        .inputs
+        .inputs()
         .iter()
         .map(|input| {
             json!({
                 "name": input.name,
                 "datatype": tensors::datatype(input.dtype),
-                "shape": input.shape.dims(),
+                "shape": input.dims,
             })
         })
         .collect();
+    // A length that depends on the input is -1, as the protocol says.
     let outputs: Vec<_> = program
-        .outputs
+        .outputs()
         .iter()
         .map(|output| {
             json!({
                 "name": output.name,
                 "datatype": tensors::answer_datatype(output.dtype),
-                "shape": tensors::shape(program, output.value),
+                "shape": output.dims.as_ref().map_or(json!([-1]), |dims| json!(dims)),
             })
         })
         .collect();
@@ -132,7 +133,10 @@ fn metadata(node: &Node, name: &str, version: Option<&str>, headers: &HeaderMap)
         &json!({
             "name": served.name,
             "versions": [served.model.version],
-            "platform": "carat_integer",
+            "platform": match program {
+                Computation::Integer(_) => "carat_integer",
+                Computation::Pinned(_) => "carat_float",
+            },
             "inputs": inputs,
             "outputs": outputs,
         }),
@@ -306,7 +310,7 @@ fn join(mut asked: Asked, parameters: &BTreeMap<String, Value>) -> Result<Asked,
 
 /// The inputs of a program, in its order.
 fn inputs(
-    program: &Program,
+    program: Computation<'_>,
     given: &[tensors::Input],
     mut binary: &[u8],
 ) -> Result<Vec<Values>, Problem> {
@@ -315,9 +319,10 @@ fn inputs(
             "at most {MAX_TENSORS} inputs"
         )));
     }
+    let specs = program.inputs();
     let mut found = BTreeMap::new();
     for input in given {
-        if program.inputs.iter().all(|spec| spec.name != input.name) {
+        if specs.iter().all(|spec| spec.name != input.name) {
             return Err(Problem::bad_request(format!(
                 "the model has no input {:?}",
                 input.name
@@ -339,8 +344,7 @@ fn inputs(
             binary.len()
         )));
     }
-    program
-        .inputs
+    specs
         .iter()
         .map(|spec| {
             found.remove(spec.name.as_str()).ok_or_else(|| {
@@ -354,7 +358,7 @@ fn inputs(
 struct Wanted(Vec<(usize, bool)>);
 
 impl Wanted {
-    fn read(request: &Request, program: &Program) -> Result<Self, Problem> {
+    fn read(request: &Request, program: Computation<'_>) -> Result<Self, Problem> {
         let flag = |parameters: &BTreeMap<String, Value>, name: &str| match parameters.get(name) {
             None => Ok(None),
             Some(Value::Bool(value)) => Ok(Some(*value)),
@@ -363,8 +367,9 @@ impl Wanted {
             ))),
         };
         let all = flag(&request.parameters, "binary_data_output")?.unwrap_or(false);
+        let specs = program.outputs();
         if request.outputs.is_empty() {
-            return Ok(Self((0..program.outputs.len()).map(|i| (i, all)).collect()));
+            return Ok(Self((0..specs.len()).map(|i| (i, all)).collect()));
         }
         if request.outputs.len() > MAX_TENSORS {
             return Err(Problem::bad_request(format!(
@@ -373,8 +378,7 @@ impl Wanted {
         }
         let mut wanted = Vec::new();
         for output in &request.outputs {
-            let place = program
-                .outputs
+            let place = specs
                 .iter()
                 .position(|spec| spec.name == output.name)
                 .ok_or_else(|| {
@@ -404,12 +408,11 @@ fn respond(
     index: u64,
 ) -> Result<Response, Problem> {
     let shown = node.show(tenant, answer, index, Inline::default(), now()?)?;
-    let program = answer.model.model.program();
+    let specs = answer.model.model.program().outputs();
     let mut binary = Vec::new();
     let mut outputs = Vec::new();
     for (place, as_bytes) in &wanted.0 {
-        let (Some(spec), Some(values)) = (program.outputs.get(*place), answer.outputs.get(*place))
-        else {
+        let (Some(spec), Some(values)) = (specs.get(*place), answer.outputs.get(*place)) else {
             continue;
         };
         outputs.push(tensors::output(spec.dtype, values, *as_bytes, &mut binary));

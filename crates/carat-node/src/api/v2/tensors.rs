@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use carat_nn::edge::{OutputValues, Values};
-use carat_program::{Dtype, Program, ValueId};
+use carat_program::Dtype;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -45,14 +45,6 @@ pub(super) const fn datatype(of: Dtype) -> &'static str {
 /// The type that an output is sent in: binary64 for fractions, which holds the exact answer that the receipt commits to.
 pub(super) fn answer_datatype(of: Dtype) -> &'static str {
     if of.is_float() { "FP64" } else { datatype(of) }
-}
-
-/// Shape of a value of a program.
-pub(super) fn shape(program: &Program, value: ValueId) -> Vec<usize> {
-    program
-        .value(value)
-        .map(|value| value.shape.dims())
-        .unwrap_or_default()
 }
 
 impl Input {

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use carat_nn::edge::{self, Values};
-use carat_program::{Dtype, InputSpec};
+use carat_program::Dtype;
 
 use super::super::form::Fields;
 use crate::call::Asked;
+use crate::model::Described;
 use crate::node::Node;
 use crate::problem::Problem;
 use crate::served::Served;
@@ -32,8 +33,8 @@ pub(super) struct Filled {
 }
 
 /// Numbers as they stand in a form: a line for each row.
-fn numbers(input: &InputSpec, values: &[f64]) -> String {
-    let row = input.shape.dims().last().copied().unwrap_or(1).max(1);
+fn numbers(input: &Described, values: &[f64]) -> String {
+    let row = input.axes().last().copied().unwrap_or(1).max(1);
     let shown = |value: &f64| match input.dtype {
         // The shortest text that gives the same number in the model's own type.
         Dtype::F32 => (*value as f32).to_string(),
@@ -56,7 +57,7 @@ pub(super) fn examples(node: &Node, served: &Served) -> (Vec<String>, &'static s
     let folder = entry
         .filter(|entry| entry.in_hub().is_none())
         .map(|entry| entry.path.join("data"));
-    let specs = &served.model.program().inputs;
+    let specs = served.model.program().inputs();
     let samples: Option<Vec<String>> = folder.and_then(|folder| {
         specs
             .iter()
@@ -69,7 +70,7 @@ pub(super) fn examples(node: &Node, served: &Served) -> (Vec<String>, &'static s
             "Filled in: the first sample in the model's folder.",
         ),
         None => {
-            let zeros = |input: &InputSpec| match input.shape.elements() {
+            let zeros = |input: &Described| match input.elements() {
                 count if count <= MAX_NUMBERS => numbers(input, &vec![0.0; count]),
                 _ => String::new(),
             };
@@ -78,20 +79,20 @@ pub(super) fn examples(node: &Node, served: &Served) -> (Vec<String>, &'static s
     }
 }
 
-fn first_sample(folder: &Path, input: &InputSpec) -> Option<Vec<f64>> {
+fn first_sample(folder: &Path, input: &Described) -> Option<Vec<f64>> {
     // A name of a file and nothing else: names of inputs are a publisher's words.
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if !input.name.chars().all(plain) || input.name.starts_with('.') {
         return None;
     }
-    let count = input.shape.elements();
+    let count = input.elements();
     let path = folder.join(format!("{}.npy", input.name));
     let small = std::fs::metadata(&path).is_ok_and(|about| about.len() <= MAX_EXAMPLE);
     if !small || count > MAX_NUMBERS {
         return None;
     }
     let mut values = edge::read_array(&path).ok()?;
-    let same = values.dims.get(1..) == input.shape.dims().get(1..) && values.data.len() >= count;
+    let same = values.dims.get(1..) == input.axes().get(1..) && values.data.len() >= count;
     same.then(|| {
         values.data.truncate(count);
         values.data
@@ -107,9 +108,10 @@ pub(super) struct Sent {
 /// Reads what was typed; the second part is what is wrong with it.
 pub(super) fn read(served: &Served, fields: &Fields) -> (Filled, Result<Sent, Problem>) {
     let program = served.model.program();
+    let specs = program.inputs();
     let of = |field: &str| fields.text(field).unwrap_or_default().trim().to_string();
     let mut filled = Filled {
-        inputs: (0..program.inputs.len())
+        inputs: (0..specs.len())
             .map(|i| of(&format!("input-{i}")))
             .collect(),
         example: None,
@@ -122,26 +124,21 @@ pub(super) fn read(served: &Served, fields: &Fields) -> (Filled, Result<Sent, Pr
         once: of("once"),
     };
     let inputs = match fields.file("file") {
-        Some(file) => edge::inputs_from_file(program, Path::new(&file.name), &file.bytes)
-            .map_err(|error| bad_input(&error))
-            .and_then(|values| match edge::encode_values(program, &values) {
-                Ok(_) => Ok(values),
-                Err(error) => Err(bad_input(&error)),
-            }),
-        None => program
-            .inputs
+        Some(file) => (program.values_from_file(Path::new(&file.name), &file.bytes))
+            .map_err(|error| bad_input(&error)),
+        None => specs
             .iter()
             .zip(&filled.inputs)
             .map(|(input, text)| typed(input, text))
             .collect(),
     };
+    let inputs = inputs.and_then(|values| match program.encode_values(&values) {
+        Ok(_) => Ok(values),
+        Err(error) => Err(bad_input(&error)),
+    });
     // What a file held stands in the form from here on.
     if let (Some(_), Ok(inputs)) = (fields.file("file"), &inputs) {
-        for (place, (input, values)) in filled
-            .inputs
-            .iter_mut()
-            .zip(program.inputs.iter().zip(inputs))
-        {
+        for (place, (input, values)) in filled.inputs.iter_mut().zip(specs.iter().zip(inputs)) {
             if values.data.len() <= MAX_NUMBERS {
                 *place = numbers(input, &values.data);
             }
@@ -159,7 +156,7 @@ fn bad_input(error: &dyn std::fmt::Display) -> Problem {
 }
 
 /// The numbers of an input: white space, commas and brackets stand between them.
-fn typed(input: &InputSpec, text: &str) -> Result<Values, Problem> {
+fn typed(input: &Described, text: &str) -> Result<Values, Problem> {
     let bad = |why: String| {
         let why = format!("input `{}`: {why}", input.name);
         Problem::new(422, "bad-input", why)
@@ -180,9 +177,15 @@ fn typed(input: &InputSpec, text: &str) -> Result<Values, Problem> {
                 })
         })
         .collect::<Result<Vec<_>, _>>()?;
-    edge::encode_input(input, &data).map_err(|error| bad_input(&error))?;
+    if data.len() != input.elements() {
+        return Err(bad(format!(
+            "needs {} values, not {}",
+            input.elements(),
+            data.len()
+        )));
+    }
     Ok(Values {
-        dims: input.shape.dims(),
+        dims: input.axes().to_vec(),
         data,
     })
 }
@@ -228,17 +231,13 @@ fn asked(fields: &Fields) -> Result<Asked, Problem> {
 
 #[cfg(test)]
 mod tests {
-    use carat_program::{InputEncoding, Range, Shape};
-
     use super::*;
 
-    fn input() -> InputSpec {
-        InputSpec {
+    fn input() -> Described {
+        Described {
             name: "x".into(),
             dtype: Dtype::F32,
-            shape: Shape::new(&[1, 4]).expect("a shape"),
-            range: Range { lo: -100, hi: 100 },
-            encoding: InputEncoding::Fixed { exponent: 2 },
+            dims: Some(vec![1, 4]),
             image: None,
         }
     }
