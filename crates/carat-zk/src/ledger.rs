@@ -12,7 +12,7 @@ use crate::{
     layout::{bits, reshape_groups, vars},
     pcs::{Security, Use, Whir},
     plan::Plan,
-    verify::ContractShape,
+    steps::ContractShape,
 };
 use alloc::{string::String, vec::Vec};
 use carat_program::Program;

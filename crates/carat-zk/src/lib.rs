@@ -25,6 +25,7 @@ pub mod pcs;
 mod plan;
 #[cfg(feature = "prover")]
 mod prove;
+mod steps;
 mod store;
 mod sumcheck;
 #[cfg(all(test, feature = "prover"))]

@@ -50,8 +50,9 @@ pub fn bits_of(inputs: &[PinnedInput], values: &[Values]) -> Result<Vec<Bits>, V
 fn push(dtype: Dtype, v: f64, data: &mut Vec<u8>) -> Option<()> {
     /// The largest integers that all have a binary64 number of their own.
     const EXACT: f64 = 9_007_199_254_740_992.0;
-    let integer =
-        |lo: f64, hi: f64| (v.fract() == 0.0 && (lo..=hi).contains(&v)).then_some(v as i64);
+    let integer = |lo: f64, hi: f64| {
+        (v - libm::trunc(v) == 0.0 && (lo..=hi).contains(&v)).then_some(v as i64)
+    };
     match dtype {
         Dtype::F32 => data.extend((v as f32).to_le_bytes()),
         Dtype::F64 => data.extend(v.to_le_bytes()),

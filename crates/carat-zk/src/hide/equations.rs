@@ -16,7 +16,7 @@ use crate::{
     checks::Checks,
     field::{DEGREE, E, F},
     pcs::{Profile, Refused, Root, Security, Term, leaves::Leaves},
-    verify::powers,
+    steps::powers,
 };
 use alloc::{string::ToString, vec, vec::Vec};
 use p3_field::{Field, PrimeCharacteristicRing, TwoAdicField, batch_multiplicative_inverse};

@@ -16,9 +16,10 @@ use crate::{
     io::{LEAVES, ROWS, Table, leaf, node, top},
     layout::{eq, eq_index, eq_table},
     pcs::{Profile, Refused, Security, Term},
+    steps::powers,
     sumcheck,
     transcript::Source,
-    verify::{TensorClaim as Claim, powers},
+    verify::TensorClaim as Claim,
 };
 use alloc::{collections::BTreeMap, string::ToString, vec::Vec};
 use carat_receipt::Digest;

@@ -19,9 +19,9 @@ use crate::{
     Error,
     field::{DEGREE, E, F},
     layout::{dot_eq, eq, eq_table},
+    steps::powers,
     sumcheck,
     transcript::Source,
-    verify::powers,
 };
 use alloc::{
     boxed::Box,

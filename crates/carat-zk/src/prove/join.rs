@@ -13,8 +13,8 @@ use crate::{
     },
     layout::{eq, eq_table, padded_positions},
     plan::row_vars,
+    steps::powers,
     store::Store,
-    verify::powers,
 };
 use p3_field::PrimeCharacteristicRing;
 use rayon::prelude::*;

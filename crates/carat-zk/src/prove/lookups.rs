@@ -6,7 +6,7 @@ use crate::{
     graph::Id,
     kernels::{P, WIDTH, filled, fractions::Leaves, stripes::both},
     plan::Plan,
-    verify::fingerprint,
+    steps::fingerprint,
 };
 use p3_field::{Field, PackedFieldExtension, PackedValue, PrimeCharacteristicRing};
 use rayon::prelude::*;

@@ -1,0 +1,140 @@
+//! What the prover of one model keeps, and how tensors lie in committed polynomials.
+
+use crate::{
+    Error, Profile,
+    field::F,
+    key::ModelKey,
+    layout::{self, padded_positions},
+    pcs::{ProverData, Root, Use, Whir},
+    plan::weights_stores,
+    store::{Piece, Store},
+    verify::joint_root,
+};
+use carat_program::{Program, Weights};
+use core::ops::Range;
+use p3_field::PrimeCharacteristicRing;
+use rayon::prelude::*;
+
+/// What the prover of one model keeps: the commitment to the constants. Made once, used for every proof.
+#[derive(Debug, Clone)]
+pub struct ProvingKey {
+    pub(super) key: ModelKey,
+    pub(super) data: Vec<ProverData>,
+    /// The constants whose elements are all bytes, as bytes: a quarter of what steps have to read.
+    pub(super) bytes: Vec<Option<Vec<i8>>>,
+}
+
+impl ProvingKey {
+    /// Commits to a model's constants. That they are the Program's is not looked at again: `weights` must have passed
+    /// [`Weights::check`], above all where a relying party makes the key that it checks proofs under.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a Program that has no proof.
+    pub fn new(program: &Program, weights: &Weights, profile: Profile) -> Result<Self, Error> {
+        let dims: Vec<Vec<usize>> = program.constants.iter().map(|c| c.shape.dims()).collect();
+        let tensors: Vec<(&[usize], &[i32])> = dims
+            .iter()
+            .zip(&weights.data)
+            .map(|(d, v)| (&d[..], &v[..]))
+            .collect();
+        let mut data = Vec::new();
+        for store in &weights_stores(program)? {
+            let whir = Whir::new(profile, store.vars, Use::Weights)?;
+            // So much at once that no box is cut: the whole, as field elements, would be four times what is kept of it.
+            let part = PLACED.max(store.largest()).min(1 << store.vars);
+            let values = |range| place(store, &tensors, range);
+            data.push(whir.commit_parts(part, values)?.1);
+        }
+        let roots: Vec<Root> = data.iter().map(ProverData::root).collect();
+        Ok(Self {
+            key: ModelKey {
+                program: program.digest(),
+                profile,
+                root: joint_root(&roots),
+            },
+            data,
+            bytes: weights.data.iter().map(|v| bytes(v)).collect(),
+        })
+    }
+
+    /// The public part.
+    #[must_use]
+    pub fn key(&self) -> &ModelKey {
+        &self.key
+    }
+
+    /// The commitment of this key under the name of another, as a dishonest prover of the tests has it.
+    #[cfg(test)]
+    pub(crate) fn named(mut self, key: ModelKey) -> Self {
+        self.key = key;
+        self
+    }
+}
+
+/// Constants that are placed at once.
+const PLACED: usize = 1 << 21;
+
+/// The elements as bytes, if all of them are.
+fn bytes(values: &[i32]) -> Option<Vec<i8>> {
+    values.iter().map(|&v| i8::try_from(v).ok()).collect()
+}
+
+/// A stretch of the polynomial of a store, which cuts no box: each tensor's elements in its boxes.
+pub(super) fn place(store: &Store, tensors: &[(&[usize], &[i32])], range: Range<usize>) -> Vec<F> {
+    let mut out = F::zero_vec(range.len());
+    // Boxes do not overlap, so each has a stretch of its own.
+    let within = |piece: &&Piece| range.contains(&piece.block.offset);
+    let mut pieces: Vec<&Piece> = store.pieces.iter().filter(within).collect();
+    pieces.sort_by_key(|piece| piece.block.offset);
+    let (mut rest, mut at) = (&mut out[..], range.start);
+    let mut parts = Vec::with_capacity(pieces.len());
+    for piece in pieces {
+        let range = piece.block.range();
+        let (own, after) = core::mem::take(&mut rest)[range.start - at..].split_at_mut(range.len());
+        parts.push((piece, own));
+        (rest, at) = (after, range.end);
+    }
+    let parts = parts.into_par_iter().with_max_len(1);
+    parts.for_each(|(piece, out)| {
+        let (dims, data) = tensors[piece.tensor];
+        place_box(piece, dims, data, out);
+    });
+    out
+}
+
+fn place_box(piece: &Piece, dims: &[usize], data: &[i32], out: &mut [F]) {
+    /// Elements that one task converts.
+    const RUN: usize = 1 << 14;
+    let put = |out: &mut [F], data: &[i32]| {
+        for (o, &v) in out.iter_mut().zip(data) {
+            *o = F::from_i32(v);
+        }
+    };
+    let lengths = piece.dims();
+    if lengths == dims && piece.is_full() {
+        out.par_chunks_mut(RUN)
+            .zip(data.par_chunks(RUN))
+            .for_each(|(out, data)| put(out, data));
+        return;
+    }
+    // Row-major over the box: where each row lies in the tensor, and in the box.
+    let (Some(&width), Some(&side)) = (lengths.last(), piece.sides.last()) else {
+        out[0] = F::from_i32(data[0]);
+        return;
+    };
+    let outer = lengths.len() - 1;
+    let starts: Vec<usize> = piece.sides.iter().map(|s| s.start).collect();
+    let slots = padded_positions(&lengths[..outer]);
+    for (row, &slot) in slots.iter().enumerate() {
+        let at = layout::unflatten(&lengths[..outer], row);
+        let from = at
+            .iter()
+            .zip(&starts)
+            .zip(dims)
+            .fold(0, |f, ((i, s), d)| f * d + i + s)
+            * dims[outer]
+            + side.start;
+        let to = slot << side.vars;
+        put(&mut out[to..to + width], &data[from..]);
+    }
+}
