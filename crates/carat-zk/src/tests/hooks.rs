@@ -51,6 +51,8 @@ struct State {
     /// Every element that was sent, and every element of a leaf, message by message.
     said: Vec<(String, Vec<F>)>,
     missing: E,
+    /// How many elements were drawn for what.
+    taken: Vec<(Purpose, usize)>,
     events: Vec<Event>,
     messages: usize,
     lie: Option<Lie>,
@@ -80,6 +82,7 @@ pub(crate) fn set(stage: Stage) {
         s.stage = stage;
         s.drawn = stage.challenges.unwrap_or_default();
         s.said.clear();
+        s.taken.clear();
     });
 }
 
@@ -117,6 +120,19 @@ pub(crate) fn said(label: &str, elements: impl FnOnce() -> Vec<F>) {
             s.said.push((label.into(), elements()));
         }
     });
+}
+
+/// Notes elements that a prover drew.
+pub(crate) fn took(purpose: Purpose, elements: usize) {
+    STATE.with_borrow_mut(|s| match s.taken.iter_mut().find(|t| t.0 == purpose) {
+        Some((_, taken)) => *taken += elements,
+        None => s.taken.push((purpose, elements)),
+    });
+}
+
+/// How many elements were drawn for a purpose since the stage was set.
+pub(crate) fn taken(purpose: Purpose) -> usize {
+    STATE.with_borrow(|s| (s.taken.iter().find(|t| t.0 == purpose)).map_or(0, |t| t.1))
 }
 
 /// What was said since the stage was set.
