@@ -56,6 +56,8 @@ struct State {
     events: Vec<Event>,
     messages: usize,
     lie: Option<Lie>,
+    /// The lie was told: its message was that long.
+    told: bool,
     spoil: Option<Spoil>,
 }
 
@@ -156,9 +158,14 @@ pub(crate) fn drawn(challenge: E) {
 fn note(state: &mut State, label: &str, len: usize) -> Option<Lie> {
     state.events.push(Event::Sent(label.into(), len));
     state.messages += 1;
-    state
-        .lie
-        .filter(|l| l.message + 1 == state.messages && l.at < len)
+    let lie = (state.lie).filter(|l| l.message + 1 == state.messages && l.at < len);
+    state.told |= lie.is_some();
+    lie
+}
+
+/// Whether the last proof had its lie in it.
+pub(crate) fn told() -> bool {
+    STATE.with_borrow(|s| s.told)
 }
 
 pub(crate) fn sent(label: &str, elements: &[E]) -> Vec<E> {

@@ -46,8 +46,16 @@ fn lies(case: &Case, step: usize, sampled: bool) {
                 by,
                 also: None,
             });
+            // How many siblings there are depends on the positions, which are others in each proof that hides: this one may
+            // have been too short for its lie.
+            if !hooks::told() {
+                assert!(label.ends_with("siblings"), "{label}");
+                continue;
+            }
             match case.verify(&instances, &proof) {
                 Err(Error::Check(_) | Error::Opening(..)) => told += 1,
+                // One more sibling than there is, at the end.
+                Err(Error::Truncated) if label == "pcs siblings" && at < 4 => told += 1,
                 other => panic!("message {message} (`{label}`) element {at}: {other:?}"),
             }
         }
