@@ -4,6 +4,7 @@ pub(crate) use carat_node::prover::*;
 
 use carat_node::private;
 use carat_program::{Program, decode_tensors};
+use carat_receipt::evidence::Body;
 use carat_receipt::{Opening, ReceiptFile};
 use carat_zk::io::{self, Seed};
 use carat_zk::{Hidden, Ledger, Mode, Profile, Values};
@@ -111,6 +112,16 @@ pub(crate) fn tie(
     Ok(())
 }
 
+/// Remembers the proof that was counted, where one was.
+pub(crate) fn counted(how: &How, proved: &Proved, home: &Home) -> Result<(), Failure> {
+    for (tie, evidence) in how.ties.iter().zip(&proved.evidence) {
+        if let Body::Proof(body) = &evidence.body {
+            private::made(home, &tie.root, &body.proof)?;
+        }
+    }
+    Ok(())
+}
+
 /// How `carat run` proves.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RunArgs {
@@ -203,6 +214,7 @@ impl RunArgs {
         let model = model.integer()?;
         tie(&mut how, model, file, opening, home)?;
         let proved = proof_of(model, &[subject], &how, progress)?;
+        counted(&how, &proved, home)?;
         for evidence in &proved.evidence {
             file.add_evidence(evidence.clone())
                 .map_err(Failure::of(Exit::Internal))?;

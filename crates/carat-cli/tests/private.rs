@@ -236,7 +236,15 @@ fn what_one_proof_shows_is_not_hidden_by_another() {
     sandbox.good(&["prove", "receipt.carat", "--model", MODEL, "--mode", "zk"]);
     let theirs = handed_over(&sandbox);
     let verify = ["verify", theirs, "--model", MODEL];
+    // The second proof cannot be checked without the opening: it may be anything.
     let json = sandbox.json(&verify, 4);
+    assert_eq!(check(&json, "evidence.0.proof"), true);
+    assert_eq!(check(&json, "evidence.1.proof"), Value::Null);
+    assert_eq!(json["privacy"]["hidden"], json!([]));
+    assert!(says(&json["privacy"]["shown"], "by its label only"));
+    // With it, it holds, and hides what it says.
+    let json = sandbox.json(&["verify", "receipt.carat", "--model", MODEL], 4);
+    assert_eq!(check(&json, "evidence.1.proof"), true);
     assert_eq!(json["privacy"]["hidden"], json!(["intermediate values"]));
     sandbox.good(&["prove", "receipt.carat", "--model", MODEL]);
     handed_over(&sandbox);

@@ -2,7 +2,7 @@
 
 use carat_node::exit::Exit;
 use carat_node::home::Home;
-use carat_node::private::{Spent, count_one};
+use carat_node::private::{Spent, count_one, made};
 use carat_receipt::evidence::{Body, Evidence, Hides, Proof, ZK, ZK_PROTOCOL};
 use carat_receipt::{Digest, Label, ReceiptFile};
 use carat_verify::MAX_PRIVATE_PROOFS;
@@ -55,4 +55,24 @@ fn three_and_no_more() {
         count_one(&home, &one, &receipt(0)).unwrap_err().exit,
         Exit::Store
     );
+}
+
+#[test]
+fn what_others_made_comes_on_top() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = Home::at(dir.path().join("home"));
+    let root = Digest::sha256(b"one");
+    // Two are made here, of a copy of the receipt that holds none; another copy holds two that were made elsewhere.
+    assert_eq!(count_one(&home, &root, &receipt(0)).unwrap(), 1);
+    assert_eq!(count_one(&home, &root, &receipt(0)).unwrap(), 2);
+    let refused = count_one(&home, &root, &receipt(2)).unwrap_err();
+    assert_eq!(refused.exit, Exit::Refused);
+    // One that was made here is not another one when it is seen in the receipt; nor is one that was seen before.
+    let root = Digest::sha256(b"two");
+    assert_eq!(count_one(&home, &root, &receipt(0)).unwrap(), 1);
+    made(&home, &root, &[0]).unwrap();
+    assert_eq!(count_one(&home, &root, &receipt(1)).unwrap(), 2);
+    let root = Digest::sha256(b"three");
+    assert_eq!(count_one(&home, &root, &receipt(1)).unwrap(), 2);
+    assert_eq!(count_one(&home, &root, &receipt(1)).unwrap(), 3);
 }

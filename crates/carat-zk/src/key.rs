@@ -133,6 +133,16 @@ pub struct Hidden {
 }
 
 impl Mode {
+    /// Proofs that hide the constants do not exist yet: one that says so would show them.
+    pub(crate) fn check(self) -> Result<(), Error> {
+        match self {
+            Self::Zk(Hidden { weights: true, .. }) => Err(Error::Unsupported(
+                "proofs that hide its constants do not exist yet".into(),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// The name that evidence and reports carry.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -77,20 +77,24 @@ impl Ledger {
         mode: Mode,
         statements: usize,
     ) -> Result<Self, Error> {
+        mode.check()?;
         let plan = Plan::new(program, statements)?;
-        let witness = match mode {
-            Mode::Succinct => Whir::new(profile, plan.witness.vars, Use::Witness)?.security(),
-            Mode::Zk(_) => hide::witness::Scheme::new(profile, plan.witness.vars).security(),
-        };
         // What else is committed to and opened once: its name, its terms, how often.
         let mut others = Vec::new();
-        if let Mode::Zk(hidden) = mode {
-            others.push(("pads", hide::shape(&plan, profile, hidden)?.security(), 1));
-            if hidden.values {
-                let table = hide::table(&plan)?;
-                others.push(("io/v1", hide::io::security(profile, &table), statements));
+        let witness = match mode {
+            Mode::Succinct => Whir::new(profile, plan.witness.vars, Use::Witness)?.security(),
+            Mode::Zk(hidden) => {
+                let pads = hide::shape(&plan, profile, hidden)?.security();
+                let candidates = pads.candidates_bits;
+                others.push(("pads", pads, 1));
+                if hidden.values {
+                    let table = hide::table(&plan)?;
+                    let security = hide::io::security(profile, &table, candidates);
+                    others.push(("io/v1", security, statements));
+                }
+                hide::witness::Scheme::new(profile, plan.witness.vars).security(candidates)
             }
-        }
+        };
         let weights = plan
             .weights
             .iter()

@@ -44,6 +44,7 @@ pub fn verify(
     instances: &[Instance<'_>],
     proof: &Proof,
 ) -> Result<(), Error> {
+    mode.check()?;
     if !hides_values(mode) && !instances.iter().any(|i| i.values.is_some()) {
         return Err(Error::Values("no statement's values were given".into()));
     }

@@ -4,7 +4,7 @@
 mod support;
 
 use carat_program::{ConvGeometry, Op, PoolKind, Program, Range, Rounding, Shape, Window};
-use carat_zk::{Error, Instance, Mode, ModelKey, Proof, pcs::Root, sizes, verify};
+use carat_zk::{Error, Hidden, Instance, Ledger, Mode, ModelKey, Proof, pcs::Root, sizes, verify};
 use std::time::{Duration, Instant};
 use support::{
     PROFILE,
@@ -140,6 +140,63 @@ fn too_many_of_everything() {
     let small = one(Op::Shift { bits: 1 }, &[3]);
     for statements in [0, (1 << 16) + 1, usize::MAX] {
         assert!(refusal(&small, statements).contains("statements"));
+    }
+}
+
+/// What a verifier keeps of a message under a pad is much more than what a Program pays for it.
+#[test]
+fn more_messages_than_a_proof_can_hide() {
+    let mut b = Builder::new(1);
+    let x = b.input(&[1], 0, 1);
+    let shape = Shape::new(&[128, 128, 128, 128]).unwrap();
+    let mut v = b.push(Op::Broadcast { shape }, &[x]);
+    for _ in 0..8000 {
+        v = b.push(Op::Mul, &[v, v]);
+    }
+    let y = b.push(
+        Op::Sum {
+            axes: vec![0, 1, 2, 3],
+        },
+        &[v],
+    );
+    let (program, _) = b.finish(&[y]);
+    assert!(Ledger::new(&program, PROFILE, Mode::Succinct, 1).is_ok());
+    for values in [false, true] {
+        let mode = Mode::Zk(Hidden {
+            values,
+            weights: false,
+        });
+        match Ledger::new(&program, PROFILE, mode, 1) {
+            Err(Error::Unsupported(why)) => assert!(why.contains("messages"), "{why}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// There are no proofs that hide the constants: nothing makes, accepts or prices one that says it does.
+#[test]
+fn hidden_constants() {
+    let program = one(Op::Shift { bits: 1 }, &[3]);
+    let mode = Mode::Zk(Hidden {
+        values: true,
+        weights: true,
+    });
+    let key = ModelKey {
+        program: program.digest(),
+        profile: PROFILE,
+        root: Root([0; 32]),
+    };
+    let instance = Instance {
+        statement: program.digest(),
+        values: None,
+        io: Some(program.digest()),
+    };
+    let proof = Proof { bytes: vec![] };
+    for error in [
+        verify(&program, &key, PROFILE, mode, &[instance], &proof).unwrap_err(),
+        Ledger::new(&program, PROFILE, mode, 1).unwrap_err(),
+    ] {
+        assert!(matches!(error, Error::Unsupported(_)), "{error}");
     }
 }
 

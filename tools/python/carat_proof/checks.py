@@ -8,6 +8,9 @@ from .field import ONE, ZERO, E
 from .program import need
 
 
+MOST_PADS = 1 << 20
+
+
 class Clear:
     """Messages as they are."""
 
@@ -36,6 +39,7 @@ class Padded:
         self.tape = Tape()
 
     def receive(self, label, n):
+        need(len(self.tape.pads) + n <= MOST_PADS, "more messages than a proof can hide")
         return [self.tape.message(sent) for sent in self.source.receive(label, n)]
 
     def equal(self, left, right, what):

@@ -16,7 +16,8 @@ pub const MAX_PRIVATE_PROOFS: usize = 3;
 
 impl Work<'_> {
     /// What stayed hidden, where a proof in zero knowledge verified. The file counts as a whole: what one of its proofs shows
-    /// is not hidden, whatever another one hides, and whether or not either could be checked.
+    /// is not hidden, whatever another one hides. A proof that was not checked is of a mode by its label alone, so nothing
+    /// between input and output is said to be hidden beside one.
     pub(super) fn privacy(&self) -> Option<Privacy> {
         if !(self.proofs.iter()).any(|proof| matches!(proof.mode, Mode::Zk(_))) {
             return None;
@@ -29,14 +30,21 @@ impl Work<'_> {
             .collect();
         let zk = |mode: &Option<Mode>| matches!(mode, Some(Mode::Zk(_)));
         let private = |mode: &Option<Mode>| mode.is_some_and(hides_values);
-        let between = modes.iter().all(zk);
+        let checked = modes.len() == self.proofs.len();
+        let between = modes.iter().all(zk) && checked;
         let count = modes.iter().filter(|mode| private(mode)).count();
-        let values = modes.iter().all(private) && count <= MAX_PRIVATE_PROOFS;
+        let values = modes.iter().all(private) && checked && count <= MAX_PRIVATE_PROOFS;
 
         let mut hidden = Vec::new();
         let mut shown: Vec<String> = Vec::new();
         if between {
             hidden.push("intermediate values".to_string());
+        } else if modes.iter().all(zk) {
+            shown.push(
+                "perhaps functions of everything between input and output: another proof in this file, which was not checked, is \
+                 in zero knowledge by its label only"
+                    .into(),
+            );
         } else {
             shown.push(
                 "functions of everything between input and output: another proof in this file is not in zero knowledge".into(),

@@ -61,8 +61,9 @@ pub(crate) fn queries(profile: Profile) -> usize {
 }
 
 /// The error terms for one statement. What an `io/v1` commitment stands for may be one of a short list: whoever made it
-/// chose what to be held to, and the surrounding argument is charged for the list.
-pub(crate) fn security(profile: Profile, table: &Table) -> Security {
+/// chose what to be held to, and the surrounding argument is charged for the list. What the messages are depends on which
+/// pads are meant, of `2^pads` that their commitment may stand for.
+pub(crate) fn security(profile: Profile, table: &Table, pads: f64) -> Security {
     let code = code(profile);
     let candidates = code.candidates(code.length());
     let shown = Code {
@@ -76,7 +77,7 @@ pub(crate) fn security(profile: Profile, table: &Table) -> Security {
             Term {
                 name: "joining of claims",
                 count: 1,
-                bits: super::field_bits() as f64 - libm::log2(bad as f64) - candidates,
+                bits: super::field_bits() as f64 - libm::log2(bad as f64) - candidates - pads,
                 grinding: 0,
             },
             shown.queries("queries", code.length()),

@@ -7,12 +7,16 @@
 //! time linear in the length of the argument.
 
 use crate::{Error, checks::Checks, field::E, pcs::Root, transcript::Source, verify::read_root};
-use alloc::{vec, vec::Vec};
+use alloc::{format, vec, vec::Vec};
 use core::ops::Range;
 use p3_field::PrimeCharacteristicRing;
 
 #[cfg(feature = "prover")]
 use crate::transcript::Script;
+
+/// Most messages of one proof. What a verifier keeps of each is some hundred times what a Program pays for it, so that a
+/// small Program could ask for more memory than there is; and a proof with more would be longer than a receipt can hold.
+const MAX_PADS: usize = 1 << 20;
 
 /// Where messages come from.
 #[derive(Debug)]
@@ -169,6 +173,11 @@ impl Checks for Tape<'_> {
     type V = u32;
 
     fn hear(&mut self, label: &str, n: usize) -> Result<Vec<u32>, Error> {
+        if self.pads.saturating_add(n) > MAX_PADS {
+            return Err(Error::Unsupported(format!(
+                "hiding takes more than {MAX_PADS} messages, which is the most that one proof has"
+            )));
+        }
         let padded = self.clear(label, n)?;
         Ok(padded
             .into_iter()

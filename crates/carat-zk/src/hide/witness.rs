@@ -80,8 +80,9 @@ impl Scheme {
         }
     }
 
-    /// The error terms of an opening.
-    pub(crate) fn security(&self) -> Security {
+    /// The error terms of an opening. What the messages in it are depends on which pads are meant, of `2^pads` that their
+    /// commitment may stand for.
+    pub(crate) fn security(&self, pads: f64) -> Security {
         // One combination for each variable of the rows, and one with the mask.
         let folds = self.rows.ilog2() as usize + 1;
         let candidates = self.code.candidates(self.code.length());
@@ -91,7 +92,7 @@ impl Scheme {
                 crate::pcs::Term {
                     name: "value under the mask",
                     count: 1,
-                    bits: (super::field_bits() as f64) - candidates,
+                    bits: (super::field_bits() as f64) - candidates - pads,
                     grinding: 0,
                 },
                 self.code.queries("queries", self.code.length()),

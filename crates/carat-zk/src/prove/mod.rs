@@ -169,6 +169,7 @@ pub fn prove(
     runs: &[Run],
     options: &Options<'_>,
 ) -> Result<Proof, Error> {
+    options.mode.check()?;
     if instances.len() != runs.len() || instances.is_empty() {
         return Err(Error::Values("one run is needed for each statement".into()));
     }
@@ -267,7 +268,8 @@ impl Prover<'_, '_> {
     ) -> Result<(), Error> {
         let profile = self.key.key.profile;
         let key = self.key.key.digest();
-        let mut context: Vec<&[u8]> = vec![key.as_bytes()];
+        let flags = [hidden.values, hidden.weights].map(u8::from);
+        let mut context: Vec<&[u8]> = vec![key.as_bytes(), &flags];
         context.extend(instances.iter().map(|i| &i.statement.as_bytes()[..]));
         let mut random = Random::fresh(&context)?;
         if hidden.values {

@@ -2,7 +2,7 @@
 //! multiplicities that match wherever they can, and claims the outputs that follow.
 
 use super::*;
-use carat_program::MODULUS;
+use carat_program::{MODULUS, Shape};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// `v + by` modulo p, as the integer of smallest absolute value.
@@ -569,6 +569,44 @@ fn another_quotient() {
     }
     // A quarter of the cases needs two products.
     assert_eq!(limbs, 2);
+}
+
+/// That hidden inputs lie in the Program's ranges is no part of a proof: nobody sees them. A commitment to others can be proven
+/// about, but no opening of it is accepted.
+#[test]
+fn hidden_inputs_outside_their_ranges() {
+    let op = Op::Linear {
+        coefficients: vec![2],
+        bias: 0,
+    };
+    let case = Case::new(step(op, &[3], -20, 20), 1);
+    let forged = |_: usize, _: &[i32]| Some(vec![1000, -7, 20]);
+    let values = Values::new(&case.program, &case.weights, &case.plan.graph, &case.runs);
+    let values = values.forge(&forged);
+    let tensor = |data: &[i32]| Tensor::new(Shape::new(&[3]).unwrap(), data.to_vec()).unwrap();
+    let (x, y) = ([tensor(&[1000, -7, 20])], [tensor(&[2000, -14, 40])]);
+    let (edges, seed) = (
+        Edges {
+            inputs: &x,
+            outputs: &y,
+        },
+        seeds(1).remove(0),
+    );
+    let root = io::root(&case.program.digest(), &[&x[0], &y[0]], &seed).unwrap();
+    let instance = Instance {
+        statement: root,
+        values: Some(edges),
+        io: Some(root),
+    };
+    case.mode.set(ALL_HIDDEN);
+    let proof = case.prove(&[instance], &values).unwrap();
+    let seen = Instance {
+        values: None,
+        ..instance
+    };
+    assert_eq!(case.verify(&[seen], &proof), Ok(()));
+    let opened = io::check(&case.program, &edges, &seed, &root);
+    assert!(matches!(opened, Err(Error::Values(_))), "{opened:?}");
 }
 
 /// `1 / d` modulo p.

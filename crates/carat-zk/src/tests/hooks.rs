@@ -51,9 +51,13 @@ struct State {
     /// Every element that was sent, and every element of a leaf, message by message.
     said: Vec<(String, Vec<F>)>,
     missing: E,
+    /// How many elements were drawn for what.
+    taken: Vec<(Purpose, usize)>,
     events: Vec<Event>,
     messages: usize,
     lie: Option<Lie>,
+    /// The lie was told: its message was that long.
+    told: bool,
     spoil: Option<Spoil>,
 }
 
@@ -80,6 +84,7 @@ pub(crate) fn set(stage: Stage) {
         s.stage = stage;
         s.drawn = stage.challenges.unwrap_or_default();
         s.said.clear();
+        s.taken.clear();
     });
 }
 
@@ -119,6 +124,19 @@ pub(crate) fn said(label: &str, elements: impl FnOnce() -> Vec<F>) {
     });
 }
 
+/// Notes elements that a prover drew.
+pub(crate) fn took(purpose: Purpose, elements: usize) {
+    STATE.with_borrow_mut(|s| match s.taken.iter_mut().find(|t| t.0 == purpose) {
+        Some((_, taken)) => *taken += elements,
+        None => s.taken.push((purpose, elements)),
+    });
+}
+
+/// How many elements were drawn for a purpose since the stage was set.
+pub(crate) fn taken(purpose: Purpose) -> usize {
+    STATE.with_borrow(|s| (s.taken.iter().find(|t| t.0 == purpose)).map_or(0, |t| t.1))
+}
+
 /// What was said since the stage was set.
 pub(crate) fn heard() -> Vec<(String, Vec<F>)> {
     STATE.with_borrow_mut(|s| std::mem::take(&mut s.said))
@@ -140,9 +158,14 @@ pub(crate) fn drawn(challenge: E) {
 fn note(state: &mut State, label: &str, len: usize) -> Option<Lie> {
     state.events.push(Event::Sent(label.into(), len));
     state.messages += 1;
-    state
-        .lie
-        .filter(|l| l.message + 1 == state.messages && l.at < len)
+    let lie = (state.lie).filter(|l| l.message + 1 == state.messages && l.at < len);
+    state.told |= lie.is_some();
+    lie
+}
+
+/// Whether the last proof had its lie in it.
+pub(crate) fn told() -> bool {
+    STATE.with_borrow(|s| s.told)
 }
 
 pub(crate) fn sent(label: &str, elements: &[E]) -> Vec<E> {

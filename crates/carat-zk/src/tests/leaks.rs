@@ -190,6 +190,49 @@ fn a_missing_mask_is_seen() {
     }
 }
 
+/// What the statistics cannot see, since they look at one element at a time: that each mask has as many elements as what it
+/// hides, each row as many random ones as places that are shown of it, and each message a pad of its own.
+#[test]
+fn masks_are_as_long_as_what_they_hide() {
+    let case = case(&[1, 2, 3], &[4, 5, 6]);
+    let instances = case.instances(&case.outputs);
+    let values = Values::new(&case.program, &case.weights, &case.plan.graph, &case.runs);
+    hooks::set(Stage {
+        challenges: Some(CHALLENGES),
+        ..Stage::default()
+    });
+    case.prove(&instances, &values).unwrap();
+    let heard = hooks::heard();
+    let lengths = |wanted: &str| -> Vec<usize> {
+        (heard.iter().filter(|(label, _)| label == wanted))
+            .map(|(_, elements)| elements.len())
+            .collect()
+    };
+    let masks = |purpose| hooks::taken(purpose) * DEGREE;
+    // Of the witness, then of the commitment to inputs and outputs.
+    let folds = [Purpose::WitnessMask, Purpose::TieMask].map(masks);
+    assert_eq!(lengths("fold"), folds);
+    assert_eq!(lengths("combination"), [masks(Purpose::CombinationMask)]);
+    assert_eq!(lengths("sum"), [masks(Purpose::SumMask)]);
+    let opened = heard.iter().rposition(|(label, _)| label == "opened");
+    let padded: usize = (heard.iter().enumerate())
+        .filter(|(message, (label, _))| !CLEAR.contains(&&label[..]) && Some(*message) != opened)
+        .map(|(_, (_, elements))| elements.len())
+        .sum();
+    // One more hides nothing.
+    assert_eq!(padded + DEGREE, masks(Purpose::Pad));
+    // Leaves of the witness (rows, mask, salt), of the mask of inputs and outputs, and of the pads (rows, two masks, salt).
+    let (columns, positions) = (lengths("pcs columns"), lengths("positions"));
+    let [witness, _, pads] = [0, 1, 2].map(|i| columns[i] / positions[i]);
+    assert_eq!((columns.len(), positions.len()), (3, 3));
+    assert_eq!(
+        hooks::taken(Purpose::WitnessTail),
+        (witness - 2 * DEGREE) * positions[0]
+    );
+    assert_eq!(masks(Purpose::PadTail), (pads - 3 * DEGREE) * positions[2]);
+    hooks::set(Stage::default());
+}
+
 /// Leaves under one root are all different, and no leaf or root is ever seen twice.
 #[test]
 fn nothing_is_repeated() {
@@ -210,8 +253,9 @@ fn nothing_is_repeated() {
     }
 }
 
-/// The simulator: a prover that knows nothing of the inputs and outputs, proves garbage, and chooses challenges before it
-/// commits. Its transcript passes; without the choice it does not.
+/// The simulator: a prover that proves garbage instead of what it was given, and chooses challenges before it commits. Its
+/// transcript passes; without the choice it does not. (The leaves of the `io/v1` commitment alone are the honest ones: that
+/// they are uniform is a property of the commitment, `docs/io-commitment.md`.)
 #[test]
 fn garbage_is_simulated() {
     let honest = case(&[1, 2, 3], &[4, 5, 6]);

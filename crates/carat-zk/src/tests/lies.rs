@@ -34,10 +34,6 @@ fn lies(case: &Case, step: usize, sampled: bool) {
         } else {
             step
         };
-        // How many siblings there are is chance: their number is one of them, and the first.
-        let siblings = label.ends_with("siblings");
-        let len = if sampled && siblings { len.min(9) } else { len };
-        let step = if sampled && siblings { 8 } else { step };
         for at in (0..len).step_by(step) {
             let by = if at % 2 == 0 {
                 E::ONE
@@ -50,10 +46,16 @@ fn lies(case: &Case, step: usize, sampled: bool) {
                 by,
                 also: None,
             });
+            // How many siblings there are depends on the positions, which are others in each proof that hides: this one may
+            // have been too short for its lie.
+            if !hooks::told() {
+                assert!(label.ends_with("siblings"), "{label}");
+                continue;
+            }
             match case.verify(&instances, &proof) {
                 Err(Error::Check(_) | Error::Opening(..)) => told += 1,
-                // Another number of siblings than there are.
-                Err(Error::Truncated | Error::Trailing) if siblings => told += 1,
+                // One more sibling than there is, at the end.
+                Err(Error::Truncated) if label == "pcs siblings" && at < 4 => told += 1,
                 other => panic!("message {message} (`{label}`) element {at}: {other:?}"),
             }
         }
