@@ -30,6 +30,8 @@ use crate::problem::Problem;
 
 /// The cookie.
 const COOKIE: &str = "carat_page";
+/// Its name where the browser sees HTTPS: by the prefix, no server of a neighbouring name can plant one (RFC 6265bis, 4.1.3.2).
+const HOST_COOKIE: &str = "__Host-carat_page";
 /// How long a session lasts without being used.
 const LASTS: Duration = Duration::from_secs(12 * 3600);
 /// Most sessions at once; beyond it the one that was used longest ago ends.
@@ -148,7 +150,7 @@ impl Visitor {
     /// A key in the header that is not valid, or too many requests of one tenant.
     pub(super) fn of(node: &Node, headers: &HeaderMap) -> Result<Self, Problem> {
         let sessions = &node.page.sessions;
-        let word = cookie(headers);
+        let word = cookie(node, headers);
         let given = text(headers, "authorization")?;
         let held = match (given, word) {
             (None, Some(word)) => sessions.authorization(word, Instant::now()),
@@ -247,31 +249,41 @@ pub(super) fn with(
     }
 }
 
-fn cookie(headers: &HeaderMap) -> Option<&str> {
+/// Whether the browser sees HTTPS: also behind a proxy that speaks it.
+fn secure(node: &Node) -> bool {
+    node.tls.is_some() || node.config.tls.behind_proxy
+}
+
+fn cookie_name(secure: bool) -> &'static str {
+    if secure { HOST_COOKIE } else { COOKIE }
+}
+
+fn cookie<'a>(node: &Node, headers: &'a HeaderMap) -> Option<&'a str> {
+    let own = cookie_name(secure(node));
     headers
         .get_all(header::COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .find_map(|(name, value)| (name == COOKIE).then_some(value))
+        .find_map(|(name, value)| (name == own).then_some(value))
 }
 
 /// The header that sets the cookie, or with no word ends it.
 fn set_cookie(node: &Node, word: Option<&str>) -> Result<HeaderValue, Problem> {
-    // Behind a proxy that speaks TLS the browser sees HTTPS.
-    let secure = match node.tls.is_some() || node.config.tls.behind_proxy {
-        true => "; Secure",
-        false => "",
-    };
-    let (word, age) = match word {
-        Some(word) => (word, LASTS.as_secs()),
-        None => ("", 0),
-    };
-    HeaderValue::from_str(&format!(
-        "{COOKIE}={word}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}"
-    ))
-    .map_err(|_| Problem::new(500, "internal", "a cookie that is no header"))
+    HeaderValue::from_str(&cookie_text(secure(node), word))
+        .map_err(|_| Problem::new(500, "internal", "a cookie that is no header"))
+}
+
+/// It goes with the browser, and is not written to its disk; how long it is good for, the server says.
+fn cookie_text(secure: bool, word: Option<&str>) -> String {
+    format!(
+        "{}={}; Path=/{}; HttpOnly; SameSite=Strict{}",
+        cookie_name(secure),
+        word.unwrap_or_default(),
+        if word.is_none() { "; Max-Age=0" } else { "" },
+        if secure { "; Secure" } else { "" },
+    )
 }
 
 /// An address of this server: anything else would lead whoever signs in elsewhere.
@@ -364,7 +376,7 @@ pub(super) async fn begin(State(node): Shared, headers: HeaderMap, body: Body) -
             *response.status_mut() = StatusCode::UNAUTHORIZED;
             return Ok(response);
         }
-        if let Some(word) = cookie(&headers) {
+        if let Some(word) = cookie(&node, &headers) {
             node.page.sessions.end(word);
         }
         let word = node.page.sessions.begin(authorization, Instant::now())?;
@@ -377,7 +389,7 @@ pub(super) async fn end(State(node): Shared, headers: HeaderMap, body: Body) -> 
     let fields = form::read_few(&node, &headers, body).await;
     with(&node, &headers, |visitor| {
         visitor.sent(&fields?)?;
-        if let Some(word) = cookie(&headers) {
+        if let Some(word) = cookie(&node, &headers) {
             node.page.sessions.end(word);
         }
         redirect("/", set_cookie(&node, None)?)
@@ -410,6 +422,18 @@ mod tests {
         );
         assert!(sessions.held().is_empty());
         assert_ne!(sessions.token(&word), sessions.token(""));
+    }
+
+    #[test]
+    fn where_there_is_https_no_neighbour_plants_a_cookie() {
+        assert_eq!(
+            cookie_text(true, Some("ab")),
+            "__Host-carat_page=ab; Path=/; HttpOnly; SameSite=Strict; Secure"
+        );
+        assert_eq!(
+            cookie_text(false, None),
+            "carat_page=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict"
+        );
     }
 
     #[test]
