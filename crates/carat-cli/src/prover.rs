@@ -4,6 +4,7 @@ pub(crate) use carat_node::prover::*;
 
 use carat_node::private;
 use carat_program::{Program, decode_tensors};
+use carat_receipt::evidence::Evidence;
 use carat_receipt::{Opening, ReceiptFile};
 use carat_zk::io::{self, Seed};
 use carat_zk::{Hidden, Ledger, Mode, Profile, Values};
@@ -111,6 +112,14 @@ pub(crate) fn tie(
     Ok(())
 }
 
+/// Has proofs that were tied known by what they are, before they leave.
+pub(crate) fn remember(how: &How, evidence: &[Evidence], home: &Home) -> Result<(), Failure> {
+    for (tie, evidence) in how.ties.iter().zip(evidence) {
+        private::remember(home, &tie.root, evidence)?;
+    }
+    Ok(())
+}
+
 /// How `carat run` proves.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RunArgs {
@@ -203,6 +212,7 @@ impl RunArgs {
         let model = model.integer()?;
         tie(&mut how, model, file, opening, home)?;
         let proved = proof_of(model, &[subject], &how, progress)?;
+        remember(&how, &proved.evidence, home)?;
         for evidence in &proved.evidence {
             file.add_evidence(evidence.clone())
                 .map_err(Failure::of(Exit::Internal))?;

@@ -2,7 +2,7 @@
 
 use carat_node::exit::Exit;
 use carat_node::home::Home;
-use carat_node::private::{Spent, count_one};
+use carat_node::private::{Spent, count_one, remember};
 use carat_receipt::evidence::{Body, Evidence, Hides, Proof, ZK, ZK_PROTOCOL};
 use carat_receipt::{Digest, Label, ReceiptFile};
 use carat_verify::MAX_PRIVATE_PROOFS;
@@ -49,6 +49,25 @@ fn three_and_no_more() {
             .exit,
         Exit::Refused
     );
+    // Proofs that were made here and did not get into this copy, and those of others that are in it, are different ones.
+    let mixed = Digest::sha256(b"mixed");
+    assert_eq!(count_one(&home, &mixed, &receipt(0)).unwrap(), 1);
+    let made = receipt(3).evidence().last().unwrap().clone();
+    remember(&home, &mixed, &made).unwrap();
+    assert_eq!(count_one(&home, &mixed, &receipt(1)).unwrap(), 3);
+    assert_eq!(
+        count_one(&home, &mixed, &receipt(1)).unwrap_err().exit,
+        Exit::Refused
+    );
+    // One's own is not counted again where it is found, nor is anybody's that was seen.
+    let seen = Digest::sha256(b"seen");
+    for n in 1..=2 {
+        let count = count_one(&home, &seen, &receipt(n - 1)).unwrap();
+        assert_eq!(count, usize::from(n));
+        let made = receipt(n).evidence().last().unwrap().clone();
+        remember(&home, &seen, &made).unwrap();
+    }
+    assert_eq!(count_one(&home, &seen, &receipt(2)).unwrap(), 3);
     // A count that cannot be read is not taken for none.
     std::fs::write(home.path("private-proofs").join(one.to_string()), "x").unwrap();
     assert_eq!(

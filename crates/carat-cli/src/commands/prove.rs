@@ -144,6 +144,9 @@ fn attach(
     }
     let progress = Progress::start("proving");
     let proved = prover::proof_of(model, &subjects, &how, &progress)?;
+    if !how.ties.is_empty() {
+        prover::remember(&how, &proved.evidence, &context.home()?)?;
+    }
     progress.say("writing");
     let mut staged = Vec::with_capacity(outs.len());
     for ((receipt, evidence), out) in receipts.iter_mut().zip(&proved.evidence).zip(&outs) {
