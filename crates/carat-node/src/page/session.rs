@@ -36,6 +36,8 @@ const HOST_COOKIE: &str = "__Host-carat_page";
 const LASTS: Duration = Duration::from_secs(12 * 3600);
 /// Most sessions at once; beyond it the one that was used longest ago ends.
 const MOST: usize = 10_000;
+/// Most sessions with one key at once: whoever has one key does not sign others out.
+const MOST_OF_ONE: usize = 100;
 /// Longest key that is tried.
 const MAX_KEY: usize = 512;
 /// Domain of the names under which sessions are held: what is in memory is no cookie.
@@ -77,13 +79,16 @@ impl Sessions {
         let word = hex::encode(random()?);
         let mut held = self.held();
         held.retain(|_, one| at.saturating_duration_since(one.used) < LASTS);
-        if held.len() >= MOST
-            && let Some(oldest) = held
-                .iter()
+        let same = |one: &Held| one.authorization.as_str() == authorization.as_str();
+        let of_one = held.values().filter(|one| same(one)).count() >= MOST_OF_ONE;
+        if of_one || held.len() >= MOST {
+            let oldest = (held.iter())
+                .filter(|(_, one)| !of_one || same(one))
                 .min_by_key(|(_, one)| one.used)
-                .map(|(id, _)| *id)
-        {
-            held.remove(&oldest);
+                .map(|(id, _)| *id);
+            if let Some(oldest) = oldest {
+                held.remove(&oldest);
+            }
         }
         held.insert(
             of_word(&word),
@@ -368,14 +373,18 @@ pub(super) async fn begin(State(node): Shared, headers: HeaderMap, body: Body) -
             true => node.gate.caller(Some(&authorization), now()?),
             false => Err(Problem::new(401, "unauthorized", "that is no API key")),
         };
-        if let Err(mut problem) = known {
-            // The sentence of the interface speaks of a header.
-            problem.detail =
-                "that key is not valid here: it is unknown, was revoked, or has expired".into();
-            let mut response = sign_in(visitor, next, Some(&problem));
-            *response.status_mut() = StatusCode::UNAUTHORIZED;
-            return Ok(response);
-        }
+        let caller = match known {
+            Ok(caller) => caller,
+            Err(mut problem) => {
+                // The sentence of the interface speaks of a header.
+                problem.detail =
+                    "that key is not valid here: it is unknown, was revoked, or has expired".into();
+                let mut response = sign_in(visitor, next, Some(&problem));
+                *response.status_mut() = StatusCode::UNAUTHORIZED;
+                return Ok(response);
+            }
+        };
+        node.gate.admit(&caller.tenant, Instant::now())?;
         if let Some(word) = cookie(&node, &headers) {
             node.page.sessions.end(word);
         }
@@ -422,6 +431,25 @@ mod tests {
         );
         assert!(sessions.held().is_empty());
         assert_ne!(sessions.token(&word), sessions.token(""));
+    }
+
+    #[test]
+    fn one_key_signs_nobody_else_out() {
+        let sessions = Sessions::new().expect("randomness");
+        let start = Instant::now();
+        let begin = |key: &str, after: u64| {
+            let at = start + Duration::from_millis(after);
+            let begun = sessions.begin(Zeroizing::new(key.to_string()), at);
+            begun.expect("begun")
+        };
+        let other = begin("Bearer other", 0);
+        let words: Vec<String> = (1..=MOST_OF_ONE as u64 + 1)
+            .map(|i| begin("Bearer one", i))
+            .collect();
+        assert!(sessions.authorization(&other, start).is_some());
+        assert!(sessions.authorization(&words[0], start).is_none());
+        assert!(sessions.authorization(&words[1], start).is_some());
+        assert_eq!(sessions.held().len(), MOST_OF_ONE + 1);
     }
 
     #[test]
