@@ -50,7 +50,7 @@ pub(crate) enum Private {
     /// Input and output, both: one commitment holds them together.
     #[value(aliases = ["values", "output"])]
     Input,
-    /// The weights.
+    /// The weights. Not available in this version.
     Weights,
 }
 

@@ -152,6 +152,8 @@ fn every_page_is_guarded_and_loads_nothing_from_elsewhere() {
     }
     let page = html(server.get("/inspect"));
     assert!(page.contains("no verifier for browsers"), "{page}");
+    // Far behind the last result there is nothing, and no fault.
+    html(server.get(&format!("/models?offset={}", usize::MAX)));
 }
 
 #[test]
@@ -535,8 +537,25 @@ fn forms_of_other_sites_do_nothing() {
         &[("origin", "http://evil.example")][..],
         &[("origin", "null")],
         &[("sec-fetch-site", "cross-site")],
+        // A name that was made to point here is an origin of its own, and agrees with itself.
+        &[
+            ("host", "evil.example"),
+            ("origin", "http://evil.example"),
+            ("sec-fetch-site", "same-origin"),
+        ],
     ] {
         assert_eq!(send(headers, &token), 403, "{headers:?}");
+    }
+    for (host, status) in [
+        ("evil.example", 403),
+        ("127.0.0.1.evil.example:80", 403),
+        ("localhost:8321", 200),
+        ("[::1]", 200),
+    ] {
+        for path in ["/run/tumor", "/v1/models", "/v1/admin/stats"] {
+            let answer = server.ask("GET", path, &[("host", host)], &[]);
+            assert_eq!(answer.status, status, "{host} {path}");
+        }
     }
     assert_eq!(send(&[], ""), 403);
     assert_eq!(send(&[], &"0".repeat(64)), 403);

@@ -383,18 +383,53 @@ impl Worker {
             error,
         };
         let missing = || io::Error::other("a process without its pipes");
-        let mut child = Command::new(&self.launch.program)
+        let mut command = Command::new(&self.launch.program);
+        command
             .args(&self.launch.arguments)
             .args(["--memory", &self.launch.bounds.bytes.to_string()])
             // Keys of the caller are nothing for it, and no variable may choose how it computes.
             .env_clear()
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
+            .stderr(Stdio::piped());
+        let limit = Arc::new(AtomicU64::new(SMALL_REPLY));
+        let most = Arc::clone(&limit);
+        let (send, replies) = channel();
+        let (began, begun) = channel();
+        // It reads until the process ends, and it starts it: a worker ends with the *thread* that started it, and whoever asks first
+        // may be a thread that ends while others ask.
+        std::thread::Builder::new()
+            .name("carat-float-reader".into())
+            .spawn(move || {
+                let started = command.spawn().and_then(|mut child| {
+                    let out = child.stdout.take().ok_or_else(missing)?;
+                    Ok((child, out))
+                });
+                let (told, out) = match started {
+                    Ok((child, out)) => (began.send(Ok(child)), out),
+                    Err(error) => {
+                        let _ = began.send(Err(error));
+                        return;
+                    }
+                };
+                if told.is_err() {
+                    return;
+                }
+                let mut out = BufReader::new(out);
+                loop {
+                    let reply = protocol::read::<Reply>(&mut out, &|| most.load(Ordering::Relaxed));
+                    let last = !matches!(reply, Ok(Some(_)));
+                    if send.send(reply).is_err() || last {
+                        return;
+                    }
+                }
+            })
+            .map_err(failed)?;
+        let mut child: Child = begun
+            .recv()
+            .unwrap_or_else(|_| Err(missing()))
             .map_err(failed)?;
         let mut into = child.stdin.take().ok_or_else(|| failed(missing()))?;
-        let out = child.stdout.take().ok_or_else(|| failed(missing()))?;
         let errors = child.stderr.take().ok_or_else(|| failed(missing()))?;
         let (asks, frames) = channel::<Vec<u8>>();
         std::thread::Builder::new()
@@ -402,23 +437,6 @@ impl Worker {
             .spawn(move || {
                 for frame in frames {
                     if into.write_all(&frame).and_then(|()| into.flush()).is_err() {
-                        return;
-                    }
-                }
-            })
-            .map_err(failed)?;
-        let limit = Arc::new(AtomicU64::new(SMALL_REPLY));
-        let most = Arc::clone(&limit);
-        let (send, replies) = channel();
-        // Both end with the process.
-        std::thread::Builder::new()
-            .name("carat-float-reader".into())
-            .spawn(move || {
-                let mut out = BufReader::new(out);
-                loop {
-                    let reply = protocol::read::<Reply>(&mut out, &|| most.load(Ordering::Relaxed));
-                    let last = !matches!(reply, Ok(Some(_)));
-                    if send.send(reply).is_err() || last {
                         return;
                     }
                 }

@@ -125,6 +125,23 @@ fn an_older_processor_gives_no_answer() {
     assert!(output.stdout.is_empty(), "not even a greeting");
 }
 
+/// The system ends a worker with the thread that started it: that must not be whoever asked first.
+#[test]
+#[ignore = "needs the worker"]
+fn a_worker_outlives_the_thread_that_asked_first() {
+    let asked = std::thread::spawn(|| {
+        let mut worker = Worker::new(launch(60));
+        let (model, inputs) = shipped("tumor", &mut worker);
+        (worker, model, inputs)
+    });
+    let (mut worker, model, inputs) = asked.join().expect("no panic");
+    // The end of a thread is seen by who joins it a little before its children see it.
+    std::thread::sleep(Duration::from_millis(200));
+    let first = worker.process_id();
+    worker.run(&model, &inputs[0]).expect("an answer");
+    assert_eq!(worker.process_id(), first);
+}
+
 /// Files that others made to do harm: whatever the engine does with one, the next is answered.
 #[test]
 #[ignore = "needs the worker"]

@@ -4,6 +4,7 @@
 //! whole text: the secret is uniformly random, so nobody finds it from its hash, and no slow hash is needed.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Instant;
@@ -81,6 +82,20 @@ impl std::str::FromStr for Scope {
                 "the scopes are infer, read, upgrade, erase, publish and admin".to_string()
             })
     }
+}
+
+/// Whether a header `Host` names this machine by its loopback address. A page in a browser could make its own name point here; it
+/// could not make the browser say another name.
+pub(crate) fn is_own_name(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost")
+        || bare
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 /// A key as it is kept.

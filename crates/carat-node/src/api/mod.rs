@@ -21,7 +21,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use serde_json::{Value, json};
 
-use crate::access::{Caller, Scope};
+use crate::access::{Caller, Scope, is_own_name};
+use crate::config::Access;
 use crate::node::{Node, now};
 use crate::page;
 use crate::problem::Problem;
@@ -83,8 +84,24 @@ pub fn router(node: Arc<Node>) -> Router {
         })
         // Bodies are read by `body_of`, which knows the limit.
         .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn_with_state(node.clone(), own_names))
         .layer(middleware::from_fn_with_state(node.clone(), observe))
         .with_state(node)
+}
+
+/// Where access is open, being on this machine is what lets a caller in, and a browser is: a page of another site whose name was
+/// made to point here would be of the same origin. Its name stands in `Host`. Behind a proxy, names are the proxy's to check.
+async fn own_names(State(node): Shared, request: Request, next: Next) -> Response {
+    let guarded = node.config.access == Access::Open && !node.config.tls.behind_proxy;
+    let foreign = |host: &HeaderValue| !host.to_str().is_ok_and(is_own_name);
+    if guarded && request.headers().get_all(header::HOST).iter().any(foreign) {
+        return problem(Problem::new(
+            403,
+            "stranger",
+            "access is open, and the header Host names another machine: call this server by 127.0.0.1 or localhost, or use API keys",
+        ));
+    }
+    next.run(request).await
 }
 
 /// Counts and logs every request. Neither addresses nor headers are logged: they name receipts and hold keys.

@@ -241,7 +241,7 @@ fn pages(query: &Query, found: &Found) -> Markup {
                 @if query.offset > 0 {
                     a rel="prev" href=(address(query, "offset", Some(&before))) { "← Before" }
                 }
-                span.quiet { (query.offset + 1) " to " (after.min(found.total)) }
+                @if query.offset < found.total { span.quiet { (query.offset + 1) " to " (after.min(found.total)) } }
                 @if after < found.total {
                     a rel="next" href=(address(query, "offset", Some(&after.to_string()))) { "Next →" }
                 }

@@ -30,10 +30,14 @@ use crate::problem::Problem;
 
 /// The cookie.
 const COOKIE: &str = "carat_page";
+/// Its name where the browser sees HTTPS: by the prefix, no server of a neighbouring name can plant one (RFC 6265bis, 4.1.3.2).
+const HOST_COOKIE: &str = "__Host-carat_page";
 /// How long a session lasts without being used.
 const LASTS: Duration = Duration::from_secs(12 * 3600);
 /// Most sessions at once; beyond it the one that was used longest ago ends.
 const MOST: usize = 10_000;
+/// Most sessions with one key at once: whoever has one key does not sign others out.
+const MOST_OF_ONE: usize = 100;
 /// Longest key that is tried.
 const MAX_KEY: usize = 512;
 /// Domain of the names under which sessions are held: what is in memory is no cookie.
@@ -75,13 +79,16 @@ impl Sessions {
         let word = hex::encode(random()?);
         let mut held = self.held();
         held.retain(|_, one| at.saturating_duration_since(one.used) < LASTS);
-        if held.len() >= MOST
-            && let Some(oldest) = held
-                .iter()
+        let same = |one: &Held| one.authorization.as_str() == authorization.as_str();
+        let of_one = held.values().filter(|one| same(one)).count() >= MOST_OF_ONE;
+        if of_one || held.len() >= MOST {
+            let oldest = (held.iter())
+                .filter(|(_, one)| !of_one || same(one))
                 .min_by_key(|(_, one)| one.used)
-                .map(|(id, _)| *id)
-        {
-            held.remove(&oldest);
+                .map(|(id, _)| *id);
+            if let Some(oldest) = oldest {
+                held.remove(&oldest);
+            }
         }
         held.insert(
             of_word(&word),
@@ -148,7 +155,7 @@ impl Visitor {
     /// A key in the header that is not valid, or too many requests of one tenant.
     pub(super) fn of(node: &Node, headers: &HeaderMap) -> Result<Self, Problem> {
         let sessions = &node.page.sessions;
-        let word = cookie(headers);
+        let word = cookie(node, headers);
         let given = text(headers, "authorization")?;
         let held = match (given, word) {
             (None, Some(word)) => sessions.authorization(word, Instant::now()),
@@ -247,31 +254,41 @@ pub(super) fn with(
     }
 }
 
-fn cookie(headers: &HeaderMap) -> Option<&str> {
+/// Whether the browser sees HTTPS: also behind a proxy that speaks it.
+fn secure(node: &Node) -> bool {
+    node.tls.is_some() || node.config.tls.behind_proxy
+}
+
+fn cookie_name(secure: bool) -> &'static str {
+    if secure { HOST_COOKIE } else { COOKIE }
+}
+
+fn cookie<'a>(node: &Node, headers: &'a HeaderMap) -> Option<&'a str> {
+    let own = cookie_name(secure(node));
     headers
         .get_all(header::COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .find_map(|(name, value)| (name == COOKIE).then_some(value))
+        .find_map(|(name, value)| (name == own).then_some(value))
 }
 
 /// The header that sets the cookie, or with no word ends it.
 fn set_cookie(node: &Node, word: Option<&str>) -> Result<HeaderValue, Problem> {
-    // Behind a proxy that speaks TLS the browser sees HTTPS.
-    let secure = match node.tls.is_some() || node.config.tls.behind_proxy {
-        true => "; Secure",
-        false => "",
-    };
-    let (word, age) = match word {
-        Some(word) => (word, LASTS.as_secs()),
-        None => ("", 0),
-    };
-    HeaderValue::from_str(&format!(
-        "{COOKIE}={word}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}"
-    ))
-    .map_err(|_| Problem::new(500, "internal", "a cookie that is no header"))
+    HeaderValue::from_str(&cookie_text(secure(node), word))
+        .map_err(|_| Problem::new(500, "internal", "a cookie that is no header"))
+}
+
+/// It goes with the browser, and is not written to its disk; how long it is good for, the server says.
+fn cookie_text(secure: bool, word: Option<&str>) -> String {
+    format!(
+        "{}={}; Path=/{}; HttpOnly; SameSite=Strict{}",
+        cookie_name(secure),
+        word.unwrap_or_default(),
+        if word.is_none() { "; Max-Age=0" } else { "" },
+        if secure { "; Secure" } else { "" },
+    )
 }
 
 /// An address of this server: anything else would lead whoever signs in elsewhere.
@@ -356,15 +373,19 @@ pub(super) async fn begin(State(node): Shared, headers: HeaderMap, body: Body) -
             true => node.gate.caller(Some(&authorization), now()?),
             false => Err(Problem::new(401, "unauthorized", "that is no API key")),
         };
-        if let Err(mut problem) = known {
-            // The sentence of the interface speaks of a header.
-            problem.detail =
-                "that key is not valid here: it is unknown, was revoked, or has expired".into();
-            let mut response = sign_in(visitor, next, Some(&problem));
-            *response.status_mut() = StatusCode::UNAUTHORIZED;
-            return Ok(response);
-        }
-        if let Some(word) = cookie(&headers) {
+        let caller = match known {
+            Ok(caller) => caller,
+            Err(mut problem) => {
+                // The sentence of the interface speaks of a header.
+                problem.detail =
+                    "that key is not valid here: it is unknown, was revoked, or has expired".into();
+                let mut response = sign_in(visitor, next, Some(&problem));
+                *response.status_mut() = StatusCode::UNAUTHORIZED;
+                return Ok(response);
+            }
+        };
+        node.gate.admit(&caller.tenant, Instant::now())?;
+        if let Some(word) = cookie(&node, &headers) {
             node.page.sessions.end(word);
         }
         let word = node.page.sessions.begin(authorization, Instant::now())?;
@@ -377,7 +398,7 @@ pub(super) async fn end(State(node): Shared, headers: HeaderMap, body: Body) -> 
     let fields = form::read_few(&node, &headers, body).await;
     with(&node, &headers, |visitor| {
         visitor.sent(&fields?)?;
-        if let Some(word) = cookie(&headers) {
+        if let Some(word) = cookie(&node, &headers) {
             node.page.sessions.end(word);
         }
         redirect("/", set_cookie(&node, None)?)
@@ -410,6 +431,37 @@ mod tests {
         );
         assert!(sessions.held().is_empty());
         assert_ne!(sessions.token(&word), sessions.token(""));
+    }
+
+    #[test]
+    fn one_key_signs_nobody_else_out() {
+        let sessions = Sessions::new().expect("randomness");
+        let start = Instant::now();
+        let begin = |key: &str, after: u64| {
+            let at = start + Duration::from_millis(after);
+            let begun = sessions.begin(Zeroizing::new(key.to_string()), at);
+            begun.expect("begun")
+        };
+        let other = begin("Bearer other", 0);
+        let words: Vec<String> = (1..=MOST_OF_ONE as u64 + 1)
+            .map(|i| begin("Bearer one", i))
+            .collect();
+        assert!(sessions.authorization(&other, start).is_some());
+        assert!(sessions.authorization(&words[0], start).is_none());
+        assert!(sessions.authorization(&words[1], start).is_some());
+        assert_eq!(sessions.held().len(), MOST_OF_ONE + 1);
+    }
+
+    #[test]
+    fn where_there_is_https_no_neighbour_plants_a_cookie() {
+        assert_eq!(
+            cookie_text(true, Some("ab")),
+            "__Host-carat_page=ab; Path=/; HttpOnly; SameSite=Strict; Secure"
+        );
+        assert_eq!(
+            cookie_text(false, None),
+            "carat_page=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict"
+        );
     }
 
     #[test]

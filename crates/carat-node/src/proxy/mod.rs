@@ -10,7 +10,7 @@ mod infer;
 mod openai;
 mod serve;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use carat_receipt::{Amount, Label, PublicKey};
 use carat_verify::Trust;
 use zeroize::Zeroizing;
 
+use crate::access::is_own_name;
 use crate::exit::{Exit, Failure};
 use crate::outbound::{Destination, Limits, Permits};
 
@@ -124,20 +125,8 @@ impl Proxy {
         })
     }
 
-    /// Whether a name in the header `Host` is this machine's. A page in a browser could make its own name point here; it could not
-    /// make the browser say another name.
+    /// Whether a header `Host` names this machine, where only this machine may ask.
     fn is_own_name(&self, host: &str) -> bool {
-        if self.config.expose {
-            return true;
-        }
-        let name = match host.rsplit_once(':') {
-            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-            _ => host,
-        };
-        let bare = name.trim_start_matches('[').trim_end_matches(']');
-        name.eq_ignore_ascii_case("localhost")
-            || bare
-                .parse::<IpAddr>()
-                .is_ok_and(|address| address.is_loopback())
+        self.config.expose || is_own_name(host)
     }
 }

@@ -54,6 +54,9 @@ fn push(dtype: Dtype, v: f64, data: &mut Vec<u8>) -> Option<()> {
         (v - libm::trunc(v) == 0.0 && (lo..=hi).contains(&v)).then_some(v as i64)
     };
     match dtype {
+        // A number must not become an infinity that nobody gave.
+        Dtype::F32 if (v as f32).is_infinite() && v.is_finite() => return None,
+        Dtype::F16 if half(v) & 0x7fff == 0x7c00 && v.is_finite() => return None,
         Dtype::F32 => data.extend((v as f32).to_le_bytes()),
         Dtype::F64 => data.extend(v.to_le_bytes()),
         Dtype::F16 => data.extend(half(v).to_le_bytes()),
@@ -166,6 +169,9 @@ mod tests {
     #[test]
     fn what_a_type_does_not_hold_is_refused() {
         for (dtype, good, bad) in [
+            (Dtype::F32, f64::INFINITY, 1e40),
+            (Dtype::F32, -3.402_823_466_385_288_6e38, -1e39),
+            (Dtype::F16, 65_504.0, 65_520.0),
             (Dtype::I8, -128.0, 128.0),
             (Dtype::U8, 255.0, -1.0),
             (Dtype::I64, 9_007_199_254_740_992.0, 1e17),

@@ -264,7 +264,7 @@ impl Work<'_> {
         let mut list = Vec::new();
         if self.is_unseen() {
             list.push(
-                "the opening, which says what the answer is and ties the proof to it: carat verify FILE --open FILE.carat-open"
+                "the opening, which says what the answer is and ties the proof to it: the same again with --open FILE.carat-open"
                     .into(),
             );
         }
