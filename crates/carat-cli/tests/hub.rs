@@ -331,7 +331,7 @@ fn uploads_are_bounded_and_checked() {
         use std::io::Write as _;
         let mut stream = std::net::TcpStream::connect(server.address).expect("connected");
         let head = format!(
-            "PUT /v1/hub/files/{} HTTP/1.1\r\nhost: x\r\nauthorization: {writer}\r\ncontent-length: 500\r\n\r\nhalf",
+            "PUT /v1/hub/files/{} HTTP/1.1\r\nhost: localhost\r\nauthorization: {writer}\r\ncontent-length: 500\r\n\r\nhalf",
             digest(b"half")
         );
         stream.write_all(head.as_bytes()).expect("sent");

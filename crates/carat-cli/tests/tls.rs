@@ -136,7 +136,7 @@ fn the_own_client_upgrades_through_tls() {
     );
     let ask = |method: &str, path: &str, body: &str| {
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
             body.len()
         );
         ask(&server, "ca.pem", rustls::ALL_VERSIONS, &request)
