@@ -34,7 +34,10 @@ fn form(fields: &[(&str, &str)]) -> Vec<u8> {
 
 fn post(server: &Server, path: &str, headers: &[(&str, &str)], fields: &[(&str, &str)]) -> Answer {
     let kind = format!("multipart/form-data; boundary={BOUNDARY}");
-    let mut all = vec![("content-type", kind.as_str()), ("origin", "http://localhost")];
+    let mut all = vec![
+        ("content-type", kind.as_str()),
+        ("origin", "http://localhost"),
+    ];
     all.retain(|(name, _)| !headers.iter().any(|(given, _)| given == name));
     all.extend(headers);
     server.ask("POST", path, &all, &form(fields))

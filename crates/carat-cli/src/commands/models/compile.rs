@@ -7,6 +7,7 @@ use std::time::Instant;
 use carat_float::profile::Profile as FloatProfile;
 use carat_nn::compile::Lookups;
 use carat_nn::model::{CompileMetadata, Purpose};
+use carat_receipt::Digest;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use serde_json::json;
 
@@ -95,16 +96,7 @@ pub(super) fn run(args: Args) -> Outcome {
     let (program, card) = (&compiled.file.program, &compiled.card);
     let digest = program.digest();
     let counts = primitives(program);
-    let mut rows = Table::new(2);
-    rows.row([
-        "Compiled",
-        &format!(
-            "{} in {:.1} s",
-            args.output.display(),
-            started.elapsed().as_secs_f64()
-        ),
-    ]);
-    rows.row(["Program", &digest.to_string()]);
+    let mut rows = head(&args.output, started, &digest);
     rows.row([
         "Source",
         &format!(
@@ -168,16 +160,7 @@ fn float(args: Args, sources: &Sources, profile: &FloatProfile) -> Outcome {
     let model = source::compile_float(sources, shapes, profile)?;
     files::write_atomic(&args.output, &model.encode(), Mode::Shared)?;
     drop(progress);
-    let mut rows = Table::new(2);
-    rows.row([
-        "Compiled",
-        &format!(
-            "{} in {:.1} s",
-            args.output.display(),
-            started.elapsed().as_secs_f64()
-        ),
-    ]);
-    rows.row(["Program", &model.digest.to_string()]);
+    let mut rows = head(&args.output, started, &model.digest);
     rows.row(["Profile", &model.program.profile]);
     rows.row([
         "Source",
@@ -244,4 +227,13 @@ pub(super) fn beside(onnx: &Path) -> Result<Option<String>, Failure> {
     Ok(sources
         .metadata
         .filter(|_| sources.onnx.file_name() == onnx.file_name()))
+}
+
+/// The first rows of what is said: where the model is, how long it took, what it is called.
+fn head(output: &Path, started: Instant, program: &Digest) -> Table {
+    let mut rows = Table::new(2);
+    let took = started.elapsed().as_secs_f64();
+    rows.row(["Compiled", &format!("{} in {took:.1} s", output.display())]);
+    rows.row(["Program", &program.to_string()]);
+    rows
 }
