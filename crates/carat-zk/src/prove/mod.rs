@@ -5,6 +5,8 @@ mod gkr;
 mod join;
 mod key;
 mod lookups;
+mod register;
+mod secret;
 mod steps;
 mod values;
 
@@ -32,7 +34,7 @@ use key::place;
 use p3_field::PrimeCharacteristicRing;
 pub(crate) use values::Values;
 
-pub use {key::ProvingKey, values::Run};
+pub use {key::ProvingKey, register::register, secret::WeightsSecret, values::Run};
 
 /// A part of the prover's work, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
