@@ -26,7 +26,7 @@ pub struct ProvingKey {
     pub(super) key: ModelKey,
     pub(super) data: Vec<ProverData>,
     /// Where the constants are hidden, instead.
-    pub(super) hidden: Option<hide::weights::Data>,
+    pub(crate) hidden: Option<hide::weights::Data>,
     /// The constants whose elements are all bytes, as bytes: a quarter of what steps have to read.
     pub(super) bytes: Vec<Option<Vec<i8>>>,
 }

@@ -38,11 +38,11 @@ const ALL: [Purpose; 15] = [
 ];
 
 /// A product of two inputs, a contraction with constants, and a lookup.
-fn case(a: &[i32], b: &[i32], constants: [i32; 6]) -> Case {
+fn case(a: &[i32], b: &[i32], constants: &[i32]) -> Case {
     let mut p = Builder::new(3);
     let x = p.input(&[3], -20, 20);
     let y = p.input(&[3], -20, 20);
-    let w = p.constant(&[3, 2], constants.to_vec());
+    let w = p.constant(&[3, constants.len() / 3], constants.to_vec());
     let v = p.push(Op::Mul, &[x, y]);
     let v = p.push(contraction("i,ij->j"), &[v, w]);
     let z = p.push(Op::Clamp { lo: -30, hi: 30 }, &[v]);
@@ -80,13 +80,15 @@ fn said(case: &Case, seed: u64, stage: Stage) -> (Proof, Vec<(String, Vec<F>)>) 
         ..Options::default()
     };
     let proof = prove_with(case.setup().1, &key, &instances, &values, &options).unwrap();
-    let heard = hooks::heard();
+    let mut heard = hooks::heard();
+    heard.push(("behind blind".into(), behind_blind(case, &key)));
     hooks::set(Stage::default());
     (proof, heard)
 }
 
 /// Messages whose elements are not under pads.
-const CLEAR: [&str; 8] = [
+const CLEAR: [&str; 9] = [
+    "behind blind",
     "weights value",
     "scaled",
     "fold",
@@ -96,6 +98,19 @@ const CLEAR: [&str; 8] = [
     "io leaves",
     "positions",
 ];
+
+/// The key's value at its point, less what the Program's constants make of it: zero, but for the random constants.
+fn behind_blind(case: &Case, key: &ProvingKey) -> Vec<F> {
+    let data = key.hidden.as_ref().expect("a key that hides");
+    let store = &case.setup().1.weights[0];
+    let mut values = data.values().field(0..1 << store.vars).into_owned();
+    for slot in store.slots_of(case.program.constants.len()) {
+        values[slot] = F::ZERO;
+    }
+    let at = crate::layout::eq_table(&data.pin.point);
+    let own: E = at.iter().zip(values).map(|(&e, v)| e * v).sum();
+    crate::hide::code::slices(&(data.pin.value - own)).to_vec()
+}
 
 /// Elements of the second row of pads at the shown places, less what the messages under these pads make of them: what is left
 /// is minus what the messages themselves would be there, unless the row has a random part.
@@ -177,9 +192,9 @@ const LIMIT: f64 = 75.0;
 #[test]
 fn every_element_is_uniform_whatever_is_hidden() {
     for case in [
-        case(&[1, 2, 3], &[4, 5, 6], CONSTANTS),
-        case(&[0, 0, 0], &[0, 0, 0], CONSTANTS),
-        case(&[-20, 19, 7], &[20, -20, 1], [0, -5, 6, 0, 0, 0]),
+        case(&[1, 2, 3], &[4, 5, 6], &CONSTANTS),
+        case(&[0, 0, 0], &[0, 0, 0], &CONSTANTS),
+        case(&[-20, 19, 7], &[20, -20, 1], &[0, -5, 6, 0, 0, 0]),
     ] {
         let all = statistics(&case, 160, Stage::default());
         assert!(all.len() > 10_000, "{}", all.len());
@@ -196,13 +211,19 @@ fn every_element_is_uniform_whatever_is_hidden() {
 /// With any one source of randomness left out, some element is not uniform any more.
 #[test]
 fn a_missing_mask_is_seen() {
-    let case = case(&[1, 2, 3], &[4, 5, 6], CONSTANTS);
+    let small = case(&[1, 2, 3], &[4, 5, 6], &CONSTANTS);
+    // More than a row: of the only one, the random constants that the Program does not know would hide each place alone.
+    let large = case(&[1, 2, 3], &[4, 5, 6], &CONSTANTS.repeat(25));
     for purpose in ALL {
+        let case = match purpose {
+            Purpose::WeightsTail => &large,
+            _ => &small,
+        };
         let stage = Stage {
             silent: Some(purpose),
             ..Stage::default()
         };
-        let all = statistics(&case, 40, stage);
+        let all = statistics(case, 40, stage);
         let seen = all.iter().filter(|(_, chi)| *chi > LIMIT).count();
         assert!(seen > 0, "{purpose:?} is missing, and nothing shows it");
     }
@@ -212,7 +233,7 @@ fn a_missing_mask_is_seen() {
 /// hides, each row as many random ones as places that are shown of it, and each message a pad of its own.
 #[test]
 fn masks_are_as_long_as_what_they_hide() {
-    let case = case(&[1, 2, 3], &[4, 5, 6], CONSTANTS);
+    let case = case(&[1, 2, 3], &[4, 5, 6], &CONSTANTS);
     let instances = case.instances(&case.outputs);
     let values = Values::new(
         &case.program,
@@ -272,7 +293,7 @@ fn masks_are_as_long_as_what_they_hide() {
 /// Leaves under one root are all different, and no leaf or root is ever seen twice.
 #[test]
 fn nothing_is_repeated() {
-    let case = case(&[1, 2, 3], &[4, 5, 6], CONSTANTS);
+    let case = case(&[1, 2, 3], &[4, 5, 6], &CONSTANTS);
     let instances = case.instances(&case.outputs);
     let values = Values::new(
         &case.program,
@@ -300,7 +321,7 @@ fn nothing_is_repeated() {
 /// they are uniform is a property of the commitment, `docs/io-commitment.md`.)
 #[test]
 fn garbage_is_simulated() {
-    let honest = case(&[1, 2, 3], &[4, 5, 6], CONSTANTS);
+    let honest = case(&[1, 2, 3], &[4, 5, 6], &CONSTANTS);
     let garbage = |c: usize, honest: &[i32]| {
         let noise = |i: usize| (i as i32 * 7919 + c as i32 * 104_729) % 1_000_003;
         Some((0..honest.len()).map(noise).collect())
