@@ -115,9 +115,10 @@ impl Code {
 
     /// One combination of two words that is near the code although they are not near it at the same places: twice the bound
     /// of eprint 2026/2056, theorem 5.12, as `p3-security` has it, at this code's own rate.
-    pub(crate) fn agreement(&self, name: &'static str, count: usize) -> Term {
+    /// Words have `length` coefficients.
+    pub(crate) fn agreement(&self, name: &'static str, length: usize, count: usize) -> Term {
         let n = self.size() as f64;
-        let rate = (self.length() - 1) as f64 / n;
+        let rate = (length - 1) as f64 / n;
         let bad = 2.0 * 8.0 * n * 10.5 * 10.5 * 10.5 / (3.0 * rate);
         Term {
             name,

@@ -3,7 +3,7 @@
 //!
 //! Pads are committed before anything is sent under them: rows of 128 elements of E, each row the values of a polynomial on a
 //! subgroup H, with a random tail beside. Pads that are multiplied have copies in rows of their own, factor under factor under
-//! product. After the last message all equations are combined into one sum over H ([`Tape::compile`]); the prover shows the
+//! product. Secrets lie in rows of elements of F, which come last. After the last message all equations are combined into one sum over H ([`Tape::compile`]); the prover shows the
 //! polynomial whose sum it is, under a random one that adds up to zero, and one random combination of all rows, under another.
 //! Both are compared with the rows at places that are drawn last.
 
@@ -41,6 +41,7 @@ use p3_matrix::dense::RowMajorMatrix;
 pub(crate) struct Shape {
     pads: usize,
     products: Vec<[usize; 2]>,
+    secrets: usize,
     equations: usize,
     code: Code,
 }
@@ -48,8 +49,10 @@ pub(crate) struct Shape {
 /// What the prover keeps of the pads.
 #[cfg(feature = "prover")]
 pub(crate) struct Data {
-    /// Coefficients of each row.
+    /// Coefficients of each row of elements of E.
     rows: Vec<Vec<E>>,
+    /// And of each row of secrets.
+    secrets: Vec<Vec<F>>,
     combination_mask: Vec<E>,
     sum_mask: Vec<E>,
     tree: Tree,
@@ -70,6 +73,7 @@ impl Shape {
         Self {
             pads: tape.pads(),
             products: tape.products().to_vec(),
+            secrets: tape.secrets(),
             equations: tape.equations(),
             code: Code::pads(profile),
         }
@@ -89,14 +93,23 @@ impl Shape {
         self.products.len().div_ceil(self.code.message)
     }
 
-    fn rows(&self) -> usize {
+    /// Rows of elements of E.
+    fn wide_rows(&self) -> usize {
         self.pad_rows() + 3 * self.product_rows()
+    }
+
+    fn secret_rows(&self) -> usize {
+        self.secrets.div_ceil(self.code.message)
+    }
+
+    fn rows(&self) -> usize {
+        self.wide_rows() + self.secret_rows()
     }
 
     fn leaves(&self) -> Leaves {
         Leaves {
             // Rows, two masks, the salt.
-            width: (self.rows() + 3) * DEGREE,
+            width: (self.wide_rows() + 3) * DEGREE + self.secret_rows(),
             levels: self.code.levels,
             queries: self.code.tail,
             work: self.code.work,
@@ -112,7 +125,7 @@ impl Shape {
         let powers = self.equations + 3 * self.products.len();
         Security {
             terms: vec![
-                self.code.agreement("correlated agreement", self.rows()),
+                (self.code).agreement("correlated agreement", self.code.length(), self.rows()),
                 Term {
                     name: "combination of equations",
                     count: 1,
@@ -133,6 +146,7 @@ impl Shape {
         flat[..self.pads].copy_from_slice(&combined.pads);
         let (factors, product) = (pads * ell, (pads + 2 * products) * ell);
         flat[product..][..self.products.len()].copy_from_slice(&combined.products);
+        flat[self.wide_rows() * ell..][..self.secrets].copy_from_slice(&combined.secrets);
         let mut power = tau.exp_u64(self.equations as u64);
         let mut next = || {
             power *= tau;
@@ -162,12 +176,12 @@ impl Shape {
         F::GENERATOR * self.code.place(position)
     }
 
-    /// Commits to pads and the products that are needed.
+    /// Commits to pads, the products that are needed, and secrets.
     #[cfg(feature = "prover")]
-    pub(crate) fn commit(&self, pads: &[E], random: &mut Random) -> (Root, Data) {
+    pub(crate) fn commit(&self, pads: &[E], secrets: &[F], random: &mut Random) -> (Root, Data) {
         let Code { message, tail, .. } = self.code;
         let dft = Radix2DFTSmallBatch::<F>::default();
-        let mut flat = vec![E::ZERO; self.rows() * message];
+        let mut flat = vec![E::ZERO; self.wide_rows() * message];
         flat[..self.pads].copy_from_slice(pads);
         let first = self.pad_rows() * message;
         let span = self.product_rows() * message;
@@ -191,6 +205,22 @@ impl Shape {
                 row
             })
             .collect();
+        let secrets: Vec<Vec<F>> = secrets
+            .chunks(message)
+            .map(|values| {
+                let mut row = values.to_vec();
+                row.resize(message, F::ZERO);
+                let mut row = dft.idft(row);
+                row.resize(message + tail, F::ZERO);
+                let mut random_part = F::zero_vec(tail);
+                random.fill(Purpose::SecretTail, &mut random_part);
+                for (j, r) in random_part.into_iter().enumerate() {
+                    row[j] -= r;
+                    row[message + j] += r;
+                }
+                row
+            })
+            .collect();
         let combination_mask: Vec<E> = (0..self.code.length())
             .map(|_| random.e(Purpose::CombinationMask))
             .collect();
@@ -205,10 +235,20 @@ impl Shape {
         }
         let width = self.leaves().width;
         let mut matrix = F::zero_vec(self.code.size() * width);
-        let words = rows.iter().chain([&combination_mask, &sum_mask]);
-        for (i, word) in words.enumerate() {
+        let masks = [&combination_mask, &sum_mask];
+        let wide = (rows.iter().zip((0..).step_by(DEGREE))).chain(
+            masks
+                .into_iter()
+                .zip((width - 3 * DEGREE..).step_by(DEGREE)),
+        );
+        for (word, at) in wide {
             for (e, row) in word.iter().zip(matrix.chunks_exact_mut(width)) {
-                row[i * DEGREE..(i + 1) * DEGREE].copy_from_slice(slices(e));
+                row[at..at + DEGREE].copy_from_slice(slices(e));
+            }
+        }
+        for (word, at) in secrets.iter().zip(self.wide_rows() * DEGREE..) {
+            for (&v, row) in word.iter().zip(matrix.chunks_exact_mut(width)) {
+                row[at] = v;
             }
         }
         // Random at every place, so as well random before the transform.
@@ -219,6 +259,7 @@ impl Shape {
         let (root, tree) = leaves::commit(encoded);
         let data = Data {
             rows,
+            secrets,
             combination_mask,
             sum_mask,
             tree,
@@ -232,17 +273,20 @@ impl Shape {
         let (tau, rho) = (sink.transcript.challenge(), sink.transcript.challenge());
         let weights = self.weights(&tape.compile(tau), tau);
         let mut combination = data.combination_mask;
-        for (row, power) in data
-            .rows
-            .iter()
-            .zip(powers(rho, self.rows() + 1).iter().skip(1))
-        {
+        let powers = powers(rho, self.rows() + 1);
+        let (wide, narrow) = powers[1..].split_at(self.wide_rows());
+        for (row, &power) in data.rows.iter().zip(wide) {
             for (c, &r) in combination.iter_mut().zip(row) {
-                *c += *power * r;
+                *c += power * r;
+            }
+        }
+        for (row, &power) in data.secrets.iter().zip(narrow) {
+            for (c, &r) in combination.iter_mut().zip(row) {
+                *c += power * r;
             }
         }
         sink.send_clear("combination", &combination);
-        let sum = self.sum(&weights, &data.rows, data.sum_mask);
+        let sum = self.sum(&weights, &data.rows, &data.secrets, data.sum_mask);
         #[cfg(test)]
         crate::tests::hooks::note_missing(
             -weights.constant * F::from_usize(self.code.message).inverse()
@@ -254,7 +298,13 @@ impl Shape {
 
     /// The polynomial of the sum, under its mask.
     #[cfg(feature = "prover")]
-    fn sum(&self, weights: &Weights, rows: &[Vec<E>], mut mask: Vec<E>) -> Vec<E> {
+    fn sum(
+        &self,
+        weights: &Weights,
+        rows: &[Vec<E>],
+        secrets: &[Vec<F>],
+        mut mask: Vec<E>,
+    ) -> Vec<E> {
         // Everything on a subgroup that determines it.
         let size = self.code.triple().next_power_of_two();
         let dft = Radix2DFTSmallBatch::<F>::default();
@@ -267,6 +317,13 @@ impl Shape {
         let mut sum = vec![E::ZERO; size];
         for (w, row) in weights.linear.iter().zip(&rows) {
             for ((s, w), &r) in sum.iter_mut().zip(weight(w)).zip(row) {
+                *s += w * r;
+            }
+        }
+        for (w, row) in weights.linear[self.wide_rows()..].iter().zip(secrets) {
+            let mut row = row.clone();
+            row.resize(size, F::ZERO);
+            for ((s, w), r) in sum.iter_mut().zip(weight(w)).zip(dft.dft(row)) {
                 *s += w * r;
             }
         }
@@ -311,17 +368,20 @@ impl Shape {
             let at = |weights: &Vec<E>| -> E {
                 weights.iter().zip(&lagrange).map(|(&w, &l)| w * l).sum()
             };
-            let rows: Vec<E> = leaf
-                .chunks_exact(DEGREE)
-                .map(|c| element(|d| c[d]))
-                .collect();
-            let (rows, masks) = rows.split_at(self.rows());
+            let (wide, rest) = leaf.split_at(self.wide_rows() * DEGREE);
+            let (secrets, masks) = rest.split_at(self.secret_rows());
+            let elements = |flat: &[F]| -> Vec<E> {
+                let all = flat.chunks_exact(DEGREE);
+                all.map(|c| element(|d| c[d])).collect()
+            };
+            let (mut rows, masks) = (elements(wide), elements(masks));
+            rows.extend(secrets.iter().map(|&s| E::from(s)));
             let combination: E = rows.iter().zip(&powers[1..]).map(|(&r, &p)| r * p).sum();
             if combinations[i] != masks[0] + combination {
                 return Err(refused("the combination is not that of the committed rows"));
             }
             let mut sum = masks[1];
-            for (w, &row) in weights.linear.iter().zip(rows) {
+            for (w, &row) in weights.linear.iter().zip(&rows) {
                 sum += at(w) * row;
             }
             for (k, w) in weights.products.iter().enumerate() {

@@ -18,17 +18,16 @@ const CHALLENGES: u64 = 3;
 const CELLS: usize = 8;
 
 /// Every randomness that is left out in turn.
-const ALL: [Purpose; 10] = [
+const ALL: [Purpose; 9] = [
     Purpose::Pad,
     Purpose::WitnessTail,
     Purpose::WitnessMask,
     Purpose::WitnessSalt,
     Purpose::PadTail,
+    Purpose::SecretTail,
     Purpose::CombinationMask,
     Purpose::SumMask,
     Purpose::PadSalt,
-    Purpose::TieMask,
-    Purpose::TieSalt,
 ];
 
 /// A product of two inputs, a contraction with constants, and a lookup.
@@ -44,6 +43,21 @@ fn case(a: &[i32], b: &[i32]) -> Case {
     let inputs = tensors(&program, &[a, b]);
     let case = Case::on((program, weights), vec![inputs]);
     case.mode.set(ALL_HIDDEN);
+    case
+}
+
+/// As many inputs as make the fold of their commitment a message instead of its table a secret.
+fn large(from: i32) -> Case {
+    let mut p = Builder::new(3);
+    let x = p.input(&[1025], -20, 20);
+    let w = p.random(&[1025, 1], -2, 2);
+    let v = p.push(contraction("i,ij->j"), &[x, w]);
+    let (program, weights) = p.finish(&[v]);
+    let values: Vec<i32> = (0..1025).map(|i| from * i % 21).collect();
+    let inputs = tensors(&program, &[&values]);
+    let case = Case::on((program, weights), vec![inputs]);
+    case.mode.set(ALL_HIDDEN);
+    assert_eq!(crate::hide::table(&case.plan).unwrap().columns, 4);
     case
 }
 
@@ -162,6 +176,8 @@ fn every_element_is_uniform_whatever_is_hidden() {
         case(&[1, 2, 3], &[4, 5, 6]),
         case(&[0, 0, 0], &[0, 0, 0]),
         case(&[-20, 19, 7], &[20, -20, 1]),
+        large(0),
+        large(1),
     ] {
         let all = statistics(&case, 160, Stage::default());
         assert!(all.len() > 10_000, "{}", all.len());
@@ -188,6 +204,14 @@ fn a_missing_mask_is_seen() {
         let seen = all.iter().filter(|(_, chi)| *chi > LIMIT).count();
         assert!(seen > 0, "{purpose:?} is missing, and nothing shows it");
     }
+    // Each element of a fold that is sent is under a pad.
+    let stage = Stage {
+        silent: Some(Purpose::Pad),
+        ..Stage::default()
+    };
+    let all = statistics(&large(1), 40, stage);
+    let folds = (all.iter()).filter(|(name, chi)| name.contains(" folded ") && *chi > LIMIT);
+    assert!(folds.count() >= 2 * 512 * DEGREE - DEGREE);
 }
 
 /// What the statistics cannot see, since they look at one element at a time: that each mask has as many elements as what it
@@ -209,9 +233,7 @@ fn masks_are_as_long_as_what_they_hide() {
             .collect()
     };
     let masks = |purpose| hooks::taken(purpose) * DEGREE;
-    // Of the witness, then of the commitment to inputs and outputs.
-    let folds = [Purpose::WitnessMask, Purpose::TieMask].map(masks);
-    assert_eq!(lengths("fold"), folds);
+    assert_eq!(lengths("fold"), [masks(Purpose::WitnessMask)]);
     assert_eq!(lengths("combination"), [masks(Purpose::CombinationMask)]);
     assert_eq!(lengths("sum"), [masks(Purpose::SumMask)]);
     let opened = heard.iter().rposition(|(label, _)| label == "opened");
@@ -221,15 +243,22 @@ fn masks_are_as_long_as_what_they_hide() {
         .sum();
     // One more hides nothing.
     assert_eq!(padded + DEGREE, masks(Purpose::Pad));
-    // Leaves of the witness (rows, mask, salt), of the mask of inputs and outputs, and of the pads (rows, two masks, salt).
+    // Leaves of the witness (rows, mask, salt), of the commitment to inputs and outputs, and of the pads (rows of elements of
+    // E, rows of secrets, two masks, salt).
     let (columns, positions) = (lengths("pcs columns"), lengths("positions"));
-    let [witness, _, pads] = [0, 1, 2].map(|i| columns[i] / positions[i]);
-    assert_eq!((columns.len(), positions.len()), (3, 3));
+    assert_eq!((columns.len(), positions.len()), (2, 3));
+    let (witness, pads) = (columns[0] / positions[0], columns[1] / positions[2]);
     assert_eq!(
         hooks::taken(Purpose::WitnessTail),
         (witness - 2 * DEGREE) * positions[0]
     );
-    assert_eq!(masks(Purpose::PadTail), (pads - 3 * DEGREE) * positions[2]);
+    // Four columns of 512 secrets.
+    let secrets = 4 * 512 / 128;
+    assert_eq!(hooks::taken(Purpose::SecretTail), secrets * positions[2]);
+    let pads = pads - 3 * DEGREE - secrets;
+    assert_eq!(masks(Purpose::PadTail), pads * positions[2]);
+    // Three proofs about one commitment show at most as many leaves as it has random rows.
+    assert!(3 * positions[1] <= io::MAX_SHOWN);
     hooks::set(Stage::default());
 }
 
@@ -258,7 +287,11 @@ fn nothing_is_repeated() {
 /// they are uniform is a property of the commitment, `docs/io-commitment.md`.)
 #[test]
 fn garbage_is_simulated() {
-    let honest = case(&[1, 2, 3], &[4, 5, 6]);
+    simulated(&case(&[1, 2, 3], &[4, 5, 6]));
+    simulated(&large(1));
+}
+
+fn simulated(honest: &Case) {
     let garbage = |c: usize, honest: &[i32]| {
         let noise = |i: usize| (i as i32 * 7919 + c as i32 * 104_729) % 1_000_003;
         Some((0..honest.len()).map(noise).collect())
