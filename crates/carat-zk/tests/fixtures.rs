@@ -138,13 +138,13 @@ fn proofs_that_were_made_once() {
 #[test]
 fn hidden_proofs_that_were_made_once() {
     let [shown, values] = HIDDEN;
-    let network = networks().swap_remove(0);
     let all = fixtures().into_iter().map(|(_, p, w, n)| (p, w, n));
-    let all: Vec<_> = all.chain([network]).collect();
+    let all: Vec<_> = all.chain(networks()).collect();
     for (name, which, hidden) in [
         ("steps-17.zkproof", 0, values),
         ("steps-19.zkproof", 2, shown),
         ("network.zkproof", 3, values),
+        ("long.zkproof", 4, values),
     ] {
         let (program, weights, count) = &all[which];
         if written_anew() {
@@ -213,7 +213,8 @@ fn hidden_proofs_that_were_made_once() {
     }
 }
 
-/// A convolution, its rectifier, and a layer behind it.
+/// A convolution, its rectifier, and a layer behind it; and a layer with so many inputs that the fold of their commitment is a
+/// message.
 fn networks() -> Vec<(Program, Weights, usize)> {
     let mut b = Builder::new(24);
     let x = b.input(&[1, 1, 5, 6], -60, 60);
@@ -253,5 +254,16 @@ fn networks() -> Vec<(Program, Weights, usize)> {
         &[flat, v],
     );
     let (program, weights) = b.finish(&[out]);
-    vec![(program, weights, 1)]
+    let mut b = Builder::new(25);
+    let x = b.input(&[1025], -20, 20);
+    let w = b.random(&[1025, 3], -20, 20);
+    let spec = Contraction {
+        a: vec![0],
+        b: vec![0, 1],
+        out: vec![1],
+    };
+    let y = b.push(Op::Contract { spec, l1: None }, &[x, w]);
+    let y = b.push(Op::Shift { bits: 9 }, &[y]);
+    let (long, v) = b.finish(&[y]);
+    vec![(program, weights, 1), (long, v, 2)]
 }

@@ -39,15 +39,15 @@ const DIGEST: usize = 32;
 /// Variables that number the rows of a table.
 const ROW_VARS: usize = ROWS.ilog2() as usize;
 
-/// Most variables that number the columns of a table which is committed to with the pads: for each column a proof shows
-/// four numbers of F at each place of the pads' code words. A fold under pads is 512 messages, and shows 20.
+/// Most variables that number the columns of a table which is committed to with the pads: each column then is four rows of
+/// secrets, so four numbers of F at each place that is shown of the pads. A fold under pads is 512 messages, and 20 numbers.
 const MOST_COMMITTED: usize = 3;
 
 /// The code of an `io/v1` commitment; its tail is how many leaves a proof shows, of the 256 that all proofs together may.
 fn code(profile: Profile) -> Code {
     let (tail, work) = match profile {
-        Profile::Proven100 => (72, 10),
-        Profile::Proven120 => (85, 13),
+        Profile::Proven100 => (73, 10),
+        Profile::Proven120 => (85, 14),
     };
     Code {
         message: 2 * ROWS,

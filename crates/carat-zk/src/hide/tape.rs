@@ -9,6 +9,7 @@
 //! Beside the pads, secrets may be committed to: elements of F that equations are about directly. And a polynomial whose
 //! coefficients are elements of the tape may be compared with public values at many places ([`Tape::polynomial`]).
 
+use super::code::power_sums;
 use crate::{
     Error,
     checks::Checks,
@@ -72,10 +73,17 @@ pub(crate) struct Tape<'p> {
     secrets: usize,
     /// Pairs of pads whose products are needed.
     products: Vec<[usize; 2]>,
-    /// Coefficients of polynomials, constant first.
-    polynomials: Vec<Vec<u32>>,
+    polynomials: Vec<Coefficients>,
     /// Elements that are zero.
     zeros: Vec<u32>,
+}
+
+/// The coefficients of a polynomial, constant first.
+#[derive(Debug)]
+struct Coefficients {
+    elements: Vec<u32>,
+    /// How many elements there were before its values.
+    before: usize,
 }
 
 /// All equations in one: `constant + sum pads_i pad_i + sum products_j product_j + sum secrets_k secret_k = 0`.
@@ -175,7 +183,10 @@ impl<'p> Tape<'p> {
 
     /// The polynomial with these coefficients, constant first.
     pub(crate) fn polynomial(&mut self, coefficients: Vec<u32>) -> Polynomial {
-        self.polynomials.push(coefficients);
+        self.polynomials.push(Coefficients {
+            elements: coefficients,
+            before: self.elements.len(),
+        });
         Polynomial((self.polynomials.len() - 1) as u32)
     }
 
@@ -217,8 +228,17 @@ impl<'p> Tape<'p> {
             products: vec![E::ZERO; self.products.len()],
             secrets: vec![E::ZERO; self.secrets],
         };
+        // What each polynomial's values count. Once all of them are known, so is what its coefficients do.
+        let mut values: Vec<Vec<(F, E)>> = vec![Vec::new(); self.polynomials.len()];
+        let mut ends = (0..self.polynomials.len()).rev().peekable();
         // Each element follows from earlier ones only.
         for (i, element) in self.elements.iter().enumerate().rev() {
+            while let Some(p) = ends.next_if(|&p| i < self.polynomials[p].before) {
+                let elements = &self.polynomials[p].elements;
+                for (&j, sum) in elements.iter().zip(power_sums(&values[p], elements.len())) {
+                    weights[j as usize] += sum;
+                }
+            }
             let weight = weights[i];
             if weight == E::ZERO {
                 continue;
@@ -231,11 +251,7 @@ impl<'p> Tape<'p> {
                     Part::Product(j) => &mut combined.products[j as usize],
                     Part::Secret(j) => &mut combined.secrets[j as usize],
                     Part::Value(polynomial, place) => {
-                        let mut power = weight * c;
-                        for &j in &self.polynomials[polynomial.0 as usize] {
-                            weights[j as usize] += power;
-                            power *= place;
-                        }
+                        values[polynomial.0 as usize].push((place, weight * c));
                         continue;
                     }
                 };

@@ -89,7 +89,7 @@ const CLEAR: [&str; 7] = [
     "positions",
 ];
 
-/// Elements of the second row of pads at the shown places, less what the messages under these pads make of them: what is left
+/// Elements of a row of pads at the shown places, less what the messages under these pads make of them: what is left
 /// is minus what the messages themselves would be there, unless the row has a random part.
 fn behind_pads(case: &Case, heard: &[(String, Vec<F>)], opened: Option<usize>) -> Vec<F> {
     let Mode::Zk(hidden) = case.mode.get() else {
@@ -104,12 +104,22 @@ fn behind_pads(case: &Case, heard: &[(String, Vec<F>)], opened: Option<usize>) -
         // The first of each element's coefficients is enough.
         padded.extend(elements.iter().step_by(DEGREE).copied());
         if label == "root denominator" {
-            // The pad that hides nothing lies in the first row.
+            // The pad that hides nothing lies among the products.
+            assert!(shape.pad_slot(padded.len()) < 3 * 128);
             padded.push(F::ZERO);
         }
     }
     assert_eq!(padded.len(), shape.pads());
-    let row = &padded[128..padded.len().min(256)];
+    // The first row without products.
+    let slots: Vec<usize> = (0..padded.len()).map(|pad| shape.pad_slot(pad)).collect();
+    let products = heard.iter().any(|(label, _)| label == "root denominator");
+    let number = if products { 3 } else { 0 };
+    let mut row = [F::ZERO; 128];
+    for (&slot, &element) in slots.iter().zip(&padded) {
+        if slot / 128 == number {
+            row[slot % 128] = element;
+        }
+    }
     let last = |wanted: &str| heard.iter().rfind(|(label, _)| label == wanted);
     let (Some((_, positions)), Some((_, leaves))) = (last("positions"), last("pcs columns")) else {
         panic!("no leaves were shown");
@@ -119,7 +129,7 @@ fn behind_pads(case: &Case, heard: &[(String, Vec<F>)], opened: Option<usize>) -
         .map(|(position, leaf)| {
             let place = shape.place(position.as_canonical_u32() as usize);
             let seen = row.iter().zip(shape.lagrange(place));
-            leaf[DEGREE] - seen.map(|(&m, l)| m * l).sum::<F>()
+            leaf[number * DEGREE] - seen.map(|(&m, l)| m * l).sum::<F>()
         })
         .collect()
 }
