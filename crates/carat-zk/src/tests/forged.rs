@@ -618,7 +618,7 @@ fn another_table_than_the_commitments() {
         coefficients: vec![2],
         bias: 0,
     };
-    for (count, columns) in [(3, 2), (1025, 4)] {
+    for (count, columns) in [(3usize, 2), (1025, 4)] {
         let (program, weights) = step(op(), &[count], -20, 20);
         let honest: Vec<i32> = (0..count as i32).map(|i| i % 7).collect();
         let inputs = tensors(&program, &[&honest]);
@@ -641,8 +641,7 @@ fn another_table_than_the_commitments() {
         let refused = Err(Error::Check("the equations under the pads"));
         let mut other = honest.clone();
         other[1] += 1;
-        let tensor =
-            |data: &[i32]| Tensor::new(Shape::new(&[count as u32]).unwrap(), data.to_vec());
+        let tensor = |data: &[i32]| Tensor::new(Shape::new(&[count]).unwrap(), data.to_vec());
         let doubled: Vec<i32> = other.iter().map(|v| 2 * v).collect();
         let (x, y) = (tensor(&other).unwrap(), tensor(&doubled).unwrap());
         let seed = seeds(1).remove(0);
