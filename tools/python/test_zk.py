@@ -17,23 +17,24 @@ import sys
 import time
 from itertools import product
 from types import SimpleNamespace
+from unittest.mock import patch
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools" / "python"))
 
 import io_commitment  # noqa: E402
 from carat_proof import zk  # noqa: E402
-from carat_proof.checks import Tape  # noqa: E402
+from carat_proof.checks import Clear, Padded, Tape  # noqa: E402
 from carat_proof.field import ONE, P, ZERO, root_of_unity  # noqa: E402
 from carat_proof.graph import Plan  # noqa: E402
-from carat_proof.multilinear import evaluate, total  # noqa: E402
+from carat_proof.multilinear import eq_table, evaluate, total  # noqa: E402
 from carat_proof.program import Program, tagged_hash  # noqa: E402
 from carat_proof.transcript import Refused, Source, Transcript  # noqa: E402
 from carat_proof.verify import Hidden, Statement, verify  # noqa: E402
 from carat_proof.zk_schedules import WITNESS  # noqa: E402
 from test_proof import KINDS, TABLES, cbor, element, refused  # noqa: E402
 from verify_proof import from_parts, from_zk_parts  # noqa: E402
-from zk_prover import interpolation, toy_prover, toy_verify  # noqa: E402
+from zk_prover import Sender, interpolation, toy_prover, toy_verify  # noqa: E402
 from zk_simulator import simulate  # noqa: E402
 
 DATA = ROOT / "tools" / "python" / "testdata"
@@ -69,6 +70,14 @@ def expressions(chance):
             (a, x), (b, y) = chance.choices(messages, k=2)
             real.append((a * b, x * y))
         real += messages
+        checks = Padded(None)
+        checks.tape = tape
+        secrets, weights = [chance.randrange(P) for _ in range(6)], [element(chance) for _ in range(3)]
+        values = [total(w * s for w, s in zip(weights, secrets[i:])) for i in (0, 3)]
+        real += zip(checks.secret_rows(2, weights), values)
+        factors = [chance.randrange(P) for _ in real]
+        parts = checks.weighted([e for e, _ in real], factors)
+        real.append((parts, total(v * f for (_, v), f in zip(real, factors))))
         for _ in range(40):
             (a, x), (b, y) = chance.choices(real, k=2)
             c, n = element(chance), chance.randrange(P)
@@ -84,8 +93,9 @@ def expressions(chance):
             real.append(chance.choice(forms))
         real.append((element(chance),) * 2)
         tape.equations = [e for e, _ in real]
-        constant, linear, products, last = tape.combine(tau)
+        constant, linear, products, of_secrets, last = tape.combine(tau)
         found = constant + total(c * r for c, r in zip(linear, pads, strict=True))
+        found = found + total(c * s for c, s in zip(of_secrets, secrets, strict=True))
         found = found + total(c * pads[r] * pads[s] for c, (_, r, s) in zip(products, tape.products, strict=True))
         power, expected = ONE, ZERO
         for _, value in real:
@@ -125,7 +135,7 @@ def equations(chance):
     for _ in range(16):
         refused("a changed proof about equations", toy_verify, flip(proof, chance.randrange(len(proof))), known)
     refused("a proof of another sum", toy_verify, proof, known + 1)
-    for lie in ("equation", "product", "factor", "mask"):
+    for lie in ("equation", "product", "factor", "secret", "mask"):
         proof, bent, known = toy_prover(chance, lie)
         assert reason(toy_verify, proof, known) == "an equation does not hold", lie
         assert reason(toy_verify, bent, known) == "the equations are others", lie
@@ -144,6 +154,47 @@ def equations(chance):
 
 
 # Inputs and outputs --------------------------------------------------------------
+
+
+class Shown(Clear):
+    """Checks that are looked at on the spot, of a verifier who may see the secrets."""
+
+    def __init__(self, source, secrets):
+        super().__init__(source)
+        self.secrets = secrets
+
+    def secret_rows(self, n, weights):
+        rows = [self.secrets[i * len(weights) : (i + 1) * len(weights)] for i in range(n)]
+        return [self.weighted(weights, row) for row in rows]
+
+    def weighted(self, elements, weights):
+        return total(e * w for e, w in zip(elements, weights, strict=True))
+
+
+def opened(chance, table, root, secrets, show, lies=lambda secrets: None):
+    """What the verifier of an opening says, whose sumcheck has been left out: None, or why it refuses. `show` gives the
+    leaves at some positions, as the prover sends them; `lies` changes the secrets.
+    """
+    at = [element(chance) for _ in range(table.vars)]
+    a, b = eq_table(at[: zk.IO_ROW_VARS]), eq_table(at[zk.IO_ROW_VARS :])
+    secrets = list(secrets)
+    lies(secrets)
+    honest = Shown(None, secrets)
+    fold = honest.secret_rows(zk.IO_COEFFICIENTS, b)
+    value = honest.weighted(fold[: len(a)], a)
+    claims = [(0, [element(chance) for _ in range(table.sizes[0])], ZERO)]
+    left = value * table.weight(*claims[0][:2], at)
+    sender = Sender(Transcript("io"))
+    sender.transcript.challenge()
+    sender.send("table", [value])
+    if table.columns > zk.IO_MOST_COMMITTED:
+        sender.send("folded", fold)
+    sender.work(zk.IO_WORK["proven-100"])
+    count = zk.IO_POSITIONS["proven-100"]
+    sender.proof += show([sender.transcript.draw_bits(zk.IO_LEVELS) for _ in range(count)])
+    source = Source(Transcript("io"), sender.proof)
+    with patch.object(zk, "sumcheck", lambda *_: (at, left)):
+        return reason(zk.open_io, Shown(source, secrets), "proven-100", table, root, claims)
 
 
 def inputs_and_outputs(chance):
@@ -179,13 +230,32 @@ def inputs_and_outputs(chance):
     while len(levels[-1]) > 1:
         level = levels[-1]
         levels.append([tagged_hash("carat/io-node/v1", a, b) for a, b in zip(level[::2], level[1::2])])
-    for positions in ([0], [4095, 4095], [5, 4, 2000, 5, 6], [chance.randrange(4096) for _ in range(66)]):
+
+    def show(positions):
         shown = b"".join(v.to_bytes(4, "little") for i in positions for v in rows[i])
         shown += b"".join(leaf_salts[i] for i in positions)
         known = set(positions)
         for level in levels[:-1]:
             shown += b"".join(level[i] for i in sorted({i ^ 1 for i in known} - known))
             known = {i // 2 for i in known}
+        return shown
+
+    # The table as a secret, and its fold as a message.
+    random_rows = io_commitment.words(seed)
+    secrets = values + [next(random_rows) for _ in values]
+    for committed in (3, 1):
+        with patch.object(zk, "IO_MOST_COMMITTED", committed):
+            assert opened(chance, table, root, secrets, show) is None, "an opening of inputs and outputs"
+            for place in (0, len(values) - 1, len(values), len(secrets) - 1):
+
+                def lies(secrets, place=place):
+                    secrets[place] = (secrets[place] + 1) % P
+
+                why = opened(chance, table, root, secrets, show, lies)
+                assert why == "the fold is not that of the commitment", (committed, place)
+
+    for positions in ([0], [4095, 4095], [5, 4, 2000, 5, 6], [chance.randrange(4096) for _ in range(73)]):
+        shown = show(positions)
 
         def read(shown, root=root, positions=positions):
             source = Source(Transcript("io"), shown)
@@ -244,7 +314,6 @@ def simulated(chance):
         "scaled": "a denominator of the lookups is zero",
         "sum": "an equation does not hold",
         "witness": "the fold is not that of the committed rows",
-        "io": "the fold is not that of the committed inputs and outputs",
         "equations": "the rows of pads are no code words",
     }
     for step, expected in why.items():

@@ -103,6 +103,7 @@ class Sender:
 
 
 MESSAGES = 150
+SECRETS = 140
 
 
 def toy_checks(checks, known):
@@ -113,6 +114,8 @@ def toy_checks(checks, known):
     for a, b, c in zip(sent[::3], sent[1::3], sent[2::3]):
         checks.equal(a * b, c, "a product")
     checks.equal(total(sent), known + first * known, "a sum")
+    rows = checks.secret_rows(SECRETS // 2, [ONE, ONE * 2])
+    checks.equal(checks.weighted(rows, range(SECRETS // 2)), ZERO, "a sum of secrets")
 
 
 def toy_prover(chance, lie=None):
@@ -136,6 +139,12 @@ def toy_prover(chance, lie=None):
     pairs = [(0, 1)] + [(2 + i, 3 + i) for i in range(0, MESSAGES, 3)]
     factors = [[pads[pair[side]] for pair in pairs] for side in range(2)]
     products = [a * b for a, b in zip(*factors)]
+    # Row k of two secrets counts k times, the second of them twice: the first of row 1 makes the sum zero.
+    secrets = [chance.randrange(P) for _ in range(SECRETS)]
+    secrets[2] = -sum(k * (secrets[2 * k] + 2 * secrets[2 * k + 1]) for k in range(SECRETS // 2) if k != 1) % P
+    secrets[2] = (secrets[2] - 2 * secrets[3]) % P
+    if lie == "secret":
+        secrets[9] = (secrets[9] + 1) % P
     if lie == "equation":
         messages[0] = messages[0] + 1
     if lie == "product":
@@ -153,11 +162,13 @@ def toy_prover(chance, lie=None):
 
     # The rows, their polynomials and the masks.
     rows = []
-    for part in (pads, *factors, products):
-        for values in zk.rows_of(part):
-            tail = [element(chance) for _ in range(t)]
-            # The values on H, and (X^128 - 1) times the tail.
-            rows.append(poly_add(interpolation(values), poly_add([-e for e in tail], [ZERO] * zk.ROW + tail)))
+    arranged = zk.arrange(pads, *factors, products)
+    wide = len(arranged)
+    for values in arranged + zk.rows_of([ONE * s for s in secrets]):
+        number = element if len(rows) < wide else lambda chance: ONE * chance.randrange(P)
+        tail = [number(chance) for _ in range(t)]
+        # The values on H, and (X^128 - 1) times the tail.
+        rows.append(poly_add(interpolation(values), poly_add([-e for e in tail], [ZERO] * zk.ROW + tail)))
     mask = [element(chance) for _ in range(zk.ROW + t)]
     sum_mask = [element(chance) for _ in range(3 * zk.ROW + 2 * t - 2)]
     sum_mask[0] = -total(sum_mask[zk.ROW :: zk.ROW])
@@ -166,7 +177,12 @@ def toy_prover(chance, lie=None):
     if lie == "degree":
         # Plus (X^128 - 1) X^t: a row with the same values on H, of too many coefficients.
         rows[0] = [*rows[0][:t], rows[0][t] - 1, *rows[0][t + 1 :], ONE]
-    tree = Tree([row + [chance.randrange(P) for _ in range(zk.SALT)] for row in code_words([*rows, mask, sum_mask])])
+    leaves = []
+    for word in code_words([*rows, mask, sum_mask]):
+        narrow = word[wide * DEGREE : len(rows) * DEGREE : DEGREE]
+        salt = [chance.randrange(P) for _ in range(zk.SALT)]
+        leaves.append(word[: wide * DEGREE] + narrow + word[len(rows) * DEGREE :] + salt)
+    tree = Tree(leaves)
 
     sender = Sender(Transcript("toy"))
     sender.send_bytes("pads", tree.root)
@@ -177,7 +193,7 @@ def toy_prover(chance, lie=None):
     checks = Padded(Source(Transcript("toy"), sender.proof[32:]))
     toy_checks(checks, known)
     tau, rho = sender.transcript.challenge(), sender.transcript.challenge()
-    constant, linear, of_products, power = checks.tape.combine(tau)
+    constant, linear, of_products, of_secrets, power = checks.tape.combine(tau)
     of_factors = [[], []]
     for pair in pairs:
         for side, pad in enumerate(pair):
@@ -193,12 +209,12 @@ def toy_prover(chance, lie=None):
         power = power * rho
         combination = poly_add(combination, [power * e for e in row])
     summed = sum_mask
-    asked = [row for part in (linear, *of_factors, of_products) for row in zk.rows_of(part)]
+    asked = zk.arrange(linear, *of_factors, of_products) + zk.rows_of(of_secrets)
     for c, w in zip(asked, rows, strict=True):
         summed = poly_add(summed, poly_mul(interpolation(c), w))
     # The 51 products are one row.
     (p,) = zk.rows_of(curved)
-    x, y, z = rows[-3:]
+    x, y, z = rows[:3]
     summed = poly_add(summed, poly_mul(interpolation(p), poly_add(poly_mul(x, y), [-e for e in z])))
     off = total(summed[:: zk.ROW]) + constant * pow(zk.ROW, -1, P)
     proofs = []

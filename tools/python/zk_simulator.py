@@ -79,6 +79,9 @@ class Simulator(Source):
             return self.roots.pop(0)
         return self.chance.randbytes(n)
 
+    def take_f(self, n):
+        return self.numbers(n)
+
     def finish(self):
         assert not self.edges, "an edge is left over"
 
@@ -114,23 +117,9 @@ class Simulator(Source):
         self.masks = masks
         REAL["open_witness"](checks, profile, n, root, point, value)
 
-    def open_io(self, checks, profile, table, root, claims):
-        self.opening = "io"
-        self.leaves = {}
-
-        def masks(position, z, leaf):
-            self.leaves[position] = self.numbers(1 << table.columns)
-            *_, beta = self.transcript.drawn
-            column = self.transcript.drawn[-1 - table.columns : -1]
-            return [self.fold_at(z) - beta * zk.weighted(zk.coefficients(eq_table(column)), self.leaves[position])]
-
-        self.masks = masks
-        REAL["open_io"](checks, profile, table, root, claims)
-
     def read_io_leaves(self, source, table, root, positions):
-        if self.forgets == "io":
-            return [self.numbers(1 << table.columns) for _ in positions]
-        return [self.leaves[p] for p in positions]
+        leaves = {p: self.numbers(1 << table.columns) for p in positions}
+        return [leaves[p] for p in positions]
 
     def make_equations(self, tape, tau):
         self.equations = REAL["Equations"](tape, tau)
@@ -141,7 +130,7 @@ class Simulator(Source):
 
         def masks(position, z, leaf):
             z = z * zk.SHIFT % P
-            rows, rho = zk.elements(leaf), self.transcript.drawn[-1]
+            rows, rho = self.equations.rows(leaf), self.transcript.drawn[-1]
             combination, summed = self.said["combination"], self.said["sum"]
             rest, power = ZERO, ONE
             for row in rows:
@@ -155,7 +144,7 @@ class Simulator(Source):
         REAL["check_equations"](checks, profile, root)
 
 
-REAL = {name: getattr(zk, name) for name in ("open_witness", "open_io", "check_equations", "Equations")}
+REAL = {name: getattr(zk, name) for name in ("open_witness", "check_equations", "Equations")}
 
 
 def simulate(chance, program, profile, statements, hides_values, forgets=None):
@@ -185,7 +174,6 @@ def simulate(chance, program, profile, statements, hides_values, forgets=None):
         # Of public constants: an honest opening, which is not simulated.
         patch.object(whir, "verify", lambda *_: None),
         patch.object(zk, "open_witness", simulator.open_witness),
-        patch.object(zk, "open_io", simulator.open_io),
         patch.object(zk, "read_io_leaves", simulator.read_io_leaves),
         patch.object(zk, "Equations", simulator.make_equations),
         patch.object(zk, "check_equations", simulator.check_equations),

@@ -13,6 +13,11 @@ use p3_blake3::Blake3;
 use p3_challenger::{CanObserve, CanSample, HashChallenger, SerializingChallenger32};
 use p3_field::{BasedVectorSpace, PrimeField32};
 
+#[cfg(feature = "prover")]
+use crate::pcs::leaves::Shown;
+#[cfg(feature = "prover")]
+use alloc::collections::VecDeque;
+
 /// The hash chain under the transcript: BLAKE3 over everything absorbed since the last draw, chained.
 pub type Challenger = SerializingChallenger32<F, HashChallenger<u8, Blake3, 32>>;
 
@@ -133,6 +138,8 @@ struct Pads {
     used: usize,
     /// What was sent, under pads and in the clear.
     sent: Vec<E>,
+    /// Leaves that equations are about.
+    shown: VecDeque<Shown>,
 }
 
 #[cfg(feature = "prover")]
@@ -153,6 +160,8 @@ pub(crate) struct Script {
     pub(crate) sent: Vec<E>,
     /// Challenges.
     pub(crate) drawn: Vec<E>,
+    /// Leaves that were shown, and which equations are about.
+    pub(crate) shown: VecDeque<Shown>,
 }
 
 impl Sink {
@@ -175,6 +184,7 @@ impl Sink {
             all: pads,
             used: 0,
             sent: Vec::new(),
+            shown: VecDeque::new(),
         });
     }
 
@@ -184,6 +194,7 @@ impl Sink {
         let script = |pads: &mut Pads, drawn| Script {
             sent: core::mem::take(&mut pads.sent),
             drawn,
+            shown: core::mem::take(&mut pads.shown),
         };
         let drawn = self.transcript.drawn.take().unwrap_or_default();
         match self.pads.take() {
@@ -202,6 +213,14 @@ impl Sink {
         let result = part(self);
         (self.pads, self.transcript.drawn) = (pads, drawn);
         result
+    }
+
+    /// Keeps leaves that were shown aside, for the equations about them.
+    #[cfg(feature = "prover")]
+    pub(crate) fn note(&mut self, shown: Shown) {
+        if let Some(pads) = &mut self.pads {
+            pads.shown.push_back(shown);
+        }
     }
 
     /// Sends field elements, under pads where messages are hidden.

@@ -141,13 +141,13 @@ fn proofs_that_were_made_once() {
 #[test]
 fn hidden_proofs_that_were_made_once() {
     let [shown, values, weights, all] = HIDDEN;
-    let network = networks().swap_remove(0);
     let cases = fixtures().into_iter().map(|(_, p, w, n)| (p, w, n));
-    let cases: Vec<_> = cases.chain([network]).collect();
+    let cases: Vec<_> = cases.chain(networks()).collect();
     for (name, which, hidden) in [
         ("steps-17.zkproof", 0, values),
         ("steps-19.zkproof", 2, shown),
         ("network.zkproof", 3, values),
+        ("long.zkproof", 4, values),
         ("steps-18.zkproof", 1, weights),
         ("network-all.zkproof", 3, all),
     ] {
@@ -225,7 +225,8 @@ fn hidden_proofs_that_were_made_once() {
     }
 }
 
-/// A convolution, its rectifier, and a layer behind it.
+/// A convolution, its rectifier, and a layer behind it; and a layer with so many inputs that the fold of their commitment is a
+/// message.
 fn networks() -> Vec<(Program, Weights, usize)> {
     let mut b = Builder::new(24);
     let x = b.input(&[1, 1, 5, 6], -60, 60);
@@ -265,7 +266,18 @@ fn networks() -> Vec<(Program, Weights, usize)> {
         &[flat, v],
     );
     let (program, weights) = b.finish(&[out]);
-    vec![(program, weights, 1)]
+    let mut b = Builder::new(25);
+    let x = b.input(&[1025], -20, 20);
+    let w = b.random(&[1025, 3], -20, 20);
+    let spec = Contraction {
+        a: vec![0],
+        b: vec![0, 1],
+        out: vec![1],
+    };
+    let y = b.push(Op::Contract { spec, l1: None }, &[x, w]);
+    let y = b.push(Op::Shift { bits: 9 }, &[y]);
+    let (long, v) = b.finish(&[y]);
+    vec![(program, weights, 1), (long, v, 2)]
 }
 
 /// Parts: the Program, the profile, the ModelKey's root, the proof.

@@ -39,8 +39,28 @@ class Padded:
         self.tape = Tape()
 
     def receive(self, label, n):
-        need(len(self.tape.pads) + n <= MOST_PADS, "more messages than a proof can hide")
+        self.room(n)
         return [self.tape.message(sent) for sent in self.source.receive(label, n)]
+
+    def room(self, n):
+        need(len(self.tape.pads) + len(self.tape.secrets) + n <= MOST_PADS, "more messages than a proof can hide")
+
+    def secret_rows(self, n, weights):
+        """The next secrets are a matrix of n rows, row by row: of each row the sum with these weights."""
+        self.room(n * len(weights))
+        rows = []
+        for _ in range(n):
+            row = [self.tape.secret() for _ in weights]
+            rows.append(Hidden(self.tape, ZERO, self.tape.step(*zip(row, weights))))
+        return rows
+
+    def weighted(self, elements, weights):
+        """A sum of elements, each times its weight."""
+        known = ZERO
+        for e, w in zip(elements, weights, strict=True):
+            if e.known != ZERO:
+                known = known + e.known * w
+        return Hidden(self.tape, known, self.tape.step(*((e.at, w) for e, w in zip(elements, weights))))
 
     def equal(self, left, right, what):
         # The equation is left - right = 0; its sign is part of the protocol. `what` is not kept: nobody learns more of
@@ -56,7 +76,7 @@ class Padded:
 
 
 class Hidden:
-    """An affine expression: `known`, an element of E, plus place `at` of the tape, linear in pads and products.
+    """An affine expression: `known`, an element of E, plus place `at` of the tape, linear in pads, secrets and products.
 
     A message also knows the number of its pad, and the sign with which it holds that.
     """
@@ -100,11 +120,12 @@ class Hidden:
 
 
 class Tape:
-    """How expressions came to be, in order; what an equation asks of pads is found backwards."""
+    """How expressions came to be, in order; what an equation asks of pads and secrets is found backwards."""
 
     def __init__(self):
-        self.steps = []  # of each place: the places that it adds up, each with its factor; none of pads and products
+        self.steps = []  # of each place: the places that it adds up, each with its factor; none of pads, secrets and products
         self.pads = []  # their places
+        self.secrets = []  # and those of secrets
         self.products = []  # (place, number of the first pad, of the second)
         self.equations = []  # Hidden, or an element of E where nothing is hidden; to be zero
 
@@ -115,6 +136,11 @@ class Tape:
     def pad(self):
         self.pads.append(self.step())
         return len(self.pads) - 1
+
+    def secret(self):
+        """The place of an element of F that is committed to with the pads."""
+        self.secrets.append(self.step())
+        return self.secrets[-1]
 
     def message(self, sent):
         """What was sent, less its pad."""
@@ -136,7 +162,7 @@ class Tape:
         return Hidden(self, a.known * b.known, at)
 
     def combine(self, tau):
-        """All equations, equation e (from 1) counted tau^e times: (constant, factors of pads, factors of products).
+        """All equations, equation e (from 1) counted tau^e times: (constant, factors of pads, of products, of secrets).
 
         Also the power that the last equation had.
         """
@@ -154,4 +180,5 @@ class Tape:
             if terms and factor != ZERO:
                 for place, by in terms:
                     factors[place] = factors[place] + factor * by
-        return constant, [factors[p] for p in self.pads], [factors[p] for p, _, _ in self.products], power
+        places = self.pads, [p for p, _, _ in self.products], self.secrets
+        return constant, *([factors[p] for p in part] for part in places), power

@@ -394,12 +394,18 @@ class Opened:
         self.siblings = siblings
 
 
-def read_columns(source, root, levels, queries, work, width):
-    """Steps 3 and 4: the positions that work and transcript choose, and the leaves there."""
+def draw_positions(source, levels, queries, work):
+    """Step 3: the positions that work and transcript choose."""
     transcript = source.transcript
     if work:
         transcript.check_work(work, source.take_f(1)[0])
-    positions = [transcript.draw_bits(levels) for _ in range(queries)]
+    return [transcript.draw_bits(levels) for _ in range(queries)]
+
+
+def read_columns(source, root, levels, queries, work, width):
+    """Steps 3 and 4: the positions, and the leaves there."""
+    transcript = source.transcript
+    positions = draw_positions(source, levels, queries, work)
     at = source.at
     flat = source.take_f(queries * width)
     transcript.bytes("pcs columns", source.proof[at : source.at])

@@ -20,8 +20,9 @@ SALT = 5  # elements of F in a salt of the trees of this page
 
 # 5. Inputs and outputs: of io/v1, and of its openings.
 IO_ROW_VARS, IO_COEFFICIENTS, IO_LEVELS, IO_MOST_COLUMN_VARS = 8, 512, 12, 16
-IO_WORK = {"proven-100": 10, "proven-120": 12}
-IO_POSITIONS = {"proven-100": 66, "proven-120": 80}
+IO_WORK = {"proven-100": 10, "proven-120": 14}
+IO_POSITIONS = {"proven-100": 73, "proven-120": 85}
+IO_MOST_COMMITTED = 3  # variables of the columns of a table that is committed to with the pads
 
 # 6. The equations.
 ROW_VARS = 7
@@ -136,21 +137,19 @@ def open_io(checks, profile, table, root, claims):
     checks.equal(left, value * kernel, "the joining of claims on inputs and outputs")
 
     a, b = at[:IO_ROW_VARS], at[IO_ROW_VARS:]
-    mask_root = source.receive_bytes("io mask", 32)
-    (mask,) = checks.receive("mask", 1)
-    beta = transcript.challenge()
-    fold = source.receive("fold", IO_COEFFICIENTS)
-    checks.equal(mask + value * beta, dot(fold, eq_table(a)), "the fold does not give the value")
-    positions, masks = whir.read_columns(
-        source, mask_root, IO_LEVELS, IO_POSITIONS[profile], IO_WORK[profile], DEGREE + SALT
-    )
+    weights = eq_table(b)
+    if table.columns <= IO_MOST_COMMITTED:
+        fold = checks.secret_rows(IO_COEFFICIENTS, weights)
+    else:
+        fold = checks.receive("folded", IO_COEFFICIENTS)
+    own = checks.weighted(fold[: 1 << IO_ROW_VARS], eq_table(a))
+    checks.equal(value, own, "the fold does not give the value")
+    positions = whir.draw_positions(source, IO_LEVELS, IO_POSITIONS[profile], IO_WORK[profile])
     leaves = read_io_leaves(source, table, root, positions)
-    generator = root_of_unity(IO_LEVELS)
-    weights, fold = coefficients(eq_table(b)), coefficients(fold)
-    for position, leaf, (masked, _) in zip(positions, leaves, map(elements, masks)):
-        z = pow(generator, position, P)
-        if weighted(fold, geometric(z, IO_COEFFICIENTS)) != masked + beta * weighted(weights, leaf):
-            raise Refused("the fold is not that of the committed inputs and outputs")
+    generator, weights = root_of_unity(IO_LEVELS), coefficients(weights)
+    for position, leaf in zip(positions, leaves):
+        word = checks.weighted(fold, geometric(pow(generator, position, P), IO_COEFFICIENTS))
+        checks.equal(word, weighted(weights, leaf), "the fold is not that of the commitment")
 
 
 def read_io_leaves(source, table, root, positions):
@@ -186,11 +185,24 @@ def rows_of(values):
     return [values[i : i + ROW] for i in range(0, len(values), ROW)]
 
 
+def arrange(pads, x, y, z):
+    """The rows of elements of E: products under their factors, and pads from where the last of them end."""
+    rows = []
+    for k in range(0, len(z), ROW):
+        rows += [part[k : k + ROW] for part in (x, y, z)]
+    at = 0
+    for row in rows[-3:]:
+        free = ROW - len(row)
+        row += pads[at : at + free]
+        at += free
+    return [row + [ZERO] * (ROW - len(row)) for row in rows] + rows_of(pads[at:])
+
+
 class Equations:
     """Step 2: what all equations together, combined by the powers of tau, ask of the rows."""
 
     def __init__(self, tape, tau):
-        self.constant, pads, products, power = tape.combine(tau)
+        self.constant, pads, products, secrets, power = tape.combine(tau)
         factors = [[], []]
         for _, *pair in tape.products:
             for side, pad in enumerate(pair):
@@ -201,20 +213,26 @@ class Equations:
         for _ in products:
             power = power * tau
             curved.append(power)
-        self.pads = len(rows_of(pads))
+        wide = arrange(pads, *factors, products)
+        self.wide = len(wide)
         # Of each row the factors of its elements; of each block of products theirs.
-        self.linear = [coefficients(row) for part in (pads, *factors, products) for row in rows_of(part)]
+        self.linear = [coefficients(row) for row in wide + rows_of(secrets)]
         self.products = [coefficients(row) for row in rows_of(curved)]
+
+    def rows(self, leaf):
+        """What the rows are where a leaf begins with these numbers."""
+        wide = self.wide * DEGREE
+        return elements(leaf[:wide]) + [ONE * v for v in leaf[wide:]]
 
     def at(self, basis, rows):
         """Step 3's polynomial but for S: at a place where the polynomials that are one on one element of H and zero on
         the others have the values `basis`, and the rows the values `rows`.
         """
         out = total(row * weighted(c, basis) for c, row in zip(self.linear, rows, strict=True))
-        q = len(self.products)
-        x, y, z = (rows[self.pads + i * q : self.pads + (i + 1) * q] for i in range(3))
-        curved = zip(self.products, x, y, z, strict=True)
-        return out + total(weighted(p, basis) * (a * b - c) for p, a, b, c in curved)
+        for k, p in enumerate(self.products):
+            x, y, z = rows[3 * k : 3 * k + 3]
+            out = out + weighted(p, basis) * (x * y - z)
+        return out
 
 
 def lagrange(z):
@@ -230,16 +248,17 @@ def check_equations(checks, profile, root):
     t = PAD_POSITIONS[profile]
     tau, rho = transcript.challenge(), transcript.challenge()
     equations = Equations(checks.tape, tau)
-    count = len(equations.linear)
+    own = equations.wide * DEGREE + len(equations.linear) - equations.wide
     combination = source.receive("combination", ROW + t)
     summed = source.receive("sum", 3 * ROW + 2 * t - 2)
     need(total(summed[::ROW]) * ROW == -equations.constant, "an equation does not hold")
-    width = (count + 2) * DEGREE + SALT
+    width = own + 2 * DEGREE + SALT
     positions, leaves = whir.read_columns(source, root, PAD_LEVELS, t, PAD_WORK, width)
     generator = root_of_unity(PAD_LEVELS)
     combination, summed = coefficients(combination), coefficients(summed)
     for position, leaf in zip(positions, leaves):
-        *rows, masked, masked_sum, _ = elements(leaf)
+        rows = equations.rows(leaf[:own])
+        masked, masked_sum, _ = elements(leaf[own:])
         z = SHIFT * pow(generator, position, P) % P
         expected, power = masked, ONE
         for row in rows:

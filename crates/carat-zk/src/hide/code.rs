@@ -5,7 +5,7 @@
 //! show `tail` leaves in all.
 
 use crate::{
-    field::{E, F},
+    field::{DEGREE, E, F},
     pcs::{Profile, Term},
 };
 use alloc::vec::Vec;
@@ -28,11 +28,11 @@ pub(crate) struct Code {
 /// included, given the other parameters of [`Code::witness`]. A test derives them anew.
 const QUERIES: [[u8; 28]; 2] = [
     [
-        34, 34, 35, 36, 38, 38, 42, 42, 48, 48, 58, 58, 54, 54, 52, 71, 68, 68, 67, 103, 101, 99,
+        34, 34, 35, 36, 38, 38, 42, 42, 48, 48, 44, 44, 42, 42, 52, 71, 68, 68, 67, 103, 101, 99,
         98, 96, 96, 96, 95, 95,
     ],
     [
-        44, 44, 45, 46, 49, 49, 53, 53, 60, 60, 73, 73, 67, 67, 64, 88, 84, 84, 83, 128, 125, 123,
+        44, 44, 45, 46, 49, 49, 53, 53, 60, 60, 54, 54, 51, 51, 64, 88, 84, 84, 83, 128, 125, 123,
         121, 119, 118, 118, 118, 118,
     ],
 ];
@@ -43,8 +43,8 @@ impl Code {
     pub(crate) fn witness(profile: Profile, n: usize) -> Self {
         let columns = n.min(n / 2 + 2);
         let rate = match n {
-            ..=8 => 5,
-            9..=14 => 4,
+            ..=13 => 5,
+            14 => 4,
             15..=18 => 3,
             _ => 2,
         };
@@ -115,9 +115,10 @@ impl Code {
 
     /// One combination of two words that is near the code although they are not near it at the same places: twice the bound
     /// of eprint 2026/2056, theorem 5.12, as `p3-security` has it, at this code's own rate.
-    pub(crate) fn agreement(&self, name: &'static str, count: usize) -> Term {
+    /// Words have `length` coefficients.
+    pub(crate) fn agreement(&self, name: &'static str, length: usize, count: usize) -> Term {
         let n = self.size() as f64;
-        let rate = (self.length() - 1) as f64 / n;
+        let rate = (length - 1) as f64 / n;
         let bad = 2.0 * 8.0 * n * 10.5 * 10.5 * 10.5 / (3.0 * rate);
         Term {
             name,
@@ -135,7 +136,7 @@ pub(crate) fn evaluate(coefficients: &[E], points: &[F]) -> Vec<E> {
     for group in points.chunks(Packed::WIDTH) {
         let at = Packed::from_fn(|i| group.get(i).copied().unwrap_or(F::ZERO));
         // One register for each coefficient of E.
-        let mut sums = [Packed::ZERO; crate::field::DEGREE];
+        let mut sums = [Packed::ZERO; DEGREE];
         for element in coefficients.iter().rev() {
             for (sum, &c) in sums.iter_mut().zip(slices(element)) {
                 *sum = *sum * at + c;
@@ -144,6 +145,57 @@ pub(crate) fn evaluate(coefficients: &[E], points: &[F]) -> Vec<E> {
         out.extend((0..group.len()).map(|i| element(|d| sums[d].as_slice()[i])));
     }
     out
+}
+
+/// What [`evaluate`] does, the other way round: for each i below `n` the sum of weights times the i-th power of their point.
+pub(crate) fn power_sums(points: &[(F, E)], n: usize) -> Vec<E> {
+    type Packed = <F as Field>::Packing;
+    let mut sums = alloc::vec![[Packed::ZERO; DEGREE]; n];
+    for group in points.chunks(Packed::WIDTH) {
+        let at = Packed::from_fn(|i| group.get(i).map_or(F::ZERO, |p| p.0));
+        let mut powers: [Packed; DEGREE] = core::array::from_fn(|d| {
+            Packed::from_fn(|i| group.get(i).map_or(F::ZERO, |p| slices(&p.1)[d]))
+        });
+        for sums in &mut sums {
+            for (sum, power) in sums.iter_mut().zip(&mut powers) {
+                *sum += *power;
+                *power *= at;
+            }
+        }
+    }
+    sums.into_iter()
+        .map(|sums| element(|d| sums[d].as_slice().iter().copied().sum()))
+        .collect()
+}
+
+/// For each of many vectors, its products with many others, all of the same length.
+pub(crate) fn inner_products(vectors: &[Vec<E>], others: &[Vec<F>]) -> Vec<Vec<E>> {
+    type Packed = <F as Field>::Packing;
+    let length = others.first().map_or(0, Vec::len);
+    let groups: Vec<Vec<Packed>> = others
+        .chunks(Packed::WIDTH)
+        .map(|group| {
+            let at = |j: usize| Packed::from_fn(|i| group.get(i).map_or(F::ZERO, |o| o[j]));
+            (0..length).map(at).collect()
+        })
+        .collect();
+    let product = |vector: &Vec<E>| {
+        let of_group = |group: &Vec<Packed>| {
+            let mut sums = [Packed::ZERO; DEGREE];
+            for (v, &o) in vector.iter().zip(group) {
+                for (sum, &c) in sums.iter_mut().zip(slices(v)) {
+                    *sum += o * c;
+                }
+            }
+            (0..Packed::WIDTH).map(move |i| element(|d| sums[d].as_slice()[i]))
+        };
+        groups
+            .iter()
+            .flat_map(of_group)
+            .take(others.len())
+            .collect()
+    };
+    vectors.iter().map(product).collect()
 }
 
 /// The coefficients of an element.
@@ -184,6 +236,32 @@ mod tests {
             assert!(bits(code, Code::triple) >= wanted);
             assert!(bits(fewer(code), Code::triple) < wanted);
         }
+    }
+
+    #[test]
+    fn sums_of_powers_and_of_products() {
+        let elements: Vec<E> = (0..37u64).map(|i| E::from_u64(i * i + 3)).collect();
+        let points: Vec<(F, E)> = (2..)
+            .map(F::from_u32)
+            .zip(elements.iter().copied())
+            .collect();
+        for (i, sum) in power_sums(&points, 9).into_iter().enumerate() {
+            let expected = points.iter().map(|&(z, e)| e * z.exp_u64(i as u64)).sum();
+            assert_eq!(sum, expected);
+        }
+        let vectors: Vec<Vec<E>> = elements.chunks_exact(4).map(<[E]>::to_vec).collect();
+        let other = |i: u32| (0..4).map(|j| F::from_u32(5 * i + j * j + 1)).collect();
+        let others: Vec<Vec<F>> = (0..35).map(other).collect();
+        let all = inner_products(&vectors, &others);
+        assert_eq!(all.len(), vectors.len());
+        for (vector, products) in vectors.iter().zip(&all) {
+            assert_eq!(products.len(), others.len());
+            for (other, &product) in others.iter().zip(products) {
+                let expected = vector.iter().zip(other).map(|(&v, &o)| v * o).sum();
+                assert_eq!(product, expected);
+            }
+        }
+        assert!(power_sums(&[], 2).iter().all(|&e| e == E::ZERO));
     }
 
     #[test]

@@ -2,13 +2,14 @@
 //! smaller witness: only the pads).
 //!
 //! Pads are committed before anything is sent under them: rows of 128 elements of E, each row the values of a polynomial on a
-//! subgroup H, with a random tail beside. Pads that are multiplied have copies in rows of their own, factor under factor under
-//! product. After the last message all equations are combined into one sum over H ([`Tape::compile`]); the prover shows the
-//! polynomial whose sum it is, under a random one that adds up to zero, and one random combination of all rows, under another.
-//! Both are compared with the rows at places that are drawn last.
+//! subgroup H, with a random tail beside. Pads that are multiplied have copies in the first rows, factor under factor under
+//! product; pads begin where these end. Secrets lie in rows of elements of F, which come last. After the last message all
+//! equations are combined into one sum over H ([`Tape::compile`]); the prover shows the polynomial whose sum it is, under a
+//! random one that adds up to zero, and one random combination of all rows, under another. Both are compared with the rows at
+//! places that are drawn last.
 
 use super::{
-    code::{Code, element, evaluate},
+    code::{Code, element, evaluate, inner_products},
     tape::{Combined, Tape},
 };
 use crate::{
@@ -34,13 +35,14 @@ use crate::{
 #[cfg(feature = "prover")]
 use p3_dft::{Radix2DFTSmallBatch, TwoAdicSubgroupDft};
 #[cfg(feature = "prover")]
-use p3_matrix::dense::RowMajorMatrix;
+use p3_matrix::{Matrix, dense::RowMajorMatrix};
 
 /// How many pads and products there are, and where they lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Shape {
     pads: usize,
     products: Vec<[usize; 2]>,
+    secrets: usize,
     equations: usize,
     code: Code,
 }
@@ -48,8 +50,10 @@ pub(crate) struct Shape {
 /// What the prover keeps of the pads.
 #[cfg(feature = "prover")]
 pub(crate) struct Data {
-    /// Coefficients of each row.
+    /// Coefficients of each row of elements of E.
     rows: Vec<Vec<E>>,
+    /// And of each row of secrets.
+    secrets: Vec<Vec<F>>,
     combination_mask: Vec<E>,
     sum_mask: Vec<E>,
     tree: Tree,
@@ -59,7 +63,7 @@ pub(crate) struct Data {
 struct Weights {
     /// Row by row, zero after the last element.
     linear: Vec<Vec<E>>,
-    /// For each row of products.
+    /// For each block of products.
     products: Vec<Vec<E>>,
     constant: E,
 }
@@ -70,6 +74,7 @@ impl Shape {
         Self {
             pads: tape.pads(),
             products: tape.products().to_vec(),
+            secrets: tape.secrets(),
             equations: tape.equations(),
             code: Code::pads(profile),
         }
@@ -81,22 +86,49 @@ impl Shape {
         self.pads
     }
 
-    fn pad_rows(&self) -> usize {
-        self.pads.div_ceil(self.code.message)
-    }
-
-    fn product_rows(&self) -> usize {
+    /// Blocks of three rows with products in them: first factors, second factors, products.
+    fn blocks(&self) -> usize {
         self.products.len().div_ceil(self.code.message)
     }
 
+    /// Where a product lies, or (`part` 0 or 1) one of its factors.
+    fn product_slot(&self, product: usize, part: usize) -> usize {
+        let ell = self.code.message;
+        (3 * (product / ell) + part) * ell + product % ell
+    }
+
+    /// Where a pad lies: what products leave free of the last three of their rows is filled first.
+    pub(crate) fn pad_slot(&self, pad: usize) -> usize {
+        let (ell, blocks) = (self.code.message, self.blocks());
+        let free = blocks * ell - self.products.len();
+        if pad < 3 * free {
+            (3 * (blocks - 1) + pad / free) * ell + ell - free + pad % free
+        } else {
+            3 * blocks * ell + pad - 3 * free
+        }
+    }
+
+    /// Rows of elements of E.
+    fn wide_rows(&self) -> usize {
+        let last = self
+            .pads
+            .checked_sub(1)
+            .map_or(0, |last| self.pad_slot(last) + 1);
+        last.div_ceil(self.code.message).max(3 * self.blocks())
+    }
+
+    fn secret_rows(&self) -> usize {
+        self.secrets.div_ceil(self.code.message)
+    }
+
     fn rows(&self) -> usize {
-        self.pad_rows() + 3 * self.product_rows()
+        self.wide_rows() + self.secret_rows()
     }
 
     fn leaves(&self) -> Leaves {
         Leaves {
             // Rows, two masks, the salt.
-            width: (self.rows() + 3) * DEGREE,
+            width: (self.wide_rows() + 3) * DEGREE + self.secret_rows(),
             levels: self.code.levels,
             queries: self.code.tail,
             work: self.code.work,
@@ -112,7 +144,7 @@ impl Shape {
         let powers = self.equations + 3 * self.products.len();
         Security {
             terms: vec![
-                self.code.agreement("correlated agreement", self.rows()),
+                (self.code).agreement("correlated agreement", self.code.length(), self.rows()),
                 Term {
                     name: "combination of equations",
                     count: 1,
@@ -128,11 +160,14 @@ impl Shape {
     /// All equations as weights of the elements: those of the tape, then that copies are copies, then the products.
     fn weights(&self, combined: &Combined, tau: E) -> Weights {
         let ell = self.code.message;
-        let (pads, products) = (self.pad_rows(), self.product_rows());
         let mut flat = vec![E::ZERO; self.rows() * ell];
-        flat[..self.pads].copy_from_slice(&combined.pads);
-        let (factors, product) = (pads * ell, (pads + 2 * products) * ell);
-        flat[product..][..self.products.len()].copy_from_slice(&combined.products);
+        for (pad, &weight) in combined.pads.iter().enumerate() {
+            flat[self.pad_slot(pad)] = weight;
+        }
+        for (i, &weight) in combined.products.iter().enumerate() {
+            flat[self.product_slot(i, 2)] = weight;
+        }
+        flat[self.wide_rows() * ell..][..self.secrets].copy_from_slice(&combined.secrets);
         let mut power = tau.exp_u64(self.equations as u64);
         let mut next = || {
             power *= tau;
@@ -141,11 +176,11 @@ impl Shape {
         for (i, pair) in self.products.iter().enumerate() {
             for (side, &pad) in pair.iter().enumerate() {
                 let weight = next();
-                flat[factors + side * products * ell + i] += weight;
-                flat[pad] -= weight;
+                flat[self.product_slot(i, side)] += weight;
+                flat[self.pad_slot(pad)] -= weight;
             }
         }
-        let mut factor = vec![E::ZERO; products * ell];
+        let mut factor = vec![E::ZERO; self.blocks() * ell];
         for f in &mut factor[..self.products.len()] {
             *f = next();
         }
@@ -162,19 +197,20 @@ impl Shape {
         F::GENERATOR * self.code.place(position)
     }
 
-    /// Commits to pads and the products that are needed.
+    /// Commits to pads, the products that are needed, and secrets.
     #[cfg(feature = "prover")]
-    pub(crate) fn commit(&self, pads: &[E], random: &mut Random) -> (Root, Data) {
+    pub(crate) fn commit(&self, pads: &[E], secrets: &[F], random: &mut Random) -> (Root, Data) {
+        debug_assert_eq!((pads.len(), secrets.len()), (self.pads, self.secrets));
         let Code { message, tail, .. } = self.code;
         let dft = Radix2DFTSmallBatch::<F>::default();
-        let mut flat = vec![E::ZERO; self.rows() * message];
-        flat[..self.pads].copy_from_slice(pads);
-        let first = self.pad_rows() * message;
-        let span = self.product_rows() * message;
+        let mut flat = vec![E::ZERO; self.wide_rows() * message];
+        for (i, &pad) in pads.iter().enumerate() {
+            flat[self.pad_slot(i)] = pad;
+        }
         for (i, &[a, b]) in self.products.iter().enumerate() {
             let (a, b) = (pads[a], pads[b]);
-            for (k, v) in [a, b, a * b].into_iter().enumerate() {
-                flat[first + k * span + i] = v;
+            for (part, v) in [a, b, a * b].into_iter().enumerate() {
+                flat[self.product_slot(i, part)] = v;
             }
         }
         let rows: Vec<Vec<E>> = flat
@@ -185,6 +221,22 @@ impl Shape {
                 row.resize(message + tail, E::ZERO);
                 for j in 0..tail {
                     let r = random.e(Purpose::PadTail);
+                    row[j] -= r;
+                    row[message + j] += r;
+                }
+                row
+            })
+            .collect();
+        let secrets: Vec<Vec<F>> = secrets
+            .chunks(message)
+            .map(|values| {
+                let mut row = values.to_vec();
+                row.resize(message, F::ZERO);
+                let mut row = dft.idft(row);
+                row.resize(message + tail, F::ZERO);
+                let mut random_part = F::zero_vec(tail);
+                random.fill(Purpose::SecretTail, &mut random_part);
+                for (j, r) in random_part.into_iter().enumerate() {
                     row[j] -= r;
                     row[message + j] += r;
                 }
@@ -205,10 +257,20 @@ impl Shape {
         }
         let width = self.leaves().width;
         let mut matrix = F::zero_vec(self.code.size() * width);
-        let words = rows.iter().chain([&combination_mask, &sum_mask]);
-        for (i, word) in words.enumerate() {
+        let masks = [&combination_mask, &sum_mask];
+        let wide = (rows.iter().zip((0..).step_by(DEGREE))).chain(
+            masks
+                .into_iter()
+                .zip((width - 3 * DEGREE..).step_by(DEGREE)),
+        );
+        for (word, at) in wide {
             for (e, row) in word.iter().zip(matrix.chunks_exact_mut(width)) {
-                row[i * DEGREE..(i + 1) * DEGREE].copy_from_slice(slices(e));
+                row[at..at + DEGREE].copy_from_slice(slices(e));
+            }
+        }
+        for (word, at) in secrets.iter().zip(self.wide_rows() * DEGREE..) {
+            for (&v, row) in word.iter().zip(matrix.chunks_exact_mut(width)) {
+                row[at] = v;
             }
         }
         // Random at every place, so as well random before the transform.
@@ -219,6 +281,7 @@ impl Shape {
         let (root, tree) = leaves::commit(encoded);
         let data = Data {
             rows,
+            secrets,
             combination_mask,
             sum_mask,
             tree,
@@ -232,17 +295,20 @@ impl Shape {
         let (tau, rho) = (sink.transcript.challenge(), sink.transcript.challenge());
         let weights = self.weights(&tape.compile(tau), tau);
         let mut combination = data.combination_mask;
-        for (row, power) in data
-            .rows
-            .iter()
-            .zip(powers(rho, self.rows() + 1).iter().skip(1))
-        {
+        let powers = powers(rho, self.rows() + 1);
+        let (wide, narrow) = powers[1..].split_at(self.wide_rows());
+        for (row, &power) in data.rows.iter().zip(wide) {
             for (c, &r) in combination.iter_mut().zip(row) {
-                *c += *power * r;
+                *c += power * r;
+            }
+        }
+        for (row, &power) in data.secrets.iter().zip(narrow) {
+            for (c, &r) in combination.iter_mut().zip(row) {
+                *c += power * r;
             }
         }
         sink.send_clear("combination", &combination);
-        let sum = self.sum(&weights, &data.rows, data.sum_mask);
+        let sum = self.sum(&weights, &data.rows, &data.secrets, data.sum_mask);
         #[cfg(test)]
         crate::tests::hooks::note_missing(
             -weights.constant * F::from_usize(self.code.message).inverse()
@@ -254,29 +320,68 @@ impl Shape {
 
     /// The polynomial of the sum, under its mask.
     #[cfg(feature = "prover")]
-    fn sum(&self, weights: &Weights, rows: &[Vec<E>], mut mask: Vec<E>) -> Vec<E> {
-        // Everything on a subgroup that determines it.
+    fn sum(
+        &self,
+        weights: &Weights,
+        rows: &[Vec<E>],
+        secrets: &[Vec<F>],
+        mut mask: Vec<E>,
+    ) -> Vec<E> {
+        // Everything on a subgroup that determines it: one column for each coefficient of an element.
         let size = self.code.triple().next_power_of_two();
         let dft = Radix2DFTSmallBatch::<F>::default();
-        let values = |mut coefficients: Vec<E>| {
-            coefficients.resize(size, E::ZERO);
-            dft.dft_algebra(coefficients)
+        let on_subgroup = |mut coefficients: Vec<F>, width: usize| {
+            coefficients.resize(size * width, F::ZERO);
+            dft.dft_batch(RowMajorMatrix::new(coefficients, width))
+                .to_row_major_matrix()
+                .values
         };
-        let weight = |values_on_h: &Vec<E>| values(dft.idft_algebra(values_on_h.clone()));
-        let rows: Vec<Vec<E>> = rows.iter().map(|row| values(row.clone())).collect();
-        let mut sum = vec![E::ZERO; size];
-        for (w, row) in weights.linear.iter().zip(&rows) {
-            for ((s, w), &r) in sum.iter_mut().zip(weight(w)).zip(row) {
-                *s += w * r;
+        let all: Vec<&Vec<E>> = weights.linear.iter().chain(&weights.products).collect();
+        let columns = all.len() * DEGREE;
+        let mut matrix = F::zero_vec(self.code.message * columns);
+        for (i, row) in matrix.chunks_exact_mut(columns).enumerate() {
+            for (to, weights) in row.chunks_exact_mut(DEGREE).zip(&all) {
+                to.copy_from_slice(slices(&weights[i]));
             }
         }
-        let (first, span) = (self.pad_rows(), self.product_rows());
-        for (i, w) in weights.products.iter().enumerate() {
-            let [x, y, z] = [0, 1, 2].map(|k| &rows[first + k * span + i]);
-            for (j, w) in weight(w).into_iter().enumerate() {
-                sum[j] += w * (x[j] * y[j] - z[j]);
+        let coefficients = dft.idft_batch(RowMajorMatrix::new(matrix, columns));
+        let weights_at = on_subgroup(coefficients.values, columns);
+        let wide = rows.len() * DEGREE;
+        let width = wide + secrets.len();
+        let mut matrix = F::zero_vec(self.code.length() * width);
+        for (j, to) in matrix.chunks_exact_mut(width).enumerate() {
+            for (to, row) in to.chunks_exact_mut(DEGREE).zip(rows) {
+                to.copy_from_slice(slices(&row[j]));
+            }
+            for (to, row) in to[wide..].iter_mut().zip(secrets) {
+                *to = row[j];
             }
         }
+        let rows_at = on_subgroup(matrix, width);
+        let elements = |flat: &[F]| -> Vec<E> {
+            let all = flat.chunks_exact(DEGREE);
+            all.map(|c| element(|d| c[d])).collect()
+        };
+        let sum = (weights_at.chunks_exact(columns))
+            .zip(rows_at.chunks_exact(width))
+            .map(|(weights, row)| {
+                let weights = elements(weights);
+                let (linear, products) = weights.split_at(self.rows());
+                let (own, secrets) = linear.split_at(rows.len());
+                let row_secrets = &row[wide..];
+                let row = elements(&row[..wide]);
+                let mut sum: E = own.iter().zip(&row).map(|(&w, &r)| w * r).sum();
+                sum += secrets
+                    .iter()
+                    .zip(row_secrets)
+                    .map(|(&w, &r)| w * r)
+                    .sum::<E>();
+                for (&w, block) in products.iter().zip(row.chunks_exact(3)) {
+                    sum += w * (block[0] * block[1] - block[2]);
+                }
+                sum
+            })
+            .collect();
         for (m, s) in mask.iter_mut().zip(dft.idft_algebra(sum)) {
             *m += s;
         }
@@ -305,28 +410,28 @@ impl Shape {
         let combinations = evaluate(&combination, &places);
         let sums = evaluate(&sum, &places);
         let powers = powers(rho, self.rows() + 1);
-        let (first, span) = (self.pad_rows(), self.product_rows());
+        let lagrange: Vec<Vec<F>> = places.iter().map(|&z| self.lagrange(z)).collect();
+        let linear = inner_products(&weights.linear, &lagrange);
+        let products = inner_products(&weights.products, &lagrange);
         for (i, leaf) in shown.elements.chunks_exact(self.leaves().width).enumerate() {
-            let lagrange = self.lagrange(places[i]);
-            let at = |weights: &Vec<E>| -> E {
-                weights.iter().zip(&lagrange).map(|(&w, &l)| w * l).sum()
+            let (wide, rest) = leaf.split_at(self.wide_rows() * DEGREE);
+            let (secrets, masks) = rest.split_at(self.secret_rows());
+            let elements = |flat: &[F]| -> Vec<E> {
+                let all = flat.chunks_exact(DEGREE);
+                all.map(|c| element(|d| c[d])).collect()
             };
-            let rows: Vec<E> = leaf
-                .chunks_exact(DEGREE)
-                .map(|c| element(|d| c[d]))
-                .collect();
-            let (rows, masks) = rows.split_at(self.rows());
+            let (mut rows, masks) = (elements(wide), elements(masks));
+            rows.extend(secrets.iter().map(|&s| E::from(s)));
             let combination: E = rows.iter().zip(&powers[1..]).map(|(&r, &p)| r * p).sum();
             if combinations[i] != masks[0] + combination {
                 return Err(refused("the combination is not that of the committed rows"));
             }
             let mut sum = masks[1];
-            for (w, &row) in weights.linear.iter().zip(rows) {
-                sum += at(w) * row;
+            for (w, &row) in linear.iter().zip(&rows) {
+                sum += w[i] * row;
             }
-            for (k, w) in weights.products.iter().enumerate() {
-                let [x, y, z] = [0, 1, 2].map(|j| rows[first + j * span + k]);
-                sum += at(w) * (x * y - z);
+            for (w, block) in products.iter().zip(rows.chunks_exact(3)) {
+                sum += w[i] * (block[0] * block[1] - block[2]);
             }
             if sums[i] != sum {
                 return Err(refused("the sum is not that of the committed rows"));

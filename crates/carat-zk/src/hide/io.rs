@@ -1,21 +1,23 @@
 //! Ties the inputs and outputs of a proof to an `io/v1` commitment, without showing them.
 //!
 //! The claims on a statement's tensors become one claim on the table under its commitment. The table's rows are combined at
-//! the claim's columns: the fold, 256 values and 256 random numbers, is shown under a mask, and compared with some leaves of
-//! the commitment.
+//! the claim's columns: the fold, 256 values and 256 random numbers, is a polynomial, and must have the values that some
+//! leaves of the commitment give it. Each of these is an equation like all others, whose coefficients everybody knows.
+//!
+//! The fold is no message where the table is small: then the table itself is committed to with the pads, and elements of the
+//! fold are sums over it. Otherwise they are sent, under pads.
 
-use super::{
-    code::{Code, evaluate},
-    masks,
-    tape::Tape,
-};
+use super::{code::Code, tape::Tape};
 use crate::{
     Error,
     checks::Checks,
     field::{E, F},
     io::{LEAVES, ROWS, Table, leaf, node, top},
     layout::{eq, eq_index, eq_table},
-    pcs::{Profile, Refused, Security, Term},
+    pcs::{
+        Profile, Refused, Security, Term,
+        leaves::{Leaves, Shown},
+    },
     steps::powers,
     sumcheck,
     transcript::Source,
@@ -25,8 +27,6 @@ use alloc::{collections::BTreeMap, string::ToString, vec::Vec};
 use carat_receipt::Digest;
 use p3_field::PrimeCharacteristicRing;
 
-#[cfg(feature = "prover")]
-use super::random::{Purpose, Random};
 #[cfg(feature = "prover")]
 use crate::{
     io::Committed,
@@ -39,49 +39,63 @@ const DIGEST: usize = 32;
 /// Variables that number the rows of a table.
 const ROW_VARS: usize = ROWS.ilog2() as usize;
 
-/// The code of an `io/v1` commitment, and how many leaves a proof shows.
+/// Most variables that number the columns of a table which is committed to with the pads: each column then is four rows of
+/// secrets, so four numbers of F at each place that is shown of the pads. A fold under pads is 512 messages, and 20 numbers.
+const MOST_COMMITTED: usize = 3;
+
+/// The code of an `io/v1` commitment; its tail is how many leaves a proof shows, of the 256 that all proofs together may.
 fn code(profile: Profile) -> Code {
+    let (tail, work) = match profile {
+        Profile::Proven100 => (73, 10),
+        Profile::Proven120 => (85, 14),
+    };
     Code {
-        message: ROWS,
-        tail: ROWS,
+        message: 2 * ROWS,
+        tail,
         levels: LEAVES.ilog2() as usize,
-        work: match profile {
-            Profile::Proven100 => 10,
-            Profile::Proven120 => 12,
-        },
+        work,
     }
 }
 
-/// Leaves that one proof shows.
-pub(crate) fn queries(profile: Profile) -> usize {
-    match profile {
-        Profile::Proven100 => 66,
-        Profile::Proven120 => 80,
-    }
+/// Whether a table is committed to with the pads.
+fn is_committed(table: &Table) -> bool {
+    table.columns <= MOST_COMMITTED
 }
 
-/// The error terms for one statement. What an `io/v1` commitment stands for may be one of a short list: whoever made it
-/// chose what to be held to, and the surrounding argument is charged for the list. What the messages are depends on which
-/// pads are meant, of `2^pads` that their commitment may stand for.
+/// The error terms for one statement. The table, or the fold, and all messages depend on which pads are meant, of `2^pads`
+/// that their commitment may stand for: for each of them the places are drawn after everything else is fixed.
 pub(crate) fn security(profile: Profile, table: &Table, pads: f64) -> Security {
     let code = code(profile);
-    let candidates = code.candidates(code.length());
-    let shown = Code {
-        tail: queries(profile),
-        ..code
+    let field = super::field_bits() as f64;
+    let queries = code.queries("queries", code.message);
+    let mut terms = Vec::new();
+    let candidates = if is_committed(table) {
+        // A leaf that is not the table's stays one for all but a few combinations of columns.
+        terms.push(Term {
+            name: "combination of columns",
+            count: 1,
+            bits: field - code.levels as f64 - libm::log2(table.columns as f64) - pads,
+            grinding: 0,
+        });
+        0.0
+    } else {
+        // Which fold it may be depends on what the commitment stands for, one of a short list.
+        terms.push(code.agreement("correlated agreement", code.message, table.columns));
+        code.candidates(code.message)
     };
     let bad = 2 * (ROW_VARS + table.columns) + table.blocks.len() + 1;
+    terms.push(Term {
+        name: "joining of claims",
+        count: 1,
+        bits: field - libm::log2(bad as f64) - candidates - pads,
+        grinding: 0,
+    });
+    terms.push(Term {
+        bits: queries.bits - pads,
+        ..queries
+    });
     Security {
-        terms: alloc::vec![
-            code.agreement("correlated agreement", table.columns + 1),
-            Term {
-                name: "joining of claims",
-                count: 1,
-                bits: super::field_bits() as f64 - libm::log2(bad as f64) - candidates - pads,
-                grinding: 0,
-            },
-            shown.queries("queries", code.length()),
-        ],
+        terms,
         candidates_bits: candidates,
     }
 }
@@ -119,60 +133,72 @@ pub(crate) fn verify(
     let kernel = kernel(table, claims, &powers, &at);
     tape.equal(left, kernel, value, "the joining of inputs and outputs")?;
     let (row, column) = at.split_at(ROW_VARS);
-    let mask = tape.root("io mask")?;
-    let masked = tape.hear("mask", 1)?[0];
-    let beta = tape.challenge();
-    let fold = tape.clear("fold", 2 * ROWS)?;
-    let at_row: E = fold.iter().zip(eq_table(row)).map(|(&f, e)| f * e).sum();
-    let difference = tape.sum(-at_row, &[(E::ONE, masked), (beta, value)]);
+    let weights = eq_table(column);
+    let fold = if is_committed(table) {
+        tape.secret_rows(2 * ROWS, &weights)?
+    } else {
+        tape.hear("folded", 2 * ROWS)?
+    };
+    let mut terms = alloc::vec![(E::ONE, value)];
+    terms.extend(
+        eq_table(row)
+            .into_iter()
+            .map(|e| -e)
+            .zip(fold.iter().copied()),
+    );
+    let difference = tape.sum(E::ZERO, &terms);
     tape.zero(difference, "the opening of inputs and outputs")?;
-    let Some(source) = tape.source() else {
-        return Ok(());
-    };
-    let refused = |reason: &str| Error::Opening("io/v1", reason.to_string());
-    let reading = |r| match r {
-        Refused::Reading(error) => error,
-        Refused::Opening(reason) => refused(&reason),
-    };
     let code = code(profile);
-    let leaves = masks::leaves(code.levels, queries(profile), code.work);
-    let positions = leaves.redraw(source).map_err(reading)?;
-    let masks = leaves.read_at(&positions, &mask, source).map_err(reading)?;
-    let rows = read_leaves(&positions, table.columns, program, root, source)?;
-    let places: Vec<F> = positions.iter().map(|&p| code.place(p)).collect();
-    let weights: Vec<E> = eq_table(column).into_iter().map(|e| e * beta).collect();
-    for ((at, mask), row) in evaluate(&fold, &places)
-        .into_iter()
-        .zip(masks::shown(&masks))
-        .zip(&rows)
-    {
-        let row: E = weights.iter().zip(row).map(|(&w, &v)| w * v).sum();
-        if at != mask + row {
-            return Err(refused("the fold is not that of the committed values"));
-        }
+    let shown = tape.shown((code.tail, weights.len()), |source| {
+        let leaves = leaves(&code, table);
+        let positions = leaves.redraw(source).map_err(|r| match r {
+            Refused::Reading(error) => error,
+            Refused::Opening(reason) => Error::Opening("io/v1", reason),
+        })?;
+        let elements = read_leaves(&positions, table.columns, program, root, source)?;
+        Ok(Shown {
+            positions,
+            elements,
+        })
+    })?;
+    let fold = tape.polynomial(fold);
+    let leaves = shown.elements.chunks_exact(weights.len());
+    for (&position, leaf) in shown.positions.iter().zip(leaves) {
+        let value = weights.iter().zip(leaf).map(|(&w, &v)| w * v).sum();
+        tape.value_at(fold, code.place(position), value);
     }
     Ok(())
 }
 
-/// Reads the leaves of an `io/v1` commitment at some positions.
+/// The leaves of a commitment that a proof shows. They are in a tree of their own kind.
+fn leaves(code: &Code, table: &Table) -> Leaves {
+    Leaves {
+        width: 1 << table.columns,
+        levels: code.levels,
+        queries: code.tail,
+        work: code.work,
+    }
+}
+
+/// Reads the leaves of an `io/v1` commitment at some positions, one after the other.
 fn read_leaves(
     positions: &[usize],
     columns: usize,
     program: &Digest,
     root: &Digest,
     source: &mut Source<'_>,
-) -> Result<Vec<Vec<F>>, Error> {
+) -> Result<Vec<F>, Error> {
     let refused = |reason: &str| Error::Opening("io/v1", reason.to_string());
     let flat = source.receive_f("io leaves", positions.len() << columns)?;
     let salts = source.receive_bytes("io salts", positions.len() * DIGEST)?;
-    let rows: Vec<Vec<F>> = flat.chunks_exact(1 << columns).map(<[F]>::to_vec).collect();
+    let rows = flat.chunks_exact(1 << columns);
     let digest = |bytes: &[u8]| {
         let mut out = [0; DIGEST];
         out.copy_from_slice(bytes);
         Digest::from_bytes(out)
     };
     let mut known: BTreeMap<usize, Digest> = BTreeMap::new();
-    for ((&position, row), salt) in positions.iter().zip(&rows).zip(salts.chunks_exact(DIGEST)) {
+    for ((&position, row), salt) in positions.iter().zip(rows).zip(salts.chunks_exact(DIGEST)) {
         let leaf = leaf(&digest(salt), row);
         if known.insert(position, leaf).is_some_and(|l| l != leaf) {
             return Err(refused("one position has two leaves"));
@@ -208,7 +234,7 @@ fn read_leaves(
         known = above;
     }
     match known.get(&0) {
-        Some(tree) if top(program, columns, tree) == *root => Ok(rows),
+        Some(tree) if top(program, columns, tree) == *root => Ok(flat),
         _ => Err(refused("the leaves are not the commitment's")),
     }
 }
@@ -220,7 +246,6 @@ pub(crate) fn prove(
     committed: &Committed,
     table: &Table,
     claims: &[Claim<E>],
-    random: &mut Random,
     sink: &mut Sink,
 ) {
     let columns = 1usize << table.columns;
@@ -239,37 +264,41 @@ pub(crate) fn prove(
     let values = Vector::new(values.map(|&v| v.into()).collect());
     let (at, value, _) = product(sink, sum, values, kernel);
     sink.send("table", &[value]);
-    let (row, column) = at.split_at(ROW_VARS);
-    let code = code(profile);
-    let (root, mask) = masks::Mask::new(
-        [Purpose::TieMask, Purpose::TieSalt],
-        2 * ROWS,
-        code.levels,
-        random,
-    );
-    sink.send_bytes("io mask", &root.0);
-    let masked: E = (mask.coefficients.iter())
-        .zip(eq_table(row))
-        .map(|(&m, e)| m * e)
-        .sum();
-    sink.send("mask", &[masked]);
-    let beta = sink.transcript.challenge();
-    let weights: Vec<E> = eq_table(column).into_iter().map(|e| e * beta).collect();
-    let fold: Vec<E> = (committed.rows.chunks_exact(columns))
-        .zip(&mask.coefficients)
-        .map(|(row, &m)| m + weights.iter().zip(row).map(|(&w, &v)| w * v).sum::<E>())
-        .collect();
-    sink.send_clear("fold", &fold);
-    sink.aside(|sink| {
-        let leaves = masks::leaves(code.levels, queries(profile), code.work);
-        let positions = leaves.draw(sink);
-        let _ = leaves.show_at(&positions, &mask.tree, sink);
-        show_leaves(&positions, columns, committed, sink);
+    if !is_committed(table) {
+        let weights = eq_table(&at[ROW_VARS..]);
+        let fold: Vec<E> = (committed.rows.chunks_exact(columns))
+            .map(|row| weights.iter().zip(row).map(|(&w, &v)| w * v).sum())
+            .collect();
+        sink.send("folded", &fold);
+    }
+    let shown = sink.aside(|sink| {
+        let positions = leaves(&code(profile), table).draw(sink);
+        let elements = show_leaves(&positions, columns, committed, sink);
+        Shown {
+            positions,
+            elements,
+        }
     });
+    sink.note(shown);
+}
+
+/// What is committed to with the pads for one statement.
+#[cfg(feature = "prover")]
+pub(crate) fn secrets<'c>(table: &Table, committed: &'c Committed) -> &'c [F] {
+    if is_committed(table) {
+        &committed.rows
+    } else {
+        &[]
+    }
 }
 
 #[cfg(feature = "prover")]
-fn show_leaves(positions: &[usize], columns: usize, committed: &Committed, sink: &mut Sink) {
+fn show_leaves(
+    positions: &[usize],
+    columns: usize,
+    committed: &Committed,
+    sink: &mut Sink,
+) -> Vec<F> {
     let flat: Vec<F> = positions
         .iter()
         .flat_map(|&p| committed.code[p * columns..][..columns].iter().copied())
@@ -290,4 +319,5 @@ fn show_leaves(positions: &[usize], columns: usize, committed: &Committed, sink:
         sink.send_bytes("io siblings", &siblings);
         known = known.iter().map(|i| i / 2).collect();
     }
+    flat
 }

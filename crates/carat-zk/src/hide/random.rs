@@ -28,16 +28,14 @@ pub(crate) enum Purpose {
     WitnessSalt,
     /// Behind rows of pads.
     PadTail,
+    /// Behind rows of secrets.
+    SecretTail,
     /// Added to the combination of rows of pads.
     CombinationMask,
     /// Added to the sum of all equations.
     SumMask,
     /// In leaves of pads.
     PadSalt,
-    /// Added to the fold of an `io/v1` commitment.
-    TieMask,
-    /// In leaves of that mask.
-    TieSalt,
     /// Behind rows of constants.
     WeightsTail,
     /// In leaves of constants.

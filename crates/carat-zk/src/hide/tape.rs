@@ -5,8 +5,19 @@
 //! pads where the argument multiplies two messages. The tape keeps how each follows from earlier ones; [`Tape::compile`]
 //! combines all equations with powers of one challenge and runs the tape backwards, so that what each pad counts for takes
 //! time linear in the length of the argument.
+//!
+//! Beside the pads, secrets may be committed to: elements of F that equations are about directly. And a polynomial whose
+//! coefficients are elements of the tape may be compared with public values at many places ([`Tape::polynomial`]).
 
-use crate::{Error, checks::Checks, field::E, pcs::Root, transcript::Source, verify::read_root};
+use super::code::power_sums;
+use crate::{
+    Error,
+    checks::Checks,
+    field::{E, F},
+    pcs::{Root, leaves::Shown},
+    transcript::Source,
+    verify::read_root,
+};
 use alloc::{format, vec, vec::Vec};
 use core::ops::Range;
 use p3_field::PrimeCharacteristicRing;
@@ -14,7 +25,7 @@ use p3_field::PrimeCharacteristicRing;
 #[cfg(feature = "prover")]
 use crate::transcript::Script;
 
-/// Most messages of one proof. What a verifier keeps of each is some hundred times what a Program pays for it, so that a
+/// Most messages and secrets of one proof. What a verifier keeps of each is some hundred times what a Program pays for it, so that a
 /// small Program could ask for more memory than there is; and a proof with more would be longer than a receipt can hold.
 const MAX_PADS: usize = 1 << 20;
 
@@ -30,12 +41,19 @@ pub(crate) enum From<'p> {
     Script(Script, usize, usize),
 }
 
+/// A polynomial over F, or E, whose coefficients are elements of a tape.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Polynomial(u32);
+
 /// What an element follows from.
 #[derive(Debug, Clone, Copy)]
 enum Part {
     Element(u32),
     Pad(u32),
+    Secret(u32),
     Product(u32),
+    /// A polynomial at a place.
+    Value(Polynomial, F),
 }
 
 /// An element: a constant and a sum.
@@ -52,18 +70,29 @@ pub(crate) struct Tape<'p> {
     elements: Vec<Element>,
     parts: Vec<(E, Part)>,
     pads: usize,
+    secrets: usize,
     /// Pairs of pads whose products are needed.
     products: Vec<[usize; 2]>,
+    polynomials: Vec<Coefficients>,
     /// Elements that are zero.
     zeros: Vec<u32>,
 }
 
-/// All equations in one: `constant + sum pads_i pad_i + sum products_j product_j = 0`.
+/// The coefficients of a polynomial, constant first.
+#[derive(Debug)]
+struct Coefficients {
+    elements: Vec<u32>,
+    /// How many elements there were before its values.
+    before: usize,
+}
+
+/// All equations in one: `constant + sum pads_i pad_i + sum products_j product_j + sum secrets_k secret_k = 0`.
 #[derive(Debug)]
 pub(crate) struct Combined {
     pub(crate) constant: E,
     pub(crate) pads: Vec<E>,
     pub(crate) products: Vec<E>,
+    pub(crate) secrets: Vec<E>,
 }
 
 impl<'p> Tape<'p> {
@@ -73,7 +102,9 @@ impl<'p> Tape<'p> {
             elements: Vec::new(),
             parts: Vec::new(),
             pads: 0,
+            secrets: 0,
             products: Vec::new(),
+            polynomials: Vec::new(),
             zeros: Vec::new(),
         }
     }
@@ -81,6 +112,11 @@ impl<'p> Tape<'p> {
     /// Pads: one for each element heard, and one for each that is not zero.
     pub(crate) fn pads(&self) -> usize {
         self.pads
+    }
+
+    /// Secrets: elements of F that are committed to with the pads, and hide nothing.
+    pub(crate) fn secrets(&self) -> usize {
+        self.secrets
     }
 
     /// Pairs of pads whose products are needed.
@@ -94,6 +130,7 @@ impl<'p> Tape<'p> {
     }
 
     /// The next message, a root.
+    #[allow(dead_code, reason = "for masks of their own")]
     pub(crate) fn root(&mut self, label: &str) -> Result<Root, Error> {
         match &mut self.from {
             From::Proof(source) => read_root(source, label),
@@ -117,6 +154,66 @@ impl<'p> Tape<'p> {
         }
     }
 
+    /// Makes sure that there is room for more messages or secrets.
+    fn room(&self, n: usize) -> Result<(), Error> {
+        if (self.pads + self.secrets).saturating_add(n) > MAX_PADS {
+            return Err(Error::Unsupported(format!(
+                "hiding takes more than {MAX_PADS} messages, which is the most that one proof has"
+            )));
+        }
+        Ok(())
+    }
+
+    /// The next `rows.len() * width` secrets, a matrix row by row: of each row the sum with these weights, whose number is
+    /// its width.
+    pub(crate) fn secret_rows(&mut self, rows: usize, weights: &[E]) -> Result<Vec<u32>, Error> {
+        let n = rows.saturating_mul(weights.len());
+        self.room(n)?;
+        let first = self.secrets as u32;
+        self.secrets += n;
+        let width = weights.len() as u32;
+        Ok((0..rows as u32)
+            .map(|row| {
+                let start = first + row * width;
+                let secrets = (start..start + width).map(Part::Secret);
+                self.push(E::ZERO, weights.iter().copied().zip(secrets))
+            })
+            .collect())
+    }
+
+    /// The polynomial with these coefficients, constant first.
+    pub(crate) fn polynomial(&mut self, coefficients: Vec<u32>) -> Polynomial {
+        self.polynomials.push(Coefficients {
+            elements: coefficients,
+            before: self.elements.len(),
+        });
+        Polynomial((self.polynomials.len() - 1) as u32)
+    }
+
+    /// Claims that a polynomial has this value at a place.
+    pub(crate) fn value_at(&mut self, polynomial: Polynomial, place: F, value: E) {
+        let difference = self.push(-value, [(E::ONE, Part::Value(polynomial, place))]);
+        self.zeros.push(difference);
+    }
+
+    /// What is shown in the clear next: read from a proof, taken from a script, or `count` positions with `width` elements
+    /// each, where nothing is known.
+    pub(crate) fn shown(
+        &mut self,
+        (count, width): (usize, usize),
+        read: impl FnOnce(&mut Source<'p>) -> Result<Shown, Error>,
+    ) -> Result<Shown, Error> {
+        match &mut self.from {
+            From::Nothing => Ok(Shown {
+                positions: vec![0; count],
+                elements: vec![F::ZERO; count * width],
+            }),
+            From::Proof(source) => read(source),
+            #[cfg(feature = "prover")]
+            From::Script(script, ..) => Ok(script.shown.pop_front().unwrap_or_default()),
+        }
+    }
+
     /// All equations, the i-th times `tau^(i + 1)`, in terms of pads and products.
     pub(crate) fn compile(&self, tau: E) -> Combined {
         let mut weights = vec![E::ZERO; self.elements.len()];
@@ -129,9 +226,19 @@ impl<'p> Tape<'p> {
             constant: E::ZERO,
             pads: vec![E::ZERO; self.pads],
             products: vec![E::ZERO; self.products.len()],
+            secrets: vec![E::ZERO; self.secrets],
         };
+        // What each polynomial's values count. Once all of them are known, so is what its coefficients do.
+        let mut values: Vec<Vec<(F, E)>> = vec![Vec::new(); self.polynomials.len()];
+        let mut ends = (0..self.polynomials.len()).rev().peekable();
         // Each element follows from earlier ones only.
         for (i, element) in self.elements.iter().enumerate().rev() {
+            while let Some(p) = ends.next_if(|&p| i < self.polynomials[p].before) {
+                let elements = &self.polynomials[p].elements;
+                for (&j, sum) in elements.iter().zip(power_sums(&values[p], elements.len())) {
+                    weights[j as usize] += sum;
+                }
+            }
             let weight = weights[i];
             if weight == E::ZERO {
                 continue;
@@ -142,6 +249,11 @@ impl<'p> Tape<'p> {
                     Part::Element(j) => &mut weights[j as usize],
                     Part::Pad(j) => &mut combined.pads[j as usize],
                     Part::Product(j) => &mut combined.products[j as usize],
+                    Part::Secret(j) => &mut combined.secrets[j as usize],
+                    Part::Value(polynomial, place) => {
+                        values[polynomial.0 as usize].push((place, weight * c));
+                        continue;
+                    }
                 };
                 *to += weight * c;
             }
@@ -173,11 +285,7 @@ impl Checks for Tape<'_> {
     type V = u32;
 
     fn hear(&mut self, label: &str, n: usize) -> Result<Vec<u32>, Error> {
-        if self.pads.saturating_add(n) > MAX_PADS {
-            return Err(Error::Unsupported(format!(
-                "hiding takes more than {MAX_PADS} messages, which is the most that one proof has"
-            )));
-        }
+        self.room(n)?;
         let padded = self.clear(label, n)?;
         Ok(padded
             .into_iter()

@@ -265,7 +265,8 @@ impl Scheme {
                     - libm::log2(self.vars.max(1) as f64),
                 grinding: 0,
             },
-            self.code.agreement("correlated agreement", folds),
+            self.code
+                .agreement("correlated agreement", self.code.length(), folds),
             Term {
                 name: "value under the mask",
                 count: 1,
@@ -449,7 +450,7 @@ impl Scheme {
     ) -> Result<(), Error> {
         let (row, column) = point.split_at(self.vars - self.columns());
         let purposes = [Purpose::WeightsMask, Purpose::WeightsMaskSalt];
-        let (root, mask) = masks::Mask::new(purposes, self.code.length(), self.code.levels, random);
+        let (root, mask) = masks::Mask::new(self.code.length(), self.code.levels, purposes, random);
         sink.send_bytes("weights mask", &root.0);
         let at_column = eq_table(column);
         let masked: E = (mask.coefficients.iter().zip(&at_column))

@@ -88,7 +88,7 @@ impl Scheme {
         let candidates = self.code.candidates(self.code.length());
         Security {
             terms: alloc::vec![
-                self.code.agreement("correlated agreement", folds),
+                (self.code).agreement("correlated agreement", self.code.length(), folds),
                 crate::pcs::Term {
                     name: "value under the mask",
                     count: 1,

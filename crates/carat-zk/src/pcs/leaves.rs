@@ -48,6 +48,7 @@ pub(crate) struct Leaves {
 }
 
 /// Positions, and the leaves at them, one after the other.
+#[derive(Debug, Default)]
 pub(crate) struct Shown {
     pub(crate) positions: Vec<usize>,
     pub(crate) elements: Vec<F>,

@@ -307,9 +307,23 @@ impl Prover<'_, '_> {
         if hidden.values {
             self.ties = Some(vec![Vec::new(); instances.len()]);
         }
+        let table = hidden.values.then(|| hide::table(self.plan)).transpose()?;
+        let (mut edges, mut secrets) = (Vec::new(), Vec::new());
+        if let Some(table) = &table {
+            for (instance, seed) in instances.iter().zip(options.seeds) {
+                let committed = committed(&self.key.key.program, instance, seed)?;
+                #[cfg(test)]
+                let committed = io::Committed {
+                    rows: crate::tests::hooks::rows(committed.rows),
+                    ..committed
+                };
+                secrets.extend_from_slice(hide::io::secrets(table, &committed));
+                edges.push(committed);
+            }
+        }
         let shape = hide::shape(self.plan, profile, hidden)?;
         let pads: Vec<E> = (0..shape.pads()).map(|_| random.e(Purpose::Pad)).collect();
-        let (root, equations) = shape.commit(&pads, &mut random);
+        let (root, equations) = shape.commit(&pads, &secrets, &mut random);
         self.sink.send_bytes("pads", &root.0);
         let scheme = hide::witness::Scheme::new(profile, self.plan.witness.vars);
         let (root, data) = scheme.commit(polynomial, &mut random);
@@ -322,18 +336,9 @@ impl Prover<'_, '_> {
             Some(data) => self.open_hidden(data, &mut random, options)?,
             None => self.open_constants(options)?,
         }
-        if let Some(ties) = self.ties.take() {
-            let table = hide::table(self.plan)?;
-            for ((claims, instance), seed) in ties.iter().zip(instances).zip(options.seeds) {
-                let committed = committed(&self.key.key.program, instance, seed)?;
-                hide::io::prove(
-                    profile,
-                    &committed,
-                    &table,
-                    claims,
-                    &mut random,
-                    &mut self.sink,
-                );
+        if let (Some(ties), Some(table)) = (self.ties.take(), &table) {
+            for (claims, edges) in ties.iter().zip(&edges) {
+                hide::io::prove(profile, edges, table, claims, &mut self.sink);
             }
         }
         let (script, mut pads) = self.sink.unhide();

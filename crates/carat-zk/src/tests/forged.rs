@@ -609,6 +609,57 @@ fn hidden_inputs_outside_their_ranges() {
     assert!(matches!(opened, Err(Error::Values(_))), "{opened:?}");
 }
 
+/// A proof about other values than those under the commitment, or about other random rows: it is refused for the leaves that
+/// are shown, and for nothing else. In a small table the prover committed to the others with its pads; of a large one it
+/// sends their fold.
+#[test]
+fn another_table_than_the_commitments() {
+    let op = || Op::Linear {
+        coefficients: vec![2],
+        bias: 0,
+    };
+    for (count, columns) in [(3usize, 2), (1025, 4)] {
+        let (program, weights) = step(op(), &[count], -20, 20);
+        let honest: Vec<i32> = (0..count as i32).map(|i| i % 7).collect();
+        let inputs = tensors(&program, &[&honest]);
+        let case = Case::on((program, weights), vec![inputs]);
+        case.mode.set(ALL_HIDDEN);
+        let table = crate::hide::table(&case.plan).unwrap();
+        assert_eq!(table.columns, columns);
+        let instances = case.instances(&case.outputs);
+        let columns = 1usize << columns;
+        // What the prover says of its input and its table.
+        let verdict = |x: &[i32], rows: hooks::Spoil| {
+            let forged = |_: usize, _: &[i32]| Some(x.to_vec());
+            let values = Values::new(&case.program, &case.weights, &case.plan.graph, &case.runs);
+            hooks::spoil_rows(Some(rows));
+            let proof = case.prove(&instances, &values.forge(&forged)).unwrap();
+            hooks::spoil_rows(None);
+            case.verify(&instances, &proof)
+        };
+        assert_eq!(verdict(&honest, Box::new(|_| {})), Ok(()));
+        let refused = Err(Error::Check("the equations under the pads"));
+        let mut other = honest.clone();
+        other[1] += 1;
+        let tensor = |data: &[i32]| Tensor::new(Shape::new(&[count]).unwrap(), data.to_vec());
+        let doubled: Vec<i32> = other.iter().map(|v| 2 * v).collect();
+        let (x, y) = (tensor(&other).unwrap(), tensor(&doubled).unwrap());
+        let seed = seeds(1).remove(0);
+        let others = io::Committed::new(&case.program.digest(), &[&x, &y], &seed).unwrap();
+        let whole: hooks::Spoil = Box::new(move |rows| rows.copy_from_slice(&others.rows));
+        assert_eq!(verdict(&other, whole), refused);
+        for row in [256, 511] {
+            let one: hooks::Spoil =
+                Box::new(move |rows| rows[(row + 1) * columns - 1] += crate::field::int(1));
+            assert_eq!(verdict(&honest, one), refused, "row {row}");
+        }
+        // Where no value lies.
+        let padding: hooks::Spoil =
+            Box::new(move |rows| rows[256 * columns - 1] += crate::field::int(1));
+        assert_eq!(verdict(&honest, padding), refused);
+    }
+}
+
 /// `1 / d` modulo p.
 fn inverse(d: i64) -> i64 {
     let p = i128::from(MODULUS);

@@ -59,6 +59,7 @@ struct State {
     /// The lie was told: its message was that long.
     told: bool,
     spoil: Option<Spoil>,
+    spoil_rows: Option<Spoil>,
 }
 
 thread_local! {
@@ -198,6 +199,20 @@ pub(crate) fn committed(mut polynomial: Vec<F>) -> Vec<F> {
         }
     });
     polynomial
+}
+
+/// Changes the rows of every table of inputs and outputs from now on, but not the leaves of its commitment.
+pub(crate) fn spoil_rows(spoil: Option<Spoil>) {
+    STATE.with_borrow_mut(|s| s.spoil_rows = spoil);
+}
+
+pub(crate) fn rows(mut rows: Vec<F>) -> Vec<F> {
+    STATE.with_borrow(|s| {
+        if let Some(spoil) = &s.spoil_rows {
+            spoil(&mut rows);
+        }
+    });
+    rows
 }
 
 /// What the sum of all equations lacks to be what it should be, in units of its mask's first coefficient.

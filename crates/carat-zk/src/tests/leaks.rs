@@ -19,17 +19,16 @@ const CHALLENGES: u64 = 3;
 const CELLS: usize = 8;
 
 /// Every randomness that is left out in turn.
-const ALL: [Purpose; 15] = [
+const ALL: [Purpose; 14] = [
     Purpose::Pad,
     Purpose::WitnessTail,
     Purpose::WitnessMask,
     Purpose::WitnessSalt,
     Purpose::PadTail,
+    Purpose::SecretTail,
     Purpose::CombinationMask,
     Purpose::SumMask,
     Purpose::PadSalt,
-    Purpose::TieMask,
-    Purpose::TieSalt,
     Purpose::WeightsTail,
     Purpose::WeightsSalt,
     Purpose::WeightsBlind,
@@ -55,6 +54,21 @@ fn case(a: &[i32], b: &[i32], constants: &[i32]) -> Case {
 
 /// Constants of which nothing is to be seen.
 const CONSTANTS: [i32; 6] = [1, -2, 3, 4, -5, 6];
+
+/// As many inputs as make the fold of their commitment a message instead of its table a secret.
+fn large(from: i32) -> Case {
+    let mut p = Builder::new(3);
+    let x = p.input(&[1025], -20, 20);
+    let w = p.random(&[1025, 1], -2, 2);
+    let v = p.push(contraction("i,ij->j"), &[x, w]);
+    let (program, weights) = p.finish(&[v]);
+    let values: Vec<i32> = (0..1025).map(|i| from * i % 21).collect();
+    let inputs = tensors(&program, &[&values]);
+    let case = Case::on((program, weights), vec![inputs]);
+    case.mode.set(ALL_HIDDEN);
+    assert_eq!(crate::hide::table(&case.plan).unwrap().columns, 4);
+    case
+}
 
 /// A proof with programmed challenges under a key of its own, and what was said in it.
 fn said(case: &Case, seed: u64, stage: Stage) -> (Proof, Vec<(String, Vec<F>)>) {
@@ -112,7 +126,7 @@ fn behind_blind(case: &Case, key: &ProvingKey) -> Vec<F> {
     crate::hide::code::slices(&(data.pin.value - own)).to_vec()
 }
 
-/// Elements of the second row of pads at the shown places, less what the messages under these pads make of them: what is left
+/// Elements of a row of pads at the shown places, less what the messages under these pads make of them: what is left
 /// is minus what the messages themselves would be there, unless the row has a random part.
 fn behind_pads(case: &Case, heard: &[(String, Vec<F>)]) -> Vec<F> {
     let Mode::Zk(hidden) = case.mode.get() else {
@@ -127,12 +141,22 @@ fn behind_pads(case: &Case, heard: &[(String, Vec<F>)]) -> Vec<F> {
         // The first of each element's coefficients is enough.
         padded.extend(elements.iter().step_by(DEGREE).copied());
         if label == "root denominator" {
-            // The pad that hides nothing lies in the first row.
+            // The pad that hides nothing lies among the products.
+            assert!(shape.pad_slot(padded.len()) < 3 * 128);
             padded.push(F::ZERO);
         }
     }
     assert_eq!(padded.len(), shape.pads());
-    let row = &padded[128..padded.len().min(256)];
+    // The first row without products.
+    let slots: Vec<usize> = (0..padded.len()).map(|pad| shape.pad_slot(pad)).collect();
+    let products = heard.iter().any(|(label, _)| label == "root denominator");
+    let number = if products { 3 } else { 0 };
+    let mut row = [F::ZERO; 128];
+    for (&slot, &element) in slots.iter().zip(&padded) {
+        if slot / 128 == number {
+            row[slot % 128] = element;
+        }
+    }
     let last = |wanted: &str| heard.iter().rfind(|(label, _)| label == wanted);
     let (Some((_, positions)), Some((_, leaves))) = (last("positions"), last("pcs columns")) else {
         panic!("no leaves were shown");
@@ -142,7 +166,7 @@ fn behind_pads(case: &Case, heard: &[(String, Vec<F>)]) -> Vec<F> {
         .map(|(position, leaf)| {
             let place = shape.place(position.as_canonical_u32() as usize);
             let seen = row.iter().zip(shape.lagrange(place));
-            leaf[DEGREE] - seen.map(|(&m, l)| m * l).sum::<F>()
+            leaf[number * DEGREE] - seen.map(|(&m, l)| m * l).sum::<F>()
         })
         .collect()
 }
@@ -195,6 +219,8 @@ fn every_element_is_uniform_whatever_is_hidden() {
         case(&[1, 2, 3], &[4, 5, 6], &CONSTANTS),
         case(&[0, 0, 0], &[0, 0, 0], &CONSTANTS),
         case(&[-20, 19, 7], &[20, -20, 1], &[0, -5, 6, 0, 0, 0]),
+        large(0),
+        large(1),
     ] {
         let all = statistics(&case, 160, Stage::default());
         assert!(all.len() > 10_000, "{}", all.len());
@@ -213,10 +239,10 @@ fn every_element_is_uniform_whatever_is_hidden() {
 fn a_missing_mask_is_seen() {
     let small = case(&[1, 2, 3], &[4, 5, 6], &CONSTANTS);
     // More than a row: of the only one, the random constants that the Program does not know would hide each place alone.
-    let large = case(&[1, 2, 3], &[4, 5, 6], &CONSTANTS.repeat(25));
+    let two_rows = case(&[1, 2, 3], &[4, 5, 6], &CONSTANTS.repeat(25));
     for purpose in ALL {
         let case = match purpose {
-            Purpose::WeightsTail => &large,
+            Purpose::WeightsTail => &two_rows,
             _ => &small,
         };
         let stage = Stage {
@@ -227,6 +253,14 @@ fn a_missing_mask_is_seen() {
         let seen = all.iter().filter(|(_, chi)| *chi > LIMIT).count();
         assert!(seen > 0, "{purpose:?} is missing, and nothing shows it");
     }
+    // Each element of a fold that is sent is under a pad.
+    let stage = Stage {
+        silent: Some(Purpose::Pad),
+        ..Stage::default()
+    };
+    let all = statistics(&large(1), 40, stage);
+    let folds = (all.iter()).filter(|(name, chi)| name.contains(" folded ") && *chi > LIMIT);
+    assert!(folds.count() >= 2 * 512 * DEGREE - DEGREE);
 }
 
 /// What the statistics cannot see, since they look at one element at a time: that each mask has as many elements as what it
@@ -259,8 +293,8 @@ fn masks_are_as_long_as_what_they_hide() {
             .collect()
     };
     let masks = |purpose| hooks::taken(purpose) * DEGREE;
-    // Of the witness, of the constants, of the commitment to inputs and outputs.
-    let folds = [Purpose::WitnessMask, Purpose::WeightsMask, Purpose::TieMask].map(masks);
+    // Of the witness, and of the constants.
+    let folds = [Purpose::WitnessMask, Purpose::WeightsMask].map(masks);
     assert_eq!(lengths("fold"), folds);
     assert_eq!(
         lengths("weights value"),
@@ -274,10 +308,10 @@ fn masks_are_as_long_as_what_they_hide() {
         .sum();
     // One more hides nothing.
     assert_eq!(padded + DEGREE, masks(Purpose::Pad));
-    // Leaves of the witness (rows, mask, salt), of the constants (rows, salt) and their mask, of the mask of inputs and
-    // outputs, and of the pads (rows, two masks, salt).
+    // Leaves of the witness (rows, mask, salt), of the constants (rows, salt) and their mask, of the commitment to inputs and
+    // outputs, and of the pads (rows of elements of E, rows of secrets, two masks, salt).
     let (columns, positions) = (lengths("pcs columns"), lengths("positions"));
-    assert_eq!((columns.len(), positions.len()), (5, 4));
+    assert_eq!((columns.len(), positions.len()), (4, 4));
     let witness = columns[0] / positions[0] - 2 * DEGREE;
     assert_eq!(hooks::taken(Purpose::WitnessTail), witness * positions[0]);
     // For all proofs together.
@@ -285,8 +319,13 @@ fn masks_are_as_long_as_what_they_hide() {
     let budget = hidden_weights_budget(&case.program, PROFILE).unwrap() as usize;
     let tails = hooks::taken(Purpose::WeightsTail);
     assert_eq!(tails, weights * positions[1] * budget);
-    let pads = columns[4] / positions[3] - 3 * DEGREE;
+    // Four columns of 512 secrets.
+    let secrets = 4 * 512 / 128;
+    assert_eq!(hooks::taken(Purpose::SecretTail), secrets * positions[3]);
+    let pads = columns[3] / positions[3] - 3 * DEGREE - secrets;
     assert_eq!(masks(Purpose::PadTail), pads * positions[3]);
+    // Three proofs about one commitment show at most as many leaves as it has random rows.
+    assert!(3 * positions[2] <= io::MAX_SHOWN);
     hooks::set(Stage::default());
 }
 
@@ -321,7 +360,11 @@ fn nothing_is_repeated() {
 /// they are uniform is a property of the commitment, `docs/io-commitment.md`.)
 #[test]
 fn garbage_is_simulated() {
-    let honest = case(&[1, 2, 3], &[4, 5, 6], &CONSTANTS);
+    simulated(&case(&[1, 2, 3], &[4, 5, 6], &CONSTANTS));
+    simulated(&large(1));
+}
+
+fn simulated(honest: &Case) {
     let garbage = |c: usize, honest: &[i32]| {
         let noise = |i: usize| (i as i32 * 7919 + c as i32 * 104_729) % 1_000_003;
         Some((0..honest.len()).map(noise).collect())
