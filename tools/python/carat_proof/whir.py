@@ -4,6 +4,7 @@ from blake3 import blake3
 
 from .field import DEGREE, ONE, P, ZERO, E, MONTGOMERY, eq, evaluate, powers, root_of_unity, select
 from .keccak import keccak256
+from .multilinear import dot
 from .transcript import Refused
 from .whir_schedules import ROWS, WEIGHTS
 
@@ -400,6 +401,12 @@ def read_columns(source, root, levels, queries, work, width):
     if work:
         transcript.check_work(work, source.take_f(1)[0])
     positions = [transcript.draw_bits(levels) for _ in range(queries)]
+    return positions, read_leaves(source, root, levels, positions, width)
+
+
+def read_leaves(source, root, levels, positions, width):
+    """Step 4: the leaves at these positions, repeats included."""
+    transcript, queries = source.transcript, len(positions)
     at = source.at
     flat = source.take_f(queries * width)
     transcript.bytes("pcs columns", source.proof[at : source.at])
@@ -410,7 +417,7 @@ def read_columns(source, root, levels, queries, work, width):
     columns = [flat[i : i + width] for i in range(0, len(flat), width)]
     digests = [siblings[i : i + 32] for i in range(0, len(siblings), 32)]
     check_tree(root, levels, positions, Opened(columns, digests))
-    return positions, columns
+    return columns
 
 
 def verify_rows(source, profile, n, root, point, value):
@@ -444,8 +451,13 @@ def verify_rows(source, profile, n, root, point, value):
         power = power * gamma
         claim = claim + power * expected
         weights.append((power, lambda at, x=x: select(x, at)))
-    z = []
-    for _ in range(s.columns):
+    reduce_fold(source, profile, fold_root, s.columns, claim, lambda z: dot([at(z) for _, at in weights], [p for p, _ in weights]))
+
+
+def reduce_fold(source, profile, root, variables, claim, kernel):
+    """Step 5: the committed fold, times the kernel, adds up to the claim. The kernel is a function of the last point."""
+    transcript, z = source.transcript, []
+    for _ in range(variables):
         at_zero, at_two = source.receive("round", 2)
         r = transcript.challenge()
         at_one = claim - at_zero
@@ -454,13 +466,8 @@ def verify_rows(source, profile, n, root, point, value):
         claim = at_zero * ((r - 1) * (r - 2) * half) - at_one * (r * (r - 2)) + at_two * (r * (r - 1) * half)
         z.append(r)
     slices = source.receive("pcs slices", 1 << SLICES)
-    weight = ZERO
-    for power, at in weights:
-        weight = weight + power * at(z)
-    joined = ZERO
-    for d in range(DEGREE):
-        joined = joined + slices[d] * E(tuple(int(i == d) for i in range(DEGREE)))
-    if claim != weight * joined:
+    joined = dot(slices[:DEGREE], [E(tuple(int(i == d) for i in range(DEGREE))) for d in range(DEGREE)])
+    if claim != kernel(z) * joined:
         raise Refused("the conditions do not reduce to the fold")
     tau = transcript.point(SLICES)
-    verify(source, profile, "fold", s.columns + SLICES, fold_root, tau + z, evaluate(slices, tau))
+    verify(source, profile, "fold", variables + SLICES, root, tau + z, evaluate(slices, tau))
