@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT / "tools" / "python"))
 
 from carat_proof import weights, whir  # noqa: E402
 from carat_proof.field import P, E, eq  # noqa: E402
-from carat_proof.graph import Plan, bits  # noqa: E402
+from carat_proof.graph import TABLE, Plan, bits  # noqa: E402
 from carat_proof.multilinear import dot, eq_table, powers, total  # noqa: E402
 from carat_proof.program import HALF, Program, tagged_hash  # noqa: E402
 from carat_proof.registration import RegistrationPlan, verify_registration  # noqa: E402
@@ -143,7 +143,7 @@ def told(plan):
 
 def graphs():
     """Graphs of registrations, by hand from docs/protocol-weights.md, section 3."""
-    # Summed, with both signs, and few values: one lookup shows the range and gives absolute values. 11 values of the rest.
+    # Summed, with both signs, and few values: one lookup shows the range and gives absolute values.
     p = program([((4, 6), -3, 4)], [(contract([0], [0, 1], [1], 10), (0, 1), (6,), (-10, 10))])
     assert told(RegistrationPlan(p)) == (
         [
@@ -229,6 +229,11 @@ def graphs():
     nodes, *rest = told(RegistrationPlan(p))
     assert (nodes[1:7], tuple(rest)) == (wide, limbs), "one value more"
 
+    # The same at the border of what one lookup shows of a constant that is summed.
+    for hi, kinds in ((TABLE - 2, ["clamp", "range"]), (TABLE - 1, ["range", "range", "step", "range"])):
+        p = program([((4,), -1, hi)], [(contract([0], [0], [], 3), (0, 1), (), (-3, 3))])
+        assert [kind for kind, *_ in told(RegistrationPlan(p))[1]] == kinds, f"a sum of constants in -1..{hi}"
+
     # As wide, with both signs, and summed: relu with a comparison of limbs. -40000 >> 16 is -1, 40000 >> 16 is 0.
     p = program([((4,), -40000, 40000)], [(contract([0], [0], [], 50000), (0, 1), (), (-50000, 50000))])
     nodes, tables, lookups = told(RegistrationPlan(p))
@@ -296,7 +301,7 @@ def graphs():
 
 
 def simulated(chance):
-    """What a simulator says passes: for the Programs of the tests that have constants, and for one with a committed fold."""
+    """What a simulator says passes: for the Programs of the tests that have constants, and one with a committed fold."""
     programs, sizes = [], set()
     for path in sorted(DATA.glob("*.proof")):
         found, *_ = from_parts(path.read_bytes())

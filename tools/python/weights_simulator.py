@@ -19,8 +19,8 @@ from carat_proof.verify import Hidden, Statement
 
 
 class Simulator(zk_simulator.Simulator):
-    """`forgets` may also be "pin": the key is another; "weights": what masks show does not fit; or "end": a committed fold
-    is longer than it may be.
+    """`forgets` may also be "pin": the key is another; "weights": what masks show does not fit; or "end": a committed
+    fold is longer than it may be.
     """
 
     def __init__(self, chance, forgets=None):

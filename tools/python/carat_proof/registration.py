@@ -13,8 +13,8 @@ DOMAIN = "carat/zk/v1 registration"
 
 
 def verify_registration(program, profile, root, proof):
-    """Refuses the proof (`Refused`), or returns: the constants that `root` pins lie in the Program's ranges, and under the
-    sums of absolute values that its steps state.
+    """Refuses the proof (`Refused`), or returns: the constants that `root` pins lie in the Program's ranges, and under
+    the sums of absolute values that its steps state.
     """
     need(profile in PROFILES, "an unknown profile")
     need(program.constants, "a Program without constants has nothing to register")

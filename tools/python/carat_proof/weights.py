@@ -108,13 +108,18 @@ def open_weights(checks, profile, store, root, point, value):
     if s.shown:
         fold = zk.coefficients(fold)
         for z, expected in conditions:
-            need(zk.weighted(fold, zk.geometric(z, s.length)) == expected, "the fold is not that of the committed constants")
+            at_place = zk.weighted(fold, zk.geometric(z, s.length))
+            need(at_place == expected, "the fold is not that of the committed constants")
         return
     zeta = transcript.point(bits(s.length))
     gamma = powers(transcript.challenge(), s.positions + 2)
     claim = folded + dot([expected for _, expected in conditions], gamma[1:])
     places = [z for z, _ in conditions]
-    whir.reduce_fold(source, profile, fold_root, len(zeta), claim, lambda x: fold_kernel(b, places, s.length, zeta, gamma, x))
+
+    def kernel(x):
+        return fold_kernel(b, places, s.length, zeta, gamma, x)
+
+    whir.reduce_fold(source, profile, fold_root, len(zeta), claim, kernel)
 
 
 def fold_kernel(b, places, length, zeta, gamma, x):

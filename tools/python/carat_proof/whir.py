@@ -451,11 +451,15 @@ def verify_rows(source, profile, n, root, point, value):
         power = power * gamma
         claim = claim + power * expected
         weights.append((power, lambda at, x=x: select(x, at)))
-    reduce_fold(source, profile, fold_root, s.columns, claim, lambda z: dot([at(z) for _, at in weights], [p for p, _ in weights]))
+
+    def kernel(z):
+        return dot([at(z) for _, at in weights], [power for power, _ in weights])
+
+    reduce_fold(source, profile, fold_root, s.columns, claim, kernel)
 
 
 def reduce_fold(source, profile, root, variables, claim, kernel):
-    """Step 5: the committed fold, times the kernel, adds up to the claim. The kernel is a function of the last point."""
+    """Step 5: the committed fold, times the kernel (a function of the last point), adds up to the claim."""
     transcript, z = source.transcript, []
     for _ in range(variables):
         at_zero, at_two = source.receive("round", 2)
