@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
-"""A second verifier of Carat's proofs: docs/protocol.md, docs/protocol-whir.md and docs/protocol-zk.md in plain Python.
+"""A second verifier of Carat's proofs in plain Python: docs/protocol.md, docs/protocol-whir.md, docs/protocol-zk.md and
+docs/protocol-weights.md.
 
 It shares no code with the Rust implementation.
 
     python3 tools/python/verify_proof.py FILE.carat [...] [--model-key HEX]
     python3 tools/python/verify_proof.py FILE.proof [...]
     python3 tools/python/verify_proof.py FILE.zkproof [...]
+    python3 tools/python/verify_proof.py FILE.registration [...]
 
 A receipt needs its opening beside it (FILE.carat-open) and carries the Program. A `.proof` file is one of the tests: parts, each
 after its length in four bytes (little-endian): Program, profile, weights root, input and output of each statement,
 proof. A `.zkproof` file holds a proof in the mode that hides: Program, profile, weights root, two bytes (1 or 0: values
 and weights are hidden), then for each statement its digest and its input and output, or, where values are hidden, its
-digest and its `io/v1` root; proof.
+digest and its `io/v1` root; proof. A `.registration` file: Program, profile, weights root, proof; it says of hidden
+constants what a proof about them takes for granted.
 
 Not checked here: which model the weights root stands for (compare the model key that is printed with your own, from
 `carat model key`, or give it with --model-key; under a key that nobody computed from weights a proof shows nothing);
@@ -26,6 +29,7 @@ import sys
 import time
 
 from carat_proof.program import Program, need, read_tensors, tagged_hash
+from carat_proof.registration import verify_registration
 from carat_proof.transcript import Refused
 from carat_proof.verify import Hidden, Statement, model_key, verify
 
@@ -71,6 +75,14 @@ def from_zk_parts(data):
     return Program(program), profile.decode("ascii", "replace"), root, statements, proof, hidden
 
 
+def from_registration_parts(data):
+    """(Program, profile, weights root, proof) of a `.registration` file."""
+    found = parts(data)
+    need(len(found) == 4, "the file has another number of parts")
+    program, profile, root, proof = found
+    return Program(program), profile.decode("ascii", "replace"), root, proof
+
+
 def from_receipt(path, data):
     """The same for each proof in a receipt, whose signature and opening are checked too."""
     import read_receipt
@@ -108,6 +120,11 @@ def from_receipt(path, data):
 def check(path, expected):
     with open(path, "rb") as file:
         data = file.read()
+    if path.endswith(".registration"):
+        program, profile, root, proof = from_registration_parts(data)
+        start = time.process_time()
+        verify_registration(program, profile, root, proof)
+        return [entry(program, profile, root, proof, expected, start, mode="registration")]
     if path.endswith(".zkproof"):
         cases = [from_zk_parts(data)]
     else:
@@ -116,22 +133,29 @@ def check(path, expected):
     for program, profile, root, statements, proof, *hidden in cases:
         start = time.process_time()
         verify(program, profile, root, statements, proof, *hidden)
-        key = model_key(program, profile, root)
-        need(expected in (None, key), "the proof is about another model key")
-        found.append(
-            {
-                "program": program.digest.hex(),
-                "profile": profile,
-                "model_key": key.hex(),
-                "model_key_expected": expected is not None,
-                "mode": "zk" if hidden else "succinct",
-                "values_hidden": any(h.values for h in hidden),
-                "statements": len(statements),
-                "proof_bytes": len(proof),
-                "seconds": round(time.process_time() - start, 3),
-            }
-        )
+        said = {
+            "mode": "zk" if hidden else "succinct",
+            "values_hidden": any(h.values for h in hidden),
+            "weights_hidden": any(h.weights for h in hidden),
+            "statements": len(statements),
+        }
+        found.append(entry(program, profile, root, proof, expected, start, **said))
     return found
+
+
+def entry(program, profile, root, proof, expected, start, **said):
+    """What is said of one proof that holds."""
+    key = model_key(program, profile, root)
+    need(expected in (None, key), "the proof is about another model key")
+    return {
+        "program": program.digest.hex(),
+        "profile": profile,
+        "model_key": key.hex(),
+        "model_key_expected": expected is not None,
+        **said,
+        "proof_bytes": len(proof),
+        "seconds": round(time.process_time() - start, 3),
+    }
 
 
 def main():

@@ -4,6 +4,7 @@ It knows nothing but what is public, and chooses the challenges. What it says pa
 no check tells anything about what is hidden. It also takes the verifier through each kind of step with hidden messages.
 """
 
+from contextlib import contextmanager
 from unittest.mock import patch
 
 from carat_proof import verify as verifier
@@ -147,6 +148,22 @@ class Simulator(Source):
 REAL = {name: getattr(zk, name) for name in ("open_witness", "check_equations", "Equations")}
 
 
+@contextmanager
+def patched(simulator):
+    """The verifier reads what the simulator says."""
+    with (
+        patch.object(verifier, "Source", lambda transcript, proof: simulator),
+        patch.object(whir, "read_columns", simulator.read_columns),
+        # Of public constants: an honest opening, which is not simulated.
+        patch.object(whir, "verify", lambda *_: None),
+        patch.object(zk, "open_witness", simulator.open_witness),
+        patch.object(zk, "read_io_leaves", simulator.read_io_leaves),
+        patch.object(zk, "Equations", simulator.make_equations),
+        patch.object(zk, "check_equations", simulator.check_equations),
+    ):
+        yield
+
+
 def simulate(chance, program, profile, statements, hides_values, forgets=None):
     """Runs the verifier on what the simulator says. `statements` are (inputs, outputs), looked at where they are public."""
     edges = []
@@ -168,14 +185,5 @@ def simulate(chance, program, profile, statements, hides_values, forgets=None):
     roots = [chance.randbytes(32) for _ in plan.weights]
     root = roots[0] if len(roots) == 1 else tagged_hash("carat/zk-weights/v1", *roots)
     simulator.roots = roots
-    with (
-        patch.object(verifier, "Source", lambda transcript, proof: simulator),
-        patch.object(whir, "read_columns", simulator.read_columns),
-        # Of public constants: an honest opening, which is not simulated.
-        patch.object(whir, "verify", lambda *_: None),
-        patch.object(zk, "open_witness", simulator.open_witness),
-        patch.object(zk, "read_io_leaves", simulator.read_io_leaves),
-        patch.object(zk, "Equations", simulator.make_equations),
-        patch.object(zk, "check_equations", simulator.check_equations),
-    ):
+    with patched(simulator):
         verifier.verify(program, profile, root, told, b"", Hidden(hides_values, False))

@@ -23,6 +23,7 @@ MAX_BOXES = 64
 LEAST_BOX = 1 << 8
 LEAD = 255
 WIDEST = 30
+BLIND = (5,)
 
 
 def bits(n):
@@ -686,13 +687,18 @@ def reshape_groups(source, to):
 class Plan:
     """Everything that both sides derive."""
 
-    def __init__(self, program, lead):
+    def __init__(self, program, lead, hides_weights=False):
         need(1 <= lead <= MAX_STATEMENTS, "too few or too many statements")
-        self.graph = g = lower(program, lead)
+        self.lay_out(program, lower(program, lead), hides_weights)
+
+    def lay_out(self, program, graph, hides_weights):
+        self.graph = g = graph
         need(sum(self.kernel_entries(n) for n in g.nodes) <= MAX_KERNEL, "moves and windows that take too many steps")
         need(all(variables(g.nodes[x].dims) <= MAX_OUTPUT_VARS for x in g.outputs), "an output in too many variables")
         self.witness = Store(cut([g.nodes[x].dims for x in g.columns]))
-        self.weights = split_store([c.dims for c in program.constants])
+        constants = [c.dims for c in program.constants]
+        # Hidden constants are one polynomial, with the blind after them (docs/protocol-weights.md, section 1).
+        self.weights = [Store(cut([*constants, BLIND]))] if hides_weights else split_store(constants)
         self.leaf_sizes = [variables(g.nodes[values[0]].dims) for _, values in g.lookups]
         self.leaf_sizes += [variables(t.dims) for t in g.tables]
         self.leaf_offsets, self.leaf_vars = pack(self.leaf_sizes)

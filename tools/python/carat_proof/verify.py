@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from . import whir, zk
+from . import weights, whir, zk
 from .checks import Clear, Padded
 from .field import ONE, P, ZERO, E, eq
 from .graph import Plan, bits, reshape_groups, variables
@@ -67,7 +67,8 @@ def verify(program, profile, root, statements, proof, hidden=None):
 
     The root must have been computed from the weights, by the caller or by somebody whose word the caller takes. `hidden`
     says that the proof is one of the mode that hides (docs/protocol-zk.md), and what. If it hides values, the statements
-    are about those under their `io/v1` commitments.
+    are about those under their `io/v1` commitments. If it hides weights (docs/protocol-weights.md), the weights are those
+    that the root pins, and a registration (registration.py) must have shown that they are such as the Program says.
     """
     need(profile in PROFILES, "an unknown profile")
     hides_values = hidden is not None and hidden.values
@@ -76,11 +77,10 @@ def verify(program, profile, root, statements, proof, hidden=None):
         need(all(s.io is not None for s in statements), "a statement without an io/v1 commitment")
     else:
         need(any(s.inputs is not None for s in statements), "no statement's values were given")
-    need(hidden is None or not hidden.weights, "proofs that hide weights do not exist yet")
     for s in statements:
         if s.inputs is not None:
             check_values(program, s)
-    plan = Plan(program, len(statements))
+    plan = Plan(program, len(statements), hidden is not None and hidden.weights)
     # 2. Everything public, before the first message.
     t = Transcript(DOMAIN if hidden is None else zk.DOMAIN)
     if hidden is not None:
@@ -95,7 +95,18 @@ def verify(program, profile, root, statements, proof, hidden=None):
             t.bytes("io", s.io)
     source = Source(t, proof)
     v = Verifier(plan, Clear(source) if hidden is None else Padded(source))
-    roots = v.weights_roots(root)
+    argue(v, program, profile, root, statements, hidden)
+
+
+def argue(v, program, profile, root, statements, hidden):
+    """All messages."""
+    plan, source = v.plan, v.checks.source
+    hides_values = hidden is not None and hidden.values
+    if hidden is not None and hidden.weights:
+        v.pin = weights.read_pin(source, profile, program, plan, root)
+        roots = [v.pin.root]
+    else:
+        roots = v.weights_roots(root)
     if hidden is not None:
         pads = source.receive_bytes("pads", 32)
     witness = source.receive_bytes("witness", 32)
@@ -132,6 +143,7 @@ class Verifier:
         self.checks = checks
         self.source = checks.source
         self.claims = [[] for _ in self.nodes]  # of each value: (point, element)
+        self.pin = None  # where constants are hidden: what is known of their polynomial
         self.edge_claims = []  # of each statement, where its values are hidden: (tensor, point, element)
 
     def claim(self, x, point, value):
@@ -389,18 +401,23 @@ class Verifier:
         for x, node in enumerate(self.nodes):
             if node.kind == kind:
                 claims += [(x, point, value) for point, value in self.take(x)]
-        gamma = powers(self.source.transcript.challenge(), len(claims))
+        pin = self.pin if use == "weights" else None
+        gamma = powers(self.source.transcript.challenge(), len(claims) + (pin is not None))
+        joined = dot([value for _, _, value in claims], gamma)
+        if pin:
+            joined = joined + gamma[-1] * pin.value
         parts = self.checks.receive("parts", len(stores) - 1)
-        parts = [dot([value for _, _, value in claims], gamma) - total(parts), *parts]
+        parts = [joined - total(parts), *parts]
         for store, root, part in zip(stores, roots, parts):
             at, left = sumcheck(self.checks, store.vars, 2, part)
-            # What constants are is public.
-            (value,) = (self.source if use == "weights" else self.checks).receive("opened", 1)
+            # Where constants are not hidden, it is public what they are.
+            public = use == "weights" and not pin
+            (value,) = (self.source if public else self.checks).receive("opened", 1)
             if use == "weights":
                 # Positions within a row come first, then rows.
                 row = (store.vars + 1) // 2
                 at = at[row:] + at[:row]
-            kernel = ZERO
+            kernel = gamma[-1] * eq(pin.point, at) if pin else ZERO
             for (x, point, _), g in zip(claims, gamma):
                 node = self.nodes[x]
                 for box in store.of.get(node.args[0], []):
@@ -408,7 +425,9 @@ class Verifier:
             self.checks.equal(left, kernel * value, "the joining of openings")
             if store.vars > whir.MAX_VARIABLES:
                 raise Refused("a commitment of a size without parameters")
-            if use == "witness" and self.checks.hides:
+            if pin:
+                weights.open_weights(self.checks, profile, store, root, at, value)
+            elif use == "witness" and self.checks.hides:
                 zk.open_witness(self.checks, profile, store.vars, root, at, value)
             else:
                 whir.verify(self.source, profile, use, store.vars, root, at, value)

@@ -4,6 +4,7 @@ from blake3 import blake3
 
 from .field import DEGREE, ONE, P, ZERO, E, MONTGOMERY, eq, evaluate, powers, root_of_unity, select
 from .keccak import keccak256
+from .multilinear import dot
 from .transcript import Refused
 from .whir_schedules import ROWS, WEIGHTS
 
@@ -404,8 +405,13 @@ def draw_positions(source, levels, queries, work):
 
 def read_columns(source, root, levels, queries, work, width):
     """Steps 3 and 4: the positions, and the leaves there."""
-    transcript = source.transcript
     positions = draw_positions(source, levels, queries, work)
+    return positions, read_leaves(source, root, levels, positions, width)
+
+
+def read_leaves(source, root, levels, positions, width):
+    """Step 4: the leaves at these positions, repeats included."""
+    transcript, queries = source.transcript, len(positions)
     at = source.at
     flat = source.take_f(queries * width)
     transcript.bytes("pcs columns", source.proof[at : source.at])
@@ -416,7 +422,7 @@ def read_columns(source, root, levels, queries, work, width):
     columns = [flat[i : i + width] for i in range(0, len(flat), width)]
     digests = [siblings[i : i + 32] for i in range(0, len(siblings), 32)]
     check_tree(root, levels, positions, Opened(columns, digests))
-    return positions, columns
+    return columns
 
 
 def verify_rows(source, profile, n, root, point, value):
@@ -450,8 +456,17 @@ def verify_rows(source, profile, n, root, point, value):
         power = power * gamma
         claim = claim + power * expected
         weights.append((power, lambda at, x=x: select(x, at)))
-    z = []
-    for _ in range(s.columns):
+
+    def kernel(z):
+        return dot([at(z) for _, at in weights], [power for power, _ in weights])
+
+    reduce_fold(source, profile, fold_root, s.columns, claim, kernel)
+
+
+def reduce_fold(source, profile, root, variables, claim, kernel):
+    """Step 5: the committed fold, times the kernel (a function of the last point), adds up to the claim."""
+    transcript, z = source.transcript, []
+    for _ in range(variables):
         at_zero, at_two = source.receive("round", 2)
         r = transcript.challenge()
         at_one = claim - at_zero
@@ -460,13 +475,8 @@ def verify_rows(source, profile, n, root, point, value):
         claim = at_zero * ((r - 1) * (r - 2) * half) - at_one * (r * (r - 2)) + at_two * (r * (r - 1) * half)
         z.append(r)
     slices = source.receive("pcs slices", 1 << SLICES)
-    weight = ZERO
-    for power, at in weights:
-        weight = weight + power * at(z)
-    joined = ZERO
-    for d in range(DEGREE):
-        joined = joined + slices[d] * E(tuple(int(i == d) for i in range(DEGREE)))
-    if claim != weight * joined:
+    joined = dot(slices[:DEGREE], [E(tuple(int(i == d) for i in range(DEGREE))) for d in range(DEGREE)])
+    if claim != kernel(z) * joined:
         raise Refused("the conditions do not reduce to the fold")
     tau = transcript.point(SLICES)
-    verify(source, profile, "fold", s.columns + SLICES, fold_root, tau + z, evaluate(slices, tau))
+    verify(source, profile, "fold", variables + SLICES, root, tau + z, evaluate(slices, tau))
