@@ -7,7 +7,6 @@
 pub(crate) mod code;
 pub(crate) mod equations;
 pub(crate) mod io;
-#[allow(dead_code, reason = "for commitments that are opened more than once")]
 mod masks;
 #[cfg(feature = "prover")]
 pub(crate) mod random;

@@ -130,7 +130,6 @@ impl<'p> Tape<'p> {
     }
 
     /// The next message, a root.
-    #[allow(dead_code, reason = "for masks of their own")]
     pub(crate) fn root(&mut self, label: &str) -> Result<Root, Error> {
         match &mut self.from {
             From::Proof(source) => read_root(source, label),
