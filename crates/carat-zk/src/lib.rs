@@ -39,9 +39,9 @@ pub use key::{Hidden, Instance, Mode, ModelKey, Proof, Values};
 pub use ledger::{Ledger, Term};
 pub use pcs::Profile;
 pub use plan::{Sizes, sizes};
-pub use registration::{hidden_weights_budget, verify_registration};
 #[cfg(feature = "prover")]
 pub use prove::{
     Observer, Options, Phase, ProvingKey, Run, WeightsSecret, estimate_memory, prove, register,
 };
+pub use registration::{hidden_weights_budget, verify_registration};
 pub use verify::verify;
