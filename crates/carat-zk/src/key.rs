@@ -133,16 +133,6 @@ pub struct Hidden {
 }
 
 impl Mode {
-    /// Proofs that hide the constants do not exist yet: one that says so would show them.
-    pub(crate) fn check(self) -> Result<(), Error> {
-        match self {
-            Self::Zk(Hidden { weights: true, .. }) => Err(Error::Unsupported(
-                "proofs that hide its constants do not exist yet".into(),
-            )),
-            _ => Ok(()),
-        }
-    }
-
     /// The name that evidence and reports carry.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -151,6 +141,11 @@ impl Mode {
             Self::Zk(_) => "zk",
         }
     }
+}
+
+/// Whether constants are hidden.
+pub(crate) fn hides_weights(mode: Mode) -> bool {
+    matches!(mode, Mode::Zk(Hidden { weights: true, .. }))
 }
 
 /// A proof.

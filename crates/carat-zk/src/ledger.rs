@@ -8,7 +8,7 @@ use crate::{
     field::E,
     graph::{Graph, Kind},
     hide,
-    key::Mode,
+    key::{Mode, hides_weights},
     layout::{bits, reshape_groups, vars},
     pcs::{Security, Use, Whir},
     plan::Plan,
@@ -77,18 +77,24 @@ impl Ledger {
         mode: Mode,
         statements: usize,
     ) -> Result<Self, Error> {
-        mode.check()?;
-        let plan = Plan::new(program, statements)?;
+        Self::of(&Plan::of(program, statements, mode)?, profile, mode)
+    }
+
+    /// The ledger of a proof with this layout.
+    pub(crate) fn of(plan: &Plan, profile: Profile, mode: Mode) -> Result<Self, Error> {
+        let statements = plan.statements;
         // What else is committed to and opened once: its name, its terms, how often.
         let mut others = Vec::new();
+        let mut pads_list = 0.0;
         let witness = match mode {
             Mode::Succinct => Whir::new(profile, plan.witness.vars, Use::Witness)?.security(),
             Mode::Zk(hidden) => {
-                let pads = hide::shape(&plan, profile, hidden)?.security();
+                let pads = hide::shape(plan, profile, hidden)?.security();
                 let candidates = pads.candidates_bits;
+                pads_list = candidates;
                 others.push(("pads", pads, 1));
                 if hidden.values {
-                    let table = hide::table(&plan)?;
+                    let table = hide::table(plan)?;
                     let security = hide::io::security(profile, &table, candidates);
                     others.push(("io/v1", security, statements));
                 }
@@ -98,7 +104,13 @@ impl Ledger {
         let weights = plan
             .weights
             .iter()
-            .map(|store| Ok(Whir::new(profile, store.vars, Use::Weights)?.security()))
+            .map(|store| {
+                if hides_weights(mode) {
+                    Ok(hide::weights::Scheme::new(profile, store)?.security(pads_list))
+                } else {
+                    Ok(Whir::new(profile, store.vars, Use::Weights)?.security())
+                }
+            })
             .collect::<Result<Vec<_>, Error>>()?;
         let graph = &plan.graph;
         let candidates = (others.iter())
@@ -135,7 +147,7 @@ impl Ledger {
         term("sumchecks of the steps", &steps);
         term("merging of claims", &merges);
         let mut joins = Count(0.0);
-        let claims = claims_bound(graph);
+        let claims = claims_bound(graph) + usize::from(hides_weights(mode));
         for store in core::iter::once(&plan.witness).chain(&plan.weights) {
             joins.add(claims);
             joins.sumcheck(store.vars, 2);
@@ -151,7 +163,7 @@ impl Ledger {
             }
         };
         opening("witness", &witness, 1);
-        if !program.constants.is_empty() {
+        if plan.has_constants() {
             for w in &weights {
                 opening("weights", w, 1);
             }

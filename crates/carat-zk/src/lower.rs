@@ -6,7 +6,10 @@
 
 mod index;
 mod quotient;
+mod register;
 mod tables;
+
+pub(crate) use register::register;
 
 use crate::{
     Error,
@@ -46,13 +49,7 @@ struct Builder<'p> {
 
 /// Derives the proof graph for `lead` statements of one Program.
 pub(crate) fn lower(program: &Program, lead: usize) -> Result<Graph, Error> {
-    let mut b = Builder {
-        program,
-        lead,
-        graph: Graph::default(),
-        of: Vec::new(),
-        pending: BTreeMap::new(),
-    };
+    let mut b = Builder::new(program, lead);
     for (i, input) in program.inputs.iter().enumerate() {
         let dims = b.led(&input.shape.dims());
         let id = b.column(dims, input.range.lo, input.range.hi, Fill::Input(i));
@@ -60,11 +57,7 @@ pub(crate) fn lower(program: &Program, lead: usize) -> Result<Graph, Error> {
         b.graph.inputs.push(id);
         b.of.push(id);
     }
-    for (i, c) in program.constants.iter().enumerate() {
-        let id = b.node(Kind::Constant(i), c.shape.dims(), c.range.lo, c.range.hi);
-        b.graph.nodes[id].value = Some(program.constant_value(i));
-        b.of.push(id);
-    }
+    b.constants();
     for (i, node) in program.nodes.iter().enumerate() {
         let id = b.step(i).map_err(|e| match e {
             Error::Unsupported(why) => {
@@ -108,7 +101,25 @@ fn unsupported<T>(why: &str) -> Result<T, Error> {
     Err(Error::Unsupported(why.to_string()))
 }
 
-impl Builder<'_> {
+impl<'p> Builder<'p> {
+    fn new(program: &'p Program, lead: usize) -> Self {
+        Self {
+            program,
+            lead,
+            graph: Graph::default(),
+            of: Vec::new(),
+            pending: BTreeMap::new(),
+        }
+    }
+
+    fn constants(&mut self) {
+        for (i, c) in self.program.constants.iter().enumerate() {
+            let id = self.node(Kind::Constant(i), c.shape.dims(), c.range.lo, c.range.hi);
+            self.graph.nodes[id].value = Some(self.program.constant_value(i));
+            self.of.push(id);
+        }
+    }
+
     /// Refuses Programs whose graph is too large to derive again for each verification.
     fn limits(&self) -> Result<(), Error> {
         let over = |what: &str, found: usize, limit: usize| {

@@ -3,8 +3,10 @@
 use crate::{
     Error,
     graph::{Graph, Kind, Node},
+    hide,
+    key::{Mode, hides_weights},
     layout::{AxisMap, bits, reshape_groups, vars},
-    lower::lower,
+    lower::{lower, register},
     store::Store,
 };
 use alloc::{format, vec, vec::Vec};
@@ -148,17 +150,41 @@ impl Plan {
         self.weights.iter().any(|store| !store.pieces.is_empty())
     }
 
+    /// The layout of a proof of so many statements in a mode.
+    pub(crate) fn of(program: &Program, lead: usize, mode: Mode) -> Result<Self, Error> {
+        let plan = Self::new(program, lead)?;
+        if hides_weights(mode) {
+            plan.hide_weights(program)
+        } else {
+            Ok(plan)
+        }
+    }
+
+    /// The layout of the registration of a commitment that hides a Program's constants.
+    pub(crate) fn registration(program: &Program) -> Result<Self, Error> {
+        valid(program)?;
+        Self::around(program, 1, register(program)?)?.hide_weights(program)
+    }
+
+    /// The same, with the constants under a commitment that hides them.
+    fn hide_weights(self, program: &Program) -> Result<Self, Error> {
+        Ok(Self {
+            weights: vec![hide::weights::store(program)?],
+            ..self
+        })
+    }
+
     pub(crate) fn new(program: &Program, lead: usize) -> Result<Self, Error> {
         if !(1..=MAX_STATEMENTS).contains(&lead) {
             return Err(Error::Unsupported(format!(
                 "a proof covers 1 to {MAX_STATEMENTS} statements, not {lead}"
             )));
         }
-        // What follows rests on the static rules, and a Program may have been built by hand.
-        program
-            .validate()
-            .map_err(|e| Error::Unsupported(format!("it breaks the rules of Programs: {e}")))?;
-        let graph = lower(program, lead)?;
+        valid(program)?;
+        Self::around(program, lead, lower(program, lead)?)
+    }
+
+    fn around(program: &Program, lead: usize, graph: Graph) -> Result<Self, Error> {
         limits(&graph)?;
         let columns: Vec<Vec<usize>> = graph.columns.iter().map(|c| c.dims.clone()).collect();
         let leaves: Vec<usize> = graph
@@ -179,6 +205,13 @@ impl Plan {
             leaves,
         })
     }
+}
+
+/// What follows rests on the static rules, and a Program may have been built by hand.
+fn valid(program: &Program) -> Result<(), Error> {
+    program
+        .validate()
+        .map_err(|e| Error::Unsupported(format!("it breaks the rules of Programs: {e}")))
 }
 
 /// Refuses what would cost a verifier too much. Every other part of its work is linear in what it is given: the Program,

@@ -1,8 +1,21 @@
 //! Registration: a proof, once for a commitment that hides a model's constants, that they are what the bounds of the Program
 //! rest on.
 
-use crate::{Error, Ledger, ModelKey, Profile, Proof};
+use crate::{
+    Error, Ledger, ModelKey, Profile, Proof,
+    hide::{self, weights},
+    key::Hidden,
+    plan::Plan,
+    transcript::Transcript,
+};
+use alloc::vec::Vec;
 use carat_program::Program;
+
+/// What a registration hides.
+pub(crate) const HIDDEN: Hidden = Hidden {
+    values: false,
+    weights: true,
+};
 
 /// How many proofs may be made under one hiding commitment to a Program's constants, the registration included: each shows
 /// some places of it, and so many places are independent of the constants.
@@ -10,18 +23,33 @@ use carat_program::Program;
 /// # Errors
 /// [`Error::Unsupported`] for a Program that has no such commitment.
 pub fn hidden_weights_budget(program: &Program, profile: Profile) -> Result<u32, Error> {
-    let _ = (program, profile);
-    Err(Error::Unsupported("not yet".into()))
+    weights::Scheme::new(profile, &weights::store(program)?)?;
+    Ok(weights::BUDGET as u32)
 }
 
 /// Checks that the constants under a key that hides them lie in the ranges that the Program gives them, and that their sums
 /// of absolute values are within the bounds that it states.
 ///
+/// That is all that proofs of the Program take for granted of constants. It does not show that they are those whose hashes
+/// the Program holds.
+///
 /// # Errors
 /// [`Error`] says what is wrong with the proof, or why the Program has none.
 pub fn verify_registration(program: &Program, key: &ModelKey, proof: &Proof) -> Result<(), Error> {
-    let _ = (program, key, proof);
-    Err(Error::Unsupported("not yet".into()))
+    if key.program != program.digest() {
+        return Err(Error::Check("the key's program"));
+    }
+    let plan = Plan::registration(program)?;
+    hide::verify_from(statement(key), &plan, key, HIDDEN, Vec::new(), &[], proof)
+}
+
+/// Everything public, absorbed before the first message.
+pub(crate) fn statement(key: &ModelKey) -> Transcript {
+    let mut t = Transcript::new("carat/zk/v1 registration");
+    t.bytes("profile", key.profile.name().as_bytes());
+    t.bytes("program", key.program.as_bytes());
+    t.bytes("weights", &key.root.0);
+    t
 }
 
 impl Ledger {
@@ -30,7 +58,10 @@ impl Ledger {
     /// # Errors
     /// As for [`Ledger::new`].
     pub fn registration(program: &Program, profile: Profile) -> Result<Self, Error> {
-        let _ = (program, profile);
-        Err(Error::Unsupported("not yet".into()))
+        Self::of(
+            &Plan::registration(program)?,
+            profile,
+            crate::Mode::Zk(HIDDEN),
+        )
     }
 }

@@ -133,6 +133,21 @@ impl Store {
         })
     }
 
+    /// Slots up to the end of the last box.
+    pub(crate) fn used(&self) -> usize {
+        let ends = (self.pieces.iter()).map(|p| p.block.offset + (1 << p.block.vars));
+        ends.max().unwrap_or(0)
+    }
+
+    /// The slots of the elements of a tensor of one axis.
+    #[cfg(feature = "prover")]
+    pub(crate) fn slots_of(&self, tensor: usize) -> impl Iterator<Item = usize> {
+        (self.of_tensor(tensor)).flat_map(|piece| {
+            let len: usize = piece.sides.iter().map(|s| s.len).product();
+            (0..len).map(move |i| piece.block.offset + i)
+        })
+    }
+
     /// Slots of the largest box. Each box begins at a multiple of its own size.
     #[cfg(feature = "prover")]
     pub(crate) fn largest(&self) -> usize {

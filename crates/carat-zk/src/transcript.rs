@@ -61,6 +61,11 @@ impl Transcript {
         self.bytes(label, &bytes);
     }
 
+    /// Elements that follow from what was absorbed, and that no verifier draws.
+    pub(crate) fn derived(mut self, n: usize) -> Vec<E> {
+        (0..n).map(|_| self.challenger.sample()).collect()
+    }
+
     /// Draws an element of [`E`], uniform.
     pub fn challenge(&mut self) -> E {
         let drawn = self.challenger.sample();

@@ -7,7 +7,7 @@ use crate::{
     field::{E, int},
     gkr,
     graph::{Id, Kind},
-    hide,
+    hide::{self, weights::Pin},
     key::{Hidden, Mode, ModelKey},
     layout::{
         self, AxisMap, dot_eq, eq, eq_index, eq_table, ramp, reshape_groups, reshape_kernel, split,
@@ -44,7 +44,6 @@ pub fn verify(
     instances: &[Instance<'_>],
     proof: &Proof,
 ) -> Result<(), Error> {
-    mode.check()?;
     if !hides_values(mode) && !instances.iter().any(|i| i.values.is_some()) {
         return Err(Error::Values("no statement's values were given".into()));
     }
@@ -54,7 +53,7 @@ pub fn verify(
     if key.program != program.digest() || key.profile != profile {
         return Err(Error::Check("the key's program and profile"));
     }
-    let plan = Plan::new(program, instances.len())?;
+    let plan = Plan::of(program, instances.len(), mode)?;
     match mode {
         Mode::Succinct => succinct(&plan, key, instances, proof),
         Mode::Zk(hidden) => hide::verify(&plan, key, hidden, instances, proof),
@@ -77,7 +76,7 @@ fn succinct(
     let (point, value) = v.open_witness()?;
     witness.verify(&root, &point, value, &mut v.checks)?;
     if plan.has_constants() {
-        let join = v.join(plan.weights.len(), false)?;
+        let join = v.join(plan.weights.len(), false, None)?;
         for (i, (store, root)) in plan.weights.iter().zip(&roots).enumerate() {
             let (point, value) = v.open_weights(&join, i)?;
             Whir::new(profile, store.vars, Use::Weights)?.verify(
@@ -551,25 +550,34 @@ impl<'a, C: Checks> Verifier<'a, C> {
     }
 
     /// Takes all claims on a commitment, and cuts their combination into one part per polynomial.
-    pub(crate) fn join(&mut self, polynomials: usize, witness: bool) -> Result<Join<C::V>, Error> {
+    pub(crate) fn join(
+        &mut self,
+        polynomials: usize,
+        witness: bool,
+        pin: Option<&Pin>,
+    ) -> Result<Join<C::V>, Error> {
         let claims = self.claims.committed(&self.plan.graph, witness);
         let gamma = self.checks.challenge();
-        let powers = powers(gamma, claims.len());
+        let mut powers = powers(gamma, claims.len() + usize::from(pin.is_some()));
+        // Last, what the key itself says of its polynomial.
+        let pin = pin.and_then(|pin| Some((powers.pop()?, pin)));
+        let known = pin.map_or(E::ZERO, |(power, pin)| power * pin.value);
         let values = claims.iter().map(|(_, _, c)| c.value);
         let mut sum: Vec<_> = powers.iter().copied().zip(values).collect();
         let mut parts = self.checks.hear("parts", polynomials - 1)?;
         sum.extend(parts.iter().map(|&part| (-E::ONE, part)));
-        parts.insert(0, self.checks.sum(E::ZERO, &sum));
+        parts.insert(0, self.checks.sum(known, &sum));
         Ok(Join {
             claims,
             powers,
             parts,
+            pin: pin.map(|(power, pin)| (power, pin.point.clone())),
         })
     }
 
     /// The claims on the witness become one claim.
     pub(crate) fn open_witness(&mut self) -> Result<(Vec<E>, C::V), Error> {
-        let join = self.join(1, true)?;
+        let join = self.join(1, true, None)?;
         let (at, left) =
             sumcheck::verify(&mut self.checks, self.plan.witness.vars, 2, join.parts[0])?;
         let value = self.checks.hear("opened", 1)?[0];
@@ -585,22 +593,53 @@ impl<'a, C: Checks> Verifier<'a, C> {
         join: &Join<C::V>,
         part: usize,
     ) -> Result<(Vec<E>, E), Error> {
-        let store = &self.plan.weights[part];
-        let (at, left) = sumcheck::verify(&mut self.checks, store.vars, 2, join.parts[part])?;
+        let (at, left) = self.lead_weights(join, part)?;
         let value = self.checks.clear("opened", 1)?[0];
-        // Positions within a row come first, then rows.
-        let (column, row) = at.split_at(row_vars(store.vars));
-        let at = [row, column].concat();
-        let kernel = self.kernel(store, join, &at);
         let known = self.checks.known(value);
-        self.checks
-            .equal(left, kernel, known, "the joining of openings")?;
+        self.end_weights(join, part, &at, left, known)?;
         Ok((at, value))
+    }
+
+    /// The claims on hidden constants become one claim.
+    pub(crate) fn open_hidden_weights(
+        &mut self,
+        join: &Join<C::V>,
+    ) -> Result<(Vec<E>, C::V), Error> {
+        let (at, left) = self.lead_weights(join, 0)?;
+        let value = self.checks.hear("opened", 1)?[0];
+        self.end_weights(join, 0, &at, left, value)?;
+        Ok((at, value))
+    }
+
+    fn lead_weights(
+        &mut self,
+        join: &Join<C::V>,
+        part: usize,
+    ) -> Result<(Vec<E>, C::V), Error> {
+        let vars = self.plan.weights[part].vars;
+        let (at, left) = sumcheck::verify(&mut self.checks, vars, 2, join.parts[part])?;
+        // Positions within a row come first, then rows.
+        let (column, row) = at.split_at(row_vars(vars));
+        Ok(([row, column].concat(), left))
+    }
+
+    fn end_weights(
+        &mut self,
+        join: &Join<C::V>,
+        part: usize,
+        at: &[E],
+        left: C::V,
+        value: C::V,
+    ) -> Result<(), Error> {
+        let kernel = self.kernel(&self.plan.weights[part], join, at);
+        self.checks
+            .equal(left, kernel, value, "the joining of openings")
     }
 
     /// What a polynomial's value at a point counts for the claims on it.
     fn kernel(&self, store: &Store, join: &Join<C::V>, at: &[E]) -> E {
-        let mut kernel = E::ZERO;
+        let pin = join.pin.as_ref();
+        let mut kernel = pin.map_or(E::ZERO, |(power, point)| *power * eq(point, at));
         for ((index, id, c), &g) in join.claims.iter().zip(&join.powers) {
             for piece in store.of_tensor(*index) {
                 kernel += g * piece.kernel(self.dims(*id), &c.point, store.vars, at);
@@ -616,6 +655,8 @@ pub(crate) struct Join<V> {
     claims: Vec<(usize, Id, ValueClaim<V>)>,
     powers: Vec<E>,
     parts: Vec<V>,
+    /// What is said of the polynomial as a whole, at a point.
+    pin: Option<(E, Vec<E>)>,
 }
 
 /// One root for several polynomials.

@@ -26,7 +26,7 @@ use carat_receipt::Digest;
 use p3_field::PrimeCharacteristicRing;
 
 #[cfg(feature = "prover")]
-use super::random::Random;
+use super::random::{Purpose, Random};
 #[cfg(feature = "prover")]
 use crate::{
     io::Committed,
@@ -241,7 +241,12 @@ pub(crate) fn prove(
     sink.send("table", &[value]);
     let (row, column) = at.split_at(ROW_VARS);
     let code = code(profile);
-    let (root, mask) = masks::Mask::new(2 * ROWS, code.levels, random);
+    let (root, mask) = masks::Mask::new(
+        [Purpose::TieMask, Purpose::TieSalt],
+        2 * ROWS,
+        code.levels,
+        random,
+    );
     sink.send_bytes("io mask", &root.0);
     let masked: E = (mask.coefficients.iter())
         .zip(eq_table(row))

@@ -48,8 +48,13 @@ pub(crate) struct Mask {
 #[cfg(feature = "prover")]
 impl Mask {
     /// A mask with `length` coefficients, on a domain of `2^levels` places.
-    pub(crate) fn new(length: usize, levels: usize, random: &mut Random) -> (Root, Self) {
-        let coefficients: Vec<E> = (0..length).map(|_| random.e(Purpose::TieMask)).collect();
+    pub(crate) fn new(
+        [elements, salts]: [Purpose; 2],
+        length: usize,
+        levels: usize,
+        random: &mut Random,
+    ) -> (Root, Self) {
+        let coefficients: Vec<E> = (0..length).map(|_| random.e(elements)).collect();
         let width = 2 * DEGREE;
         let mut matrix = vec![F::default(); width << levels];
         for (row, c) in matrix.chunks_exact_mut(width).zip(&coefficients) {
@@ -57,7 +62,7 @@ impl Mask {
         }
         // Random at every place, so as well random before the transform.
         for row in matrix.chunks_exact_mut(width) {
-            random.fill(Purpose::TieSalt, &mut row[DEGREE..]);
+            random.fill(salts, &mut row[DEGREE..]);
         }
         let encoded = Radix2DFTSmallBatch::default().dft_batch(RowMajorMatrix::new(matrix, width));
         let (root, tree) = leaves::commit(encoded);

@@ -11,6 +11,7 @@ mod masks;
 #[cfg(feature = "prover")]
 pub(crate) mod random;
 pub(crate) mod tape;
+pub(crate) mod weights;
 pub(crate) mod witness;
 
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
     key::{Hidden, Mode, ModelKey},
     pcs::{Root, Use, Whir},
     plan::Plan,
-    transcript::Source,
+    transcript::{Source, Transcript},
     verify::{Verifier, read_root, statement, weights_roots},
 };
 use alloc::vec::Vec;
@@ -29,6 +30,7 @@ use carat_receipt::Digest;
 use equations::Shape;
 use p3_field::Field;
 use tape::{From, Tape};
+use weights::Pin;
 
 #[cfg(feature = "prover")]
 use crate::transcript::Script;
@@ -40,10 +42,10 @@ pub(crate) fn field_bits() -> usize {
 
 /// The shape of the equations of a plan, without any proof.
 pub(crate) fn shape(plan: &Plan, profile: Profile, hidden: Hidden) -> Result<Shape, Error> {
-    Ok(Shape::of(
-        &trace(plan, profile, hidden, From::Nothing)?,
-        profile,
-    ))
+    let nothing = || plan.weights.iter().map(|store| Pin::nothing(store.vars)).next();
+    let pin = if hidden.weights { nothing() } else { None };
+    let tape = trace(plan, profile, hidden, pin, From::Nothing)?;
+    Ok(Shape::of(&tape, profile))
 }
 
 /// The equations about what a prover has just said.
@@ -52,9 +54,10 @@ pub(crate) fn retrace(
     plan: &Plan,
     profile: Profile,
     hidden: Hidden,
+    pin: Option<Pin>,
     script: Script,
 ) -> Result<Tape<'static>, Error> {
-    trace(plan, profile, hidden, From::Script(script, 0, 0))
+    trace(plan, profile, hidden, pin, From::Script(script, 0, 0))
 }
 
 /// The argument from its first message to its last, without anything that is no equation.
@@ -62,13 +65,17 @@ fn trace(
     plan: &Plan,
     profile: Profile,
     hidden: Hidden,
+    pin: Option<Pin>,
     from: From<'static>,
 ) -> Result<Tape<'static>, Error> {
     let zeros = alloc::vec![Digest::from_bytes([0; 32]); plan.statements];
     let roots = Roots {
         program: Digest::from_bytes([0; 32]),
         witness: Root([0; 32]),
-        weights: alloc::vec![Root([0; 32]); plan.weights.len()],
+        weights: match pin {
+            Some(pin) => Weights::Hidden(pin),
+            None => Weights::Public(alloc::vec![Root([0; 32]); plan.weights.len()]),
+        },
         io: if hidden.values { zeros } else { Vec::new() },
     };
     argument(plan, profile, &roots, &[], Tape::new(from))
@@ -78,9 +85,16 @@ fn trace(
 struct Roots {
     program: Digest,
     witness: Root,
-    weights: Vec<Root>,
+    weights: Weights,
     /// Of each statement, where values are hidden.
     io: Vec<Digest>,
+}
+
+/// The commitment to constants.
+enum Weights {
+    /// The root of each polynomial.
+    Public(Vec<Root>),
+    Hidden(Pin),
 }
 
 /// The table under each statement's `io/v1` commitment.
@@ -104,7 +118,6 @@ pub(crate) fn verify(
     instances: &[Instance<'_>],
     proof: &Proof,
 ) -> Result<(), Error> {
-    let profile = key.profile;
     let io = if hidden.values {
         let root = |i: &Instance<'_>| {
             i.io.ok_or_else(|| Error::Values("a statement has no io/v1 commitment".into()))
@@ -113,8 +126,26 @@ pub(crate) fn verify(
     } else {
         Vec::new()
     };
-    let mut source = Source::new(statement(Mode::Zk(hidden), key, instances), &proof.bytes);
-    let weights = weights_roots(&mut source, plan, key)?;
+    let transcript = statement(Mode::Zk(hidden), key, instances);
+    verify_from(transcript, plan, key, hidden, io, instances, proof)
+}
+
+/// [`verify`] after what is public, as the transcript has it.
+pub(crate) fn verify_from(
+    transcript: Transcript,
+    plan: &Plan,
+    key: &ModelKey,
+    hidden: Hidden,
+    io: Vec<Digest>,
+    instances: &[Instance<'_>],
+    proof: &Proof,
+) -> Result<(), Error> {
+    let profile = key.profile;
+    let mut source = Source::new(transcript, &proof.bytes);
+    let weights = match &plan.weights[..] {
+        [store] if hidden.weights => Weights::Hidden(Pin::read(&mut source, key, store.vars)?),
+        _ => Weights::Public(weights_roots(&mut source, plan, key)?),
+    };
     let pads = read_root(&mut source, "pads")?;
     let roots = Roots {
         program: key.program,
@@ -148,12 +179,22 @@ fn argument<'p>(
     let scheme = witness::Scheme::new(profile, plan.witness.vars);
     scheme.verify(&roots.witness, &point, value, &mut v.checks)?;
     if plan.has_constants() {
-        let join = v.join(plan.weights.len(), false)?;
-        for (i, (store, root)) in plan.weights.iter().zip(&roots.weights).enumerate() {
-            let (point, value) = v.open_weights(&join, i)?;
-            if let Some(source) = v.checks.source() {
-                let whir = Whir::new(profile, store.vars, Use::Weights)?;
-                whir.verify(root, &point, value, source)?;
+        match &roots.weights {
+            Weights::Public(roots) => {
+                let join = v.join(plan.weights.len(), false, None)?;
+                for (i, (store, root)) in plan.weights.iter().zip(roots).enumerate() {
+                    let (point, value) = v.open_weights(&join, i)?;
+                    if let Some(source) = v.checks.source() {
+                        let whir = Whir::new(profile, store.vars, Use::Weights)?;
+                        whir.verify(root, &point, value, source)?;
+                    }
+                }
+            }
+            Weights::Hidden(pin) => {
+                let join = v.join(1, false, Some(pin))?;
+                let (point, value) = v.open_hidden_weights(&join)?;
+                let scheme = weights::Scheme::new(profile, &plan.weights[0])?;
+                scheme.verify(&pin.root, &point, value, &mut v.checks)?;
             }
         }
     }

@@ -38,6 +38,16 @@ pub(crate) enum Purpose {
     TieMask,
     /// In leaves of that mask.
     TieSalt,
+    /// Behind rows of constants.
+    WeightsTail,
+    /// In leaves of constants.
+    WeightsSalt,
+    /// Constants that the Program does not know.
+    WeightsBlind,
+    /// Added to the fold of constants.
+    WeightsMask,
+    /// In leaves of that mask.
+    WeightsMaskSalt,
 }
 
 /// Bytes that are expanded at once.
@@ -63,13 +73,18 @@ impl Random {
         getrandom::fill(&mut seed).map_err(|e| Error::Randomness(e.to_string()))?;
         #[cfg(test)]
         let mut seed = hooks::stage().seed.unwrap_or(seed);
-        let random = Self::from_seed(&seed, context);
+        let random = Self::from_seed("carat/zk/v1 randomness of one proof", &seed, context);
         seed.zeroize();
         Ok(random)
     }
 
-    fn from_seed(seed: &[u8; 32], context: &[&[u8]]) -> Self {
-        let mut hasher = blake3::Hasher::new_derive_key("carat/zk/v1 randomness of one proof");
+    /// The randomness of a commitment to constants, made from a secret that is kept.
+    pub(crate) fn kept(secret: &[u8; 32], context: &[&[u8]]) -> Self {
+        Self::from_seed("carat/zk/v1 randomness of hidden weights", secret, context)
+    }
+
+    fn from_seed(purpose: &str, seed: &[u8; 32], context: &[&[u8]]) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key(purpose);
         hasher.update(seed);
         for part in context {
             hasher.update(&(part.len() as u64).to_le_bytes());
@@ -142,7 +157,7 @@ mod tests {
     use super::*;
 
     fn first(seed: u8, context: &[&[u8]]) -> Vec<E> {
-        let mut random = Random::from_seed(&[seed; 32], context);
+        let mut random = Random::from_seed("test", &[seed; 32], context);
         (0..4).map(|_| random.e(Purpose::Pad)).collect()
     }
 
@@ -169,7 +184,7 @@ mod tests {
     /// Chi-squared over 64 cells of equal size, and over the lowest six bits: 2^18 draws each.
     #[test]
     fn elements_are_uniform() {
-        let mut random = Random::from_seed(&[7; 32], &[]);
+        let mut random = Random::from_seed("test", &[7; 32], &[]);
         let (mut high, mut low) = ([0f64; 64], [0f64; 64]);
         let n = 1u32 << 18;
         for _ in 0..n {

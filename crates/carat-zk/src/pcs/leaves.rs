@@ -16,7 +16,17 @@ use p3_symmetric::MerkleCap;
 #[cfg(feature = "prover")]
 use crate::transcript::Sink;
 #[cfg(feature = "prover")]
-use p3_matrix::dense::RowMajorMatrix;
+use alloc::borrow::Cow;
+#[cfg(feature = "prover")]
+use core::ops::Range;
+#[cfg(feature = "prover")]
+use p3_dft::{Radix2DFTSmallBatch, TwoAdicSubgroupDft};
+#[cfg(feature = "prover")]
+use p3_field::PrimeCharacteristicRing;
+#[cfg(feature = "prover")]
+use p3_matrix::dense::{RowMajorMatrix, RowMajorMatrixView, RowMajorMatrixViewMut};
+#[cfg(feature = "prover")]
+use rayon::prelude::*;
 
 const DIGEST: usize = 32;
 
@@ -48,6 +58,47 @@ pub(crate) struct Shown {
 pub(crate) fn commit(matrix: RowMajorMatrix<F>) -> (Root, Tree) {
     let (cap, tree) = whir::mmcs().commit_matrix(matrix);
     (Root(cap.roots()[0]), tree)
+}
+
+/// The code words of rows, one in each column of a matrix of `2^levels` places, with `more` columns of zeros behind them. A
+/// row is the polynomial with its `length` values as coefficients; `values` gives those of some rows, one after the other.
+#[cfg(feature = "prover")]
+pub(crate) fn encode<'a>(
+    rows: usize,
+    length: usize,
+    levels: usize,
+    more: usize,
+    values: impl Fn(Range<usize>) -> Cow<'a, [F]>,
+) -> RowMajorMatrix<F> {
+    /// Values that are encoded together: the transform holds its matrix twice.
+    const TOGETHER: usize = 1 << 19;
+    /// Rows that are encoded together at least: a line of the cache.
+    const LEAST: usize = 16;
+    let dft = Radix2DFTSmallBatch::new(1 << levels);
+    let encode = |values: &[F]| {
+        // One column of the matrix per row of the polynomial, with the coefficients down the columns.
+        let rows = values.len() / length;
+        let mut padded = F::zero_vec(rows << levels);
+        RowMajorMatrixView::new(values, length).transpose_into(&mut RowMajorMatrixViewMut::new(
+            &mut padded[..values.len()],
+            rows,
+        ));
+        dft.dft_batch(RowMajorMatrix::new(padded, rows))
+    };
+    let some = (TOGETHER / length).clamp(LEAST.min(rows), rows);
+    if some == rows && more == 0 {
+        return encode(&values(0..rows));
+    }
+    let width = rows + more;
+    let mut all = F::zero_vec(width << levels);
+    for first in (0..rows).step_by(some) {
+        let last = rows.min(first + some);
+        let encoded = encode(&values(first..last));
+        all.par_chunks_exact_mut(width)
+            .zip(encoded.values.par_chunks_exact(last - first))
+            .for_each(|(to, from)| to[first..last].copy_from_slice(from));
+    }
+    RowMajorMatrix::new(all, width)
 }
 
 impl Leaves {

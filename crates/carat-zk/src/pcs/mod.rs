@@ -9,6 +9,7 @@
 //! protocol, byte for byte, is `docs/protocol-whir.md`.
 
 mod direct;
+pub(crate) mod fold;
 #[cfg(feature = "prover")]
 mod layout;
 pub(crate) mod leaves;
@@ -118,15 +119,7 @@ impl Whir {
         let form = match Schedule::new(profile, n, purpose)? {
             Schedule::Direct => Form::Direct,
             Schedule::Whir(parameters) => Form::Whir(Box::new(whir::Scheme::new(n, &parameters)?)),
-            Schedule::Rows(parameters) => {
-                let fold = (!parameters.shown)
-                    .then(|| {
-                        let n = rows::Scheme::fold_variables(n, &parameters);
-                        Self::new(profile, n, Use::Fold)
-                    })
-                    .transpose()?;
-                Form::Rows(rows::Scheme::new(n, parameters, fold))
-            }
+            Schedule::Rows(parameters) => Form::Rows(rows::Scheme::new(profile, n, parameters)?),
         };
         Ok(Self {
             profile,

@@ -12,46 +12,36 @@
 //! places, so a false fold is missed with probability below `(k/N)^queries`. `docs/protocol-whir.md`, section 8.
 
 use super::{
-    Refused, Root, Security, Term, Whir,
+    Profile, Refused, Root, Security, Term,
+    fold::{Conditions, Fold},
     leaves::{Leaves, Shown},
 };
 use crate::{
     Error,
-    field::{DEGREE, E, F},
-    layout::{dot_eq, eq, eq_table},
-    steps::powers,
-    sumcheck,
+    field::{E, F},
+    layout::{dot_eq, eq_table},
     transcript::Source,
 };
 use alloc::{
-    boxed::Box,
     string::{String, ToString},
     vec::Vec,
 };
-use p3_field::{BasedVectorSpace, Field, PrimeCharacteristicRing, TwoAdicField};
+use p3_field::{PrimeCharacteristicRing, TwoAdicField};
 
 #[cfg(feature = "prover")]
 use super::leaves;
 #[cfg(feature = "prover")]
+use core::ops::Range;
+#[cfg(feature = "prover")]
 use crate::{
     kernels::{
-        Vector,
         compact::{Compact, Values, combine_rows},
-        dot, eq_vector, product,
+        dot, eq_vector,
     },
     transcript::Sink,
 };
-#[cfg(feature = "prover")]
-use p3_dft::{Radix2DFTSmallBatch, TwoAdicSubgroupDft};
-#[cfg(feature = "prover")]
-use p3_matrix::dense::{RowMajorMatrix, RowMajorMatrixView, RowMajorMatrixViewMut};
-#[cfg(feature = "prover")]
-use rayon::prelude::*;
 
 const DIGEST: usize = 32;
-
-/// Variables that number the coefficients of an element of E, in a committed fold.
-const SLICES: usize = 3;
 
 /// The integers of one size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +65,7 @@ pub(super) struct Scheme {
     /// Variables of a row.
     columns: usize,
     /// How the fold is committed, unless it is shown.
-    fold: Option<Box<Whir>>,
+    fold: Option<Fold>,
 }
 
 /// What the committer keeps.
@@ -100,24 +90,15 @@ impl Data {
     }
 }
 
-/// A condition that a committed fold must meet: its value at a place of the code, or at the claim's own point.
-struct Condition {
-    x: F,
-    value: E,
-}
-
 impl Scheme {
-    pub(super) fn new(n: usize, parameters: Parameters, fold: Option<Whir>) -> Self {
-        Self {
+    pub(super) fn new(profile: Profile, n: usize, parameters: Parameters) -> Result<Self, Error> {
+        let columns = n - parameters.rows;
+        let fold = (!parameters.shown).then(|| Fold::new(profile, columns));
+        Ok(Self {
             parameters,
-            columns: n - parameters.rows,
-            fold: fold.map(Box::new),
-        }
-    }
-
-    /// Variables of the polynomial that a committed fold becomes.
-    pub(super) fn fold_variables(n: usize, parameters: &Parameters) -> usize {
-        n - parameters.rows + SLICES
+            columns,
+            fold: fold.transpose()?,
+        })
     }
 
     /// What is shown of the tree.
@@ -140,7 +121,7 @@ impl Scheme {
         let p = &self.parameters;
         let fold = match &self.fold {
             None => "shown".to_string(),
-            Some(fold) => fold.variables().to_string(),
+            Some(fold) => fold.committed_variables().to_string(),
         };
         [
             p.rows.to_string(),
@@ -155,25 +136,15 @@ impl Scheme {
     pub(super) fn security(&self) -> Security {
         let mut terms = Vec::new();
         // Each polynomial that the commitment to a fold may still stand for has its own chance.
-        let inner = self.fold.as_ref().map(|w| w.security());
-        let candidates = inner.as_ref().map_or(0.0, |s| s.candidates_bits);
+        let fold = (self.fold.as_ref()).map(|fold| fold.security(self.parameters.queries + 1, 0));
+        let candidates = fold.as_ref().map_or(0.0, |s| s.candidates_bits);
         terms.push(Term {
             name: "columns",
             count: 1,
             bits: (self.parameters.queries * self.parameters.rate) as f64 - candidates,
             grinding: self.parameters.work as u32,
         });
-        if let Some(inner) = inner {
-            // Combining the conditions, two for each round of the sumcheck, and the slices at a random point.
-            let bad = self.parameters.queries + 1 + 2 * self.columns + SLICES;
-            terms.push(Term {
-                name: "conditions on the fold",
-                count: 1,
-                bits: (E::bits() - 1) as f64 - libm::log2(bad as f64) - candidates,
-                grinding: 0,
-            });
-            terms.extend(inner.terms);
-        }
+        terms.extend(fold.into_iter().flat_map(|fold| fold.terms));
         Security {
             terms,
             candidates_bits: 0.0,
@@ -193,9 +164,7 @@ impl Scheme {
         self.leaves().max_bytes()
             + match &self.fold {
                 None => element << self.columns,
-                Some(fold) => {
-                    DIGEST + (2 * self.columns + (1 << SLICES)) * element + fold.max_opening_bytes()
-                }
+                Some(fold) => DIGEST + fold.max_bytes(),
             }
     }
 
@@ -206,7 +175,7 @@ impl Scheme {
 
     #[cfg(feature = "prover")]
     pub(super) fn commit(&self, compact: Compact) -> (Root, Data) {
-        let (root, tree) = leaves::commit(self.encode(Values::Compact(&compact)));
+        let (root, tree) = self.encode(Values::Compact(&compact));
         let data = Data {
             values: alloc::sync::Arc::new(compact),
             tree: alloc::sync::Arc::new(tree),
@@ -214,37 +183,11 @@ impl Scheme {
         (root, data)
     }
 
-    /// The code words of all rows, one in each column of the matrix.
     #[cfg(feature = "prover")]
-    fn encode(&self, values: Values<'_>) -> RowMajorMatrix<F> {
-        /// Values that are encoded together: the transform holds its matrix twice.
-        const TOGETHER: usize = 1 << 19;
-        /// Rows that are encoded together at least: a line of the cache.
-        const LEAST: usize = 16;
+    fn encode(&self, values: Values<'_>) -> (Root, leaves::Tree) {
         let (rows, width) = (1 << self.parameters.rows, 1 << self.columns);
-        let dft = Radix2DFTSmallBatch::new(width << self.parameters.rate);
-        let encode = |values: &[F]| {
-            // One column of the matrix per row of the polynomial, with the coefficients down the columns.
-            let rows = values.len() / width;
-            let mut padded = F::zero_vec(values.len() << self.parameters.rate);
-            RowMajorMatrixView::new(values, width).transpose_into(&mut RowMajorMatrixViewMut::new(
-                &mut padded[..values.len()],
-                rows,
-            ));
-            dft.dft_batch(RowMajorMatrix::new(padded, rows))
-        };
-        let some = (TOGETHER / width).clamp(LEAST.min(rows), rows);
-        if some == rows {
-            return encode(&values.field(0..rows * width));
-        }
-        let mut all = F::zero_vec((rows * width) << self.parameters.rate);
-        for first in (0..rows).step_by(some) {
-            let encoded = encode(&values.field(first * width..(first + some) * width));
-            all.par_chunks_exact_mut(rows)
-                .zip(encoded.values.par_chunks_exact(some))
-                .for_each(|(to, from)| to[first..][..some].copy_from_slice(from));
-        }
-        RowMajorMatrix::new(all, rows)
+        let some = |rows: Range<usize>| values.field(rows.start * width..rows.end * width);
+        leaves::commit(leaves::encode(rows, width, self.levels(), 0, some))
     }
 
     #[cfg(feature = "prover")]
@@ -259,7 +202,7 @@ impl Scheme {
                 None
             }
             Some(inner) => {
-                let (root, data) = inner.commit(fold.coefficients(1 << inner.variables()))?;
+                let (root, data) = inner.commit(&fold)?;
                 sink.send_bytes("pcs fold root", &root.0);
                 Some((inner, data))
             }
@@ -268,22 +211,12 @@ impl Scheme {
         let Some((inner, data)) = committed else {
             return Ok(value);
         };
-        let weights = eq_table(row);
-        let conditions = self.conditions(&shown, &weights);
-        let gamma = sink.transcript.challenge();
-        let claim = combined(value, &conditions, gamma);
-        let kernel = kernel(column, &conditions, gamma);
-        let (at, _, _) = product(sink, claim, fold, kernel);
-        // Slices past the last coefficient are zero.
-        let slices = data.values().field(0..DEGREE << self.columns);
-        let mut at_slices: Vec<E> = slices
-            .par_chunks_exact(1 << self.columns)
-            .map(|slice| crate::kernels::evaluate_base(slice, &at))
-            .collect();
-        at_slices.resize(1 << SLICES, E::ZERO);
-        sink.send("pcs slices", &at_slices);
-        let slice = sink.transcript.point(SLICES);
-        let _ = inner.open_last(data, &[slice, at].concat(), sink)?;
+        let conditions = Conditions {
+            claim: (column.to_vec(), value),
+            places: self.conditions(&shown, &eq_table(row)),
+            ends: None,
+        };
+        inner.prove(fold, data, &conditions, sink)?;
         Ok(value)
     }
 
@@ -296,111 +229,56 @@ impl Scheme {
     ) -> Result<(), Refused> {
         let (row, column) = point.split_at(self.parameters.rows);
         source.transcript.elements("pcs value", &[value]);
-        enum Fold<'a> {
+        enum Sent<'a> {
             Shown(Vec<E>),
-            Committed(&'a Whir, Root),
+            Committed(&'a Fold, Root),
         }
         let fold = match &self.fold {
-            None => Fold::Shown(source.receive("pcs fold", 1 << self.columns)?),
+            None => Sent::Shown(source.receive("pcs fold", 1 << self.columns)?),
             Some(inner) => {
                 let mut root = [0; DIGEST];
                 root.copy_from_slice(source.receive_bytes("pcs fold root", DIGEST)?);
-                Fold::Committed(inner, Root(root))
+                Sent::Committed(inner, Root(root))
             }
         };
         let wrong = |what: &str| Err(Refused::Opening(what.to_string()));
         let shown = self.leaves().read(root, source)?;
-        let conditions = self.conditions(&shown, &eq_table(row));
+        let places = self.conditions(&shown, &eq_table(row));
         match fold {
-            Fold::Shown(fold) => {
+            Sent::Shown(fold) => {
                 if dot_eq(&fold, column) != value {
                     return wrong("the fold does not give the claimed value");
                 }
-                for c in &conditions {
-                    let at = fold.iter().rev().fold(E::ZERO, |sum, &u| sum * c.x + u);
-                    if at != c.value {
+                for &(place, value) in &places {
+                    let at = fold.iter().rev().fold(E::ZERO, |sum, &u| sum * place + u);
+                    if at != value {
                         return wrong("the fold is not that of the committed rows");
                     }
                 }
                 Ok(())
             }
-            Fold::Committed(inner, root) => {
-                let gamma = source.transcript.challenge();
-                let claim = combined(value, &conditions, gamma);
-                let (at, left) = sumcheck::verify(source, self.columns, 2, claim)?;
-                let sent = source.receive("pcs slices", 1 << SLICES)?;
-                let mut weight = eq(column, &at);
-                for (c, g) in conditions
-                    .iter()
-                    .zip(powers(gamma, conditions.len() + 1).iter().skip(1))
-                {
-                    weight += *g * tensor_power(c.x, &at);
-                }
-                if left != weight * join(&sent) {
-                    return wrong("the conditions do not reduce to the fold");
-                }
-                let slice = source.transcript.point(SLICES);
-                let value = dot_eq(&sent, &slice);
-                inner
-                    .verify(&root, &[slice, at].concat(), value, source)
-                    .map_err(Refused::from)
+            Sent::Committed(inner, root) => {
+                let conditions = Conditions {
+                    claim: (column.to_vec(), value),
+                    places,
+                    ends: None,
+                };
+                inner.verify(&root, &conditions, source)
             }
         }
     }
 
-    /// What the opened columns say of the fold's code word.
-    fn conditions(&self, shown: &Shown, weights: &[E]) -> Vec<Condition> {
+    /// What the opened columns say of the fold's code word: its values at places.
+    fn conditions(&self, shown: &Shown, weights: &[E]) -> Vec<(F, E)> {
         let columns = shown.elements.chunks_exact(weights.len());
         (shown.positions.iter())
             .zip(columns)
-            .map(|(&position, column)| Condition {
-                x: self.place(position),
-                value: weights.iter().zip(column).map(|(&w, &v)| w * v).sum(),
+            .map(|(&position, column)| {
+                let value = weights.iter().zip(column).map(|(&w, &v)| w * v).sum();
+                (self.place(position), value)
             })
             .collect()
     }
-}
-
-/// The element whose coefficients are these: `sum X^d slice_d`. Slices past the last coefficient do not count.
-fn join(slices: &[E]) -> E {
-    slices
-        .iter()
-        .take(DEGREE)
-        .enumerate()
-        .map(|(d, &s)| s * E::from_basis_coefficients_fn(|i| F::from_bool(i == d)))
-        .sum()
-}
-
-/// The claim and all conditions in one: `value + sum gamma^(i + 1) condition_i`.
-fn combined(value: E, conditions: &[Condition], gamma: E) -> E {
-    let powers = powers(gamma, conditions.len() + 1);
-    value
-        + conditions
-            .iter()
-            .zip(&powers[1..])
-            .map(|(c, &g)| g * c.value)
-            .sum::<E>()
-}
-
-/// The polynomial with the value `x^i` at index i, at a point.
-fn tensor_power(x: F, at: &[E]) -> E {
-    let mut power = x;
-    let mut product = E::ONE;
-    for &r in at.iter().rev() {
-        product *= r * (power - F::ONE) + F::ONE;
-        power = power.square();
-    }
-    product
-}
-
-/// `eq(column, .)` plus the powers of each condition's place, combined as [`combined`] does.
-#[cfg(feature = "prover")]
-fn kernel(column: &[E], conditions: &[Condition], gamma: E) -> Vector {
-    let mut out = eq_vector(column, E::ONE);
-    let powers = powers(gamma, conditions.len() + 1);
-    let places: Vec<F> = conditions.iter().map(|c| c.x).collect();
-    crate::kernels::add_powers(&mut out, &places, &powers[1..]);
-    out
 }
 
 #[cfg(all(test, feature = "prover"))]

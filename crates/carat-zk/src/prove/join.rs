@@ -5,6 +5,7 @@ use crate::{
     claims::ValueClaim,
     field::E,
     graph::Id,
+    hide::weights::Pin,
     kernels::{
         Vector,
         compact::{Values, combine_rows, dot_rows},
@@ -12,7 +13,7 @@ use crate::{
         terms::{Term, sum_terms},
     },
     layout::{eq, eq_table, padded_positions},
-    plan::row_vars,
+    plan::{Block, row_vars},
     steps::powers,
     store::Store,
 };
@@ -26,6 +27,8 @@ pub(super) struct Join {
     claims: Vec<(usize, Id, ValueClaim)>,
     powers: Vec<E>,
     parts: Vec<E>,
+    /// What is said of the polynomial as a whole, at a point.
+    pin: Option<(E, Vec<E>)>,
 }
 
 impl Join {
@@ -40,6 +43,17 @@ impl Join {
             }
         }
         let mut out = Vec::new();
+        if let Some((power, point)) = &self.pin {
+            out.push(Term {
+                block: Block {
+                    offset: 0,
+                    vars: store.vars,
+                },
+                point: point.clone(),
+                scale: *power,
+                mask: None,
+            });
+        }
         for (index, id, point, g) in shared {
             for piece in store.of_tensor(index) {
                 let (weight, own) = piece.restrict(prover.dims(id), point);
@@ -57,16 +71,24 @@ impl Join {
 
 impl Prover<'_, '_> {
     /// Takes all claims on a commitment, and sends how their combination divides among its polynomials.
-    pub(super) fn join(&mut self, witness: bool, polynomials: &[Values<'_>]) -> Join {
+    pub(super) fn join(
+        &mut self,
+        witness: bool,
+        polynomials: &[Values<'_>],
+        pin: Option<&Pin>,
+    ) -> Join {
         let claims = self.claims.committed(&self.plan.graph, witness);
         let gamma = self.sink.transcript.challenge();
-        let powers = powers(gamma, claims.len());
+        let mut powers = powers(gamma, claims.len() + usize::from(pin.is_some()));
+        let pin = pin.and_then(|pin| Some((powers.pop()?, pin)));
         let values = claims.iter().map(|(_, _, c)| c.value);
-        let sum: E = values.zip(&powers).map(|(v, &g)| v * g).sum();
+        let mut sum: E = values.zip(&powers).map(|(v, &g)| v * g).sum();
+        sum += pin.map_or(E::ZERO, |(power, pin)| power * pin.value);
         let mut join = Join {
             claims,
             powers,
             parts: Vec::new(),
+            pin: pin.map(|(power, pin)| (power, pin.point.clone())),
         };
         let mut rest = Vec::new();
         for (i, polynomial) in polynomials.iter().enumerate().skip(1) {
@@ -81,7 +103,7 @@ impl Prover<'_, '_> {
 
     /// Joins the claims on the witness. Returns the point at which to open it.
     pub(super) fn open_witness(&mut self, polynomial: Values<'_>) -> Vec<E> {
-        let join = self.join(true, &[polynomial]);
+        let join = self.join(true, &[polynomial], None);
         let store = &self.plan.witness;
         let polynomial = polynomial.field(0..1 << store.vars);
         let kernel = sum_terms(store.vars, join.terms(self, store));
@@ -91,13 +113,13 @@ impl Prover<'_, '_> {
     }
 
     /// Joins the claims on one polynomial of constants: first over the positions within a row, then over rows. Both
-    /// parts work on sums of rows, so the large polynomial is read twice and never copied.
+    /// parts work on sums of rows, so the large polynomial is read twice and never copied. Returns the point and the value there.
     pub(super) fn open_weights(
         &mut self,
         join: &mut Join,
         part: usize,
         polynomial: Values<'_>,
-    ) -> Vec<E> {
+    ) -> (Vec<E>, E) {
         let store = &self.plan.weights[part];
         let columns = row_vars(store.vars);
         let width = 1usize << columns;
@@ -148,8 +170,7 @@ impl Prover<'_, '_> {
             kernel[row] += sum;
         }
         let (row, value, _) = product(&mut self.sink, left, Vector::new(rows), Vector::new(kernel));
-        self.sink.send_clear("opened", &[value]);
-        [row, column].concat()
+        ([row, column].concat(), value)
     }
 }
 

@@ -3,6 +3,11 @@
 use crate::{
     Error, Profile,
     field::F,
+    hide::{
+        self,
+        random::{Purpose, Random},
+    },
+    kernels::compact::Compact,
     key::ModelKey,
     layout::{self, padded_positions},
     pcs::{ProverData, Root, Use, Whir},
@@ -20,6 +25,8 @@ use rayon::prelude::*;
 pub struct ProvingKey {
     pub(super) key: ModelKey,
     pub(super) data: Vec<ProverData>,
+    /// Where the constants are hidden, instead.
+    pub(super) hidden: Option<hide::weights::Data>,
     /// The constants whose elements are all bytes, as bytes: a quarter of what steps have to read.
     pub(super) bytes: Vec<Option<Vec<i8>>>,
 }
@@ -31,12 +38,8 @@ impl ProvingKey {
     /// # Errors
     /// [`Error::Unsupported`] for a Program that has no proof.
     pub fn new(program: &Program, weights: &Weights, profile: Profile) -> Result<Self, Error> {
-        let dims: Vec<Vec<usize>> = program.constants.iter().map(|c| c.shape.dims()).collect();
-        let tensors: Vec<(&[usize], &[i32])> = dims
-            .iter()
-            .zip(&weights.data)
-            .map(|(d, v)| (&d[..], &v[..]))
-            .collect();
+        let dims = shapes(program);
+        let tensors = tensors(&dims, weights);
         let mut data = Vec::new();
         for store in &weights_stores(program)? {
             let whir = Whir::new(profile, store.vars, Use::Weights)?;
@@ -53,6 +56,7 @@ impl ProvingKey {
                 root: joint_root(&roots),
             },
             data,
+            hidden: None,
             bytes: weights.data.iter().map(|v| bytes(v)).collect(),
         })
     }
@@ -68,14 +72,49 @@ impl ProvingKey {
         profile: Profile,
         secret: &super::WeightsSecret,
     ) -> Result<Self, Error> {
-        let _ = (program, weights, profile, secret);
-        Err(Error::Unsupported("not yet".into()))
+        let store = hide::weights::store(program)?;
+        let scheme = hide::weights::Scheme::new(profile, &store)?;
+        let digest = program.digest();
+        let context = [digest.as_bytes(), profile.name().as_bytes()];
+        let mut random = Random::kept(secret.as_bytes(), &context);
+        let mut blind = [F::ZERO; hide::weights::BLIND];
+        random.fill(Purpose::WeightsBlind, &mut blind);
+        let dims = shapes(program);
+        let mut tensors = tensors(&dims, weights);
+        // In its place for now: its elements are no integers of 32 bits.
+        let nothing = [0; hide::weights::BLIND];
+        let shape = [nothing.len()];
+        tensors.push((&shape, &nothing));
+        let part = PLACED.max(store.largest()).min(1 << store.vars);
+        let parts = (0..1 << store.vars).step_by(part).map(|start| {
+            let range = start..start + part;
+            let mut values = place(&store, &tensors, range.clone());
+            let own = store.slots_of(tensors.len() - 1);
+            for (slot, &b) in own.zip(&blind) {
+                if range.contains(&slot) {
+                    values[slot - start] = b;
+                }
+            }
+            values
+        });
+        let compact = Compact::of_parts(1 << store.vars, parts);
+        let data = scheme.commit(&digest, profile, &store, compact, &mut random)?;
+        Ok(Self {
+            key: ModelKey {
+                program: digest,
+                profile,
+                root: data.pin.joint_root(),
+            },
+            data: Vec::new(),
+            hidden: Some(data),
+            bytes: weights.data.iter().map(|v| bytes(v)).collect(),
+        })
     }
 
     /// Whether proofs under this key hide the constants.
     #[must_use]
     pub fn hides(&self) -> bool {
-        false
+        self.hidden.is_some()
     }
 
     /// The public part.
@@ -90,6 +129,15 @@ impl ProvingKey {
         self.key = key;
         self
     }
+}
+
+fn shapes(program: &Program) -> Vec<Vec<usize>> {
+    program.constants.iter().map(|c| c.shape.dims()).collect()
+}
+
+fn tensors<'a>(dims: &'a [Vec<usize>], weights: &'a Weights) -> Vec<(&'a [usize], &'a [i32])> {
+    let data = weights.data.iter().map(|v| &v[..]);
+    dims.iter().map(|d| &d[..]).zip(data).collect()
 }
 
 /// Constants that are placed at once.

@@ -20,11 +20,11 @@ use crate::{
         random::{Purpose, Random},
     },
     io,
-    key::{Hidden, Mode},
+    key::{Hidden, Mode, hides_weights},
     layout::{self, bits, padded_positions, vars},
     pcs::{ProverData, Use, Whir},
     plan::Plan,
-    transcript::Sink,
+    transcript::{Sink, Transcript},
     verify::{TensorClaim, statement},
 };
 use carat_program::{Program, Tensor, Weights};
@@ -114,6 +114,16 @@ impl Default for Options<'_> {
 }
 
 impl Options<'_> {
+    fn fits(&self, needed: u64) -> Result<(), Error> {
+        if needed > self.memory_limit {
+            return Err(Error::Memory {
+                needed,
+                allowed: self.memory_limit,
+            });
+        }
+        Ok(())
+    }
+
     fn begin(&self, phase: Phase) -> Result<(), Error> {
         if let Some(o) = self.observer {
             o.begin(phase);
@@ -134,10 +144,10 @@ impl Options<'_> {
 /// # Errors
 /// [`Error::Unsupported`] for a Program that has no proof.
 pub fn estimate_memory(program: &Program, statements: usize) -> Result<u64, Error> {
-    memory(&Plan::new(program, statements)?)
+    memory(&Plan::new(program, statements)?, Mode::Succinct)
 }
 
-fn memory(plan: &Plan) -> Result<u64, Error> {
+fn memory(plan: &Plan, mode: Mode) -> Result<u64, Error> {
     let size = |vars: usize| 1u64 << vars;
     // Values of the graph; then per committed value the value, its codeword and tree, the kernel and the folded halves;
     // per leaf both sides of the whole tree.
@@ -150,7 +160,11 @@ fn memory(plan: &Plan) -> Result<u64, Error> {
     let mut constants = 0;
     for store in &plan.weights {
         // No profile changes what is kept.
-        constants += Whir::new(Profile::Proven100, store.vars, Use::Weights)?.kept_bytes();
+        constants += if hides_weights(mode) {
+            hide::weights::Scheme::new(Profile::Proven100, store)?.kept_bytes()
+        } else {
+            Whir::new(Profile::Proven100, store.vars, Use::Weights)?.kept_bytes()
+        };
         // As bytes, a second time.
         constants += size(store.vars);
     }
@@ -171,7 +185,11 @@ pub fn prove(
     runs: &[Run],
     options: &Options<'_>,
 ) -> Result<Proof, Error> {
-    options.mode.check()?;
+    if hides_weights(options.mode) != key.hides() {
+        return Err(Error::Values(
+            "a proof hides its constants if, and only if, its key does".into(),
+        ));
+    }
     if instances.len() != runs.len() || instances.is_empty() {
         return Err(Error::Values("one run is needed for each statement".into()));
     }
@@ -185,14 +203,8 @@ pub fn prove(
             "one seed is needed for each statement".into(),
         ));
     }
-    let plan = Plan::new(program, instances.len())?;
-    let needed = memory(&plan)?;
-    if needed > options.memory_limit {
-        return Err(Error::Memory {
-            needed,
-            allowed: options.memory_limit,
-        });
-    }
+    let plan = Plan::of(program, instances.len(), options.mode)?;
+    options.fits(memory(&plan, options.mode)?)?;
     // On one of the pool's own threads: from outside, each parallel loop would wake and wait for another thread.
     rayon::scope(|_| {
         options.begin(Phase::Witness)?;
@@ -209,6 +221,19 @@ pub(crate) fn prove_with(
     values: &Values<'_>,
     options: &Options<'_>,
 ) -> Result<Proof, Error> {
+    let transcript = statement(options.mode, &key.key, instances);
+    prove_from(transcript, plan, key, instances, values, options)
+}
+
+/// [`prove_with`] after what is public, as the transcript has it.
+fn prove_from(
+    transcript: Transcript,
+    plan: &Plan,
+    key: &ProvingKey,
+    instances: &[Instance<'_>],
+    values: &Values<'_>,
+    options: &Options<'_>,
+) -> Result<Proof, Error> {
     let columns: Vec<(&[usize], &[i32])> = (plan.graph.columns.iter().zip(values.columns()))
         .map(|(c, values)| (&c.dims[..], values))
         .collect();
@@ -218,7 +243,7 @@ pub(crate) fn prove_with(
     let polynomial = crate::tests::hooks::committed(polynomial);
     let mut p = Prover {
         key,
-        sink: Sink::new(statement(options.mode, &key.key, instances)),
+        sink: Sink::new(transcript),
         claims: Claims::new(plan.graph.nodes.len()),
         plan,
         values,
@@ -228,6 +253,9 @@ pub(crate) fn prove_with(
         for data in &key.data {
             p.sink.send_bytes("weights root", &data.root().0);
         }
+    }
+    if let Some(data) = &key.hidden {
+        data.pin.send(&mut p.sink);
     }
     match options.mode {
         Mode::Succinct => p.succinct(polynomial, options)?,
@@ -288,7 +316,10 @@ impl Prover<'_, '_> {
         self.reduce(options)?;
         let point = self.open_witness(data.values());
         scheme.open(data, &point, &mut self.sink);
-        self.open_constants(options)?;
+        match &self.key.hidden {
+            Some(data) => self.open_hidden(data, &mut random, options)?,
+            None => self.open_constants(options)?,
+        }
         if let Some(ties) = self.ties.take() {
             let table = hide::table(self.plan)?;
             for ((claims, instance), seed) in ties.iter().zip(instances).zip(options.seeds) {
@@ -305,7 +336,8 @@ impl Prover<'_, '_> {
         }
         let (script, mut pads) = self.sink.unhide();
         pads.fill(E::ZERO);
-        let tape = hide::retrace(self.plan, profile, hidden, script)?;
+        let pin = self.key.hidden.as_ref().map(|data| data.pin.clone());
+        let tape = hide::retrace(self.plan, profile, hidden, pin, script)?;
         shape.prove(equations, &tape, &mut self.sink);
         Ok(())
     }
@@ -327,13 +359,28 @@ impl Prover<'_, '_> {
         options.begin(Phase::OpenWeights)?;
         let key = self.key;
         let polynomials: Vec<_> = key.data.iter().map(ProverData::values).collect();
-        let mut join = self.join(false, &polynomials);
+        let mut join = self.join(false, &polynomials, None);
         for (i, (store, data)) in self.plan.weights.iter().zip(&key.data).enumerate() {
-            let point = self.open_weights(&mut join, i, data.values());
+            let (point, value) = self.open_weights(&mut join, i, data.values());
+            self.sink.send_clear("opened", &[value]);
             let whir = Whir::new(key.key.profile, store.vars, Use::Weights)?;
             let _ = self.sink.aside(|sink| whir.open(data, &point, sink))?;
         }
         Ok(())
+    }
+
+    fn open_hidden(
+        &mut self,
+        data: &hide::weights::Data,
+        random: &mut Random,
+        options: &Options<'_>,
+    ) -> Result<(), Error> {
+        options.begin(Phase::OpenWeights)?;
+        let mut join = self.join(false, &[data.values()], Some(&data.pin));
+        let (point, value) = self.open_weights(&mut join, 0, data.values());
+        self.sink.send("opened", &[value]);
+        let scheme = hide::weights::Scheme::new(self.key.key.profile, &self.plan.weights[0])?;
+        scheme.open(data, &point, random, &mut self.sink)
     }
 
     fn dims(&self, id: Id) -> &[usize] {

@@ -1,11 +1,16 @@
 //! The prover of registrations.
 
-use super::{Options, ProvingKey};
-use crate::{Error, Proof};
+use super::{Options, Phase, ProvingKey, Values, memory, prove_from};
+use crate::{
+    Error, Proof,
+    key::Mode,
+    plan::Plan,
+    registration::{HIDDEN, statement},
+};
 use carat_program::{Program, Weights};
 
 /// Proves, without showing the constants under a hiding key, that they are within the Program's bounds. It counts as one of
-/// the proofs that may be made under the key.
+/// the proofs that may be made under the key. Of the options, the mode and the seeds do not matter.
 ///
 /// # Errors
 /// [`Error::Unsupported`] for a Program that has none, [`Error::Values`] for a key that hides nothing, [`Error::Memory`],
@@ -16,6 +21,20 @@ pub fn register(
     key: &ProvingKey,
     options: &Options<'_>,
 ) -> Result<Proof, Error> {
-    let _ = (program, weights, key, options);
-    Err(Error::Unsupported("not yet".into()))
+    if !key.hides() {
+        return Err(Error::Values("a key that hides nothing is not registered".into()));
+    }
+    let options = Options {
+        mode: Mode::Zk(HIDDEN),
+        seeds: &[],
+        ..*options
+    };
+    let plan = Plan::registration(program)?;
+    options.fits(memory(&plan, options.mode)?)?;
+    rayon::scope(|_| {
+        options.begin(Phase::Witness)?;
+        let values = Values::new(program, weights, &plan.graph, &[]);
+        values.check()?;
+        prove_from(statement(key.key()), &plan, key, &[], &values, &options)
+    })
 }

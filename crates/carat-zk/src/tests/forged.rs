@@ -598,7 +598,7 @@ fn hidden_inputs_outside_their_ranges() {
         values: Some(edges),
         io: Some(root),
     };
-    case.mode.set(ALL_HIDDEN);
+    case.mode.set(VALUES_HIDDEN);
     let proof = case.prove(&[instance], &values).unwrap();
     let seen = Instance {
         values: None,

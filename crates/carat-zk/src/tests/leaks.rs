@@ -52,7 +52,7 @@ fn said(case: &Case, seed: u64, stage: Stage) -> (Proof, Vec<(String, Vec<F>)>) 
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let instances = case.instances(&case.outputs);
-    let values = Values::new(&case.program, &case.weights, &case.plan.graph, &case.runs);
+    let values = Values::new(&case.program, &case.weights, &case.setup().1.graph, &case.runs);
     hooks::set(Stage {
         challenges: Some(CHALLENGES),
         seed: Some(bytes),
@@ -81,7 +81,7 @@ fn behind_pads(case: &Case, heard: &[(String, Vec<F>)], opened: Option<usize>) -
     let Mode::Zk(hidden) = case.mode.get() else {
         panic!("nothing is hidden");
     };
-    let shape = crate::hide::shape(&case.plan, PROFILE, hidden).unwrap();
+    let shape = crate::hide::shape(case.setup().1, PROFILE, hidden).unwrap();
     let mut padded = Vec::new();
     for (message, (label, elements)) in heard.iter().enumerate() {
         if CLEAR.contains(&&label[..]) || Some(message) == opened {
@@ -196,7 +196,7 @@ fn a_missing_mask_is_seen() {
 fn masks_are_as_long_as_what_they_hide() {
     let case = case(&[1, 2, 3], &[4, 5, 6]);
     let instances = case.instances(&case.outputs);
-    let values = Values::new(&case.program, &case.weights, &case.plan.graph, &case.runs);
+    let values = Values::new(&case.program, &case.weights, &case.setup().1.graph, &case.runs);
     hooks::set(Stage {
         challenges: Some(CHALLENGES),
         ..Stage::default()
@@ -238,7 +238,7 @@ fn masks_are_as_long_as_what_they_hide() {
 fn nothing_is_repeated() {
     let case = case(&[1, 2, 3], &[4, 5, 6]);
     let instances = case.instances(&case.outputs);
-    let values = Values::new(&case.program, &case.weights, &case.plan.graph, &case.runs);
+    let values = Values::new(&case.program, &case.weights, &case.setup().1.graph, &case.runs);
     // The operating system's randomness this time.
     let proofs: Vec<Proof> = (0..24)
         .map(|_| case.prove(&instances, &values).unwrap())
@@ -266,7 +266,7 @@ fn garbage_is_simulated() {
     let values = Values::new(
         &honest.program,
         &honest.weights,
-        &honest.plan.graph,
+        &honest.setup().1.graph,
         &honest.runs,
     )
     .forge(&garbage);

@@ -12,7 +12,7 @@ mod peers;
 mod programs;
 
 use crate::{
-    Error, Hidden, Instance, Mode, Options, Profile, Proof, ProvingKey, Run, Values as Edges,
+    Error, Hidden, Instance, Mode, Options, Profile, Proof, ProvingKey, Run, Values as Edges, WeightsSecret,
     graph::Fill,
     io,
     plan::Plan,
@@ -26,7 +26,7 @@ use carat_program::{
 use carat_receipt::Salt;
 use hooks::{Event, Lie};
 use programs::{Builder, Rng, inputs};
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 
 const PROFILE: Profile = Profile::Proven100;
 
@@ -39,20 +39,33 @@ struct Case {
     weights: Weights,
     key: ProvingKey,
     plan: Plan,
+    /// Both, where constants are hidden.
+    hiding: OnceCell<(ProvingKey, Plan)>,
     runs: Vec<Run>,
     outputs: Vec<Vec<Tensor>>,
     /// What proofs of this case let be seen.
     mode: Cell<Mode>,
 }
 
-/// The mode in which nothing but what is public is shown.
-const ALL_HIDDEN: Mode = Mode::Zk(Hidden {
+/// The mode in which inputs and outputs are hidden.
+const VALUES_HIDDEN: Mode = Mode::Zk(Hidden {
     values: true,
     weights: false,
 });
 
+/// The mode in which nothing but what is public is shown.
+const ALL_HIDDEN: Mode = Mode::Zk(Hidden {
+    values: true,
+    weights: true,
+});
+
 /// The modes that differ most.
-const MODES: [Mode; 2] = [Mode::Succinct, ALL_HIDDEN];
+const MODES: [Mode; 3] = [Mode::Succinct, VALUES_HIDDEN, ALL_HIDDEN];
+
+/// The secret of hiding keys.
+fn secret() -> WeightsSecret {
+    WeightsSecret::from_bytes([5; 32])
+}
 
 /// What the `io/v1` commitment of a statement is made from.
 fn seeds(count: usize) -> Vec<io::Seed> {
@@ -94,10 +107,30 @@ impl Case {
             weights,
             key,
             plan,
+            hiding: OnceCell::new(),
             runs,
             outputs,
             mode: Cell::new(Mode::Succinct),
         }
+    }
+
+    /// The modes that it has: constants that there are not cannot be hidden.
+    fn modes(&self) -> impl Iterator<Item = Mode> + use<> {
+        let constants = !self.program.constants.is_empty();
+        MODES.into_iter().filter(move |&m| constants || m != ALL_HIDDEN)
+    }
+
+    /// The key and the layout of proofs in the mode of this case.
+    fn setup(&self) -> (&ProvingKey, &Plan) {
+        if self.mode.get() != ALL_HIDDEN {
+            return (&self.key, &self.plan);
+        }
+        let (key, plan) = self.hiding.get_or_init(|| {
+            let key = ProvingKey::hiding(&self.program, &self.weights, PROFILE, &secret());
+            let plan = Plan::of(&self.program, self.runs.len(), ALL_HIDDEN);
+            (key.unwrap(), plan.unwrap())
+        });
+        (key, plan)
     }
 
     fn prove(&self, instances: &[Instance<'_>], values: &Values<'_>) -> Result<Proof, Error> {
@@ -106,7 +139,8 @@ impl Case {
             seeds: &seeds(instances.len()),
             ..Options::default()
         };
-        prove_with(&self.plan, &self.key, instances, values, &options)
+        let (key, plan) = self.setup();
+        prove_with(plan, key, instances, values, &options)
     }
 
     fn instances<'a>(&'a self, outputs: &'a [Vec<Tensor>]) -> Vec<Instance<'a>> {
@@ -116,7 +150,7 @@ impl Case {
             .map(|(r, y)| Instance::of_values(&r.inputs, y))
             .zip(seeds(self.runs.len()))
             .map(|(instance, seed)| Instance {
-                io: (instance.values.filter(|_| self.mode.get() == ALL_HIDDEN))
+                io: (instance.values.filter(|_| self.mode.get() != Mode::Succinct))
                     .and_then(|values| io::commit(&self.program, &values, &seed).ok()),
                 ..instance
             })
@@ -126,7 +160,7 @@ impl Case {
     fn verify(&self, instances: &[Instance<'_>], proof: &Proof) -> Result<(), Error> {
         verify(
             &self.program,
-            self.key.key(),
+            self.setup().0.key(),
             PROFILE,
             self.mode.get(),
             instances,
@@ -157,16 +191,24 @@ impl Case {
     /// What the verifier says to a proof from forged columns, of the outputs that follow from them. It says the same where
     /// everything is hidden.
     fn forge(&self, forger: Forger<'_>) -> Result<(), Error> {
-        let [plain, hidden] = MODES.map(|mode| {
-            self.mode.set(mode);
-            self.forge_in_mode(forger)
-        });
+        let verdicts: Vec<_> = self
+            .modes()
+            .map(|mode| {
+                self.mode.set(mode);
+                self.forge_in_mode(forger)
+            })
+            .collect();
         self.mode.set(Mode::Succinct);
-        // Values that are no integers of the Program are refused where they would be committed to.
-        if !matches!(hidden, Err(Error::Values(_))) {
-            assert_eq!(plain.is_ok(), hidden.is_ok(), "{plain:?}, {hidden:?}");
+        let [plain, hidden @ ..] = &verdicts[..] else {
+            panic!("no mode");
+        };
+        for hidden in hidden {
+            // Values that are no integers of the Program are refused where they would be committed to.
+            if !matches!(hidden, Err(Error::Values(_))) {
+                assert_eq!(plain.is_ok(), hidden.is_ok(), "{plain:?}, {hidden:?}");
+            }
         }
-        plain
+        plain.clone()
     }
 
     fn forge_in_mode(&self, forger: Forger<'_>) -> Result<(), Error> {

@@ -8,8 +8,8 @@ use carat_nn::exec::reference;
 use carat_program::{Program, Tensor, Weights};
 use carat_receipt::Salt;
 use carat_zk::{
-    Error, Hidden, Instance, Mode, ModelKey, Options, Profile, Proof, ProvingKey, Run, Values, io,
-    prove, verify,
+    Error, Hidden, Instance, Mode, ModelKey, Options, Profile, Proof, ProvingKey, Run, Values,
+    WeightsSecret, io, prove, verify,
 };
 use programs::{Rng, inputs};
 
@@ -25,20 +25,25 @@ pub struct Proven {
     pub outputs: Vec<Vec<Tensor>>,
     pub proof: Proof,
     /// The same statements, proven in zero knowledge.
-    pub hidden: Vec<(Hidden, Proof)>,
+    pub hidden: Vec<(Hidden, ModelKey, Proof)>,
 }
 
 /// What the zero-knowledge proofs of the tests hide.
-pub const HIDDEN: [Hidden; 2] = [
-    Hidden {
-        values: false,
-        weights: false,
-    },
-    Hidden {
-        values: true,
-        weights: false,
-    },
+pub const HIDDEN: [Hidden; 4] = [
+    hidden(false, false),
+    hidden(true, false),
+    hidden(false, true),
+    hidden(true, true),
 ];
+
+const fn hidden(values: bool, weights: bool) -> Hidden {
+    Hidden { values, weights }
+}
+
+/// The secret of hiding keys.
+pub fn secret() -> WeightsSecret {
+    WeightsSecret::from_bytes([5; 32])
+}
 
 /// What a statement's `io/v1` commitment is made from.
 pub fn seed(slot: usize) -> io::Seed {
@@ -56,11 +61,11 @@ impl Proven {
     }
 
     pub fn verify(&self, instances: &[Instance<'_>]) -> Result<(), Error> {
-        let verdict = |mode, instances: &[Instance<'_>], proof| {
-            verify(&self.program, &self.key, PROFILE, mode, instances, proof)
+        let verdict = |key, mode, instances: &[Instance<'_>], proof| {
+            verify(&self.program, key, PROFILE, mode, instances, proof)
         };
-        let plain = verdict(Mode::Succinct, instances, &self.proof);
-        for (hidden, proof) in &self.hidden {
+        let plain = verdict(&self.key, Mode::Succinct, instances, &self.proof);
+        for (hidden, key, proof) in &self.hidden {
             let mut own = instances.to_vec();
             if hidden.values {
                 // The commitments hold what this verifier was told, or else the truth.
@@ -71,7 +76,7 @@ impl Proven {
                     instance.values = None;
                 }
             }
-            let verdict = verdict(Mode::Zk(*hidden), &own, proof);
+            let verdict = verdict(key, Mode::Zk(*hidden), &own, proof);
             assert_eq!(plain.is_ok(), verdict.is_ok(), "{plain:?}, {verdict:?}");
         }
         plain
@@ -168,13 +173,18 @@ pub fn proven_in(
 ) -> Result<Proven, Error> {
     let (runs, outputs): (Vec<Run>, Vec<Vec<Tensor>>) =
         all.iter().map(|x| run(program, weights, x)).unzip();
-    let key = ProvingKey::new(program, weights, PROFILE)?;
+    let public = ProvingKey::new(program, weights, PROFILE)?;
+    let hiding = if hidden.iter().any(|h| h.weights) && !program.constants.is_empty() {
+        Some(ProvingKey::hiding(program, weights, PROFILE, &secret())?)
+    } else {
+        None
+    };
     let instances: Vec<Instance<'_>> = all
         .iter()
         .zip(&outputs)
         .map(|(x, y)| Instance::of_values(x, y))
         .collect();
-    let prove = |mode| {
+    let prove = |mode, key: &ProvingKey| {
         let mut instances = instances.clone();
         for (slot, instance) in instances.iter_mut().enumerate() {
             if let Some(values) = &instance.values {
@@ -187,16 +197,25 @@ pub fn proven_in(
             seeds: &seeds,
             ..Options::default()
         };
-        prove(program, weights, &key, &instances, &runs, &options)
+        prove(program, weights, key, &instances, &runs, &options)
     };
-    let proof = prove(Mode::Succinct)?;
+    let proof = prove(Mode::Succinct, &public)?;
     let hidden = (hidden.iter())
-        .map(|&hidden| Ok((hidden, prove(Mode::Zk(hidden))?)))
+        // Constants that there are not cannot be hidden.
+        .filter_map(|&hidden| {
+            let key = if hidden.weights {
+                hiding.as_ref()
+            } else {
+                Some(&public)
+            };
+            Some((hidden, key?))
+        })
+        .map(|(hidden, key)| Ok((hidden, *key.key(), prove(Mode::Zk(hidden), key)?)))
         .collect::<Result<_, Error>>()?;
     Ok(Proven {
         program: program.clone(),
         weights: weights.clone(),
-        key: *key.key(),
+        key: *public.key(),
         inputs: all,
         outputs,
         proof,

@@ -2,10 +2,15 @@
 
 use super::*;
 use crate::{
-    pcs::{Profile, ProverData, ProverForm, Use, leaves::Tree, whir},
+    field::DEGREE,
+    kernels::Vector,
+    pcs::{ProverData, ProverForm, Use, Whir, fold::{SLICES, join}, leaves::Tree, whir},
+    steps::powers,
     transcript::Transcript,
 };
 use p3_commit::Mmcs as _;
+use p3_field::{BasedVectorSpace, Field};
+use p3_matrix::dense::RowMajorMatrix;
 
 fn values(n: usize) -> Vec<F> {
     (0..1u64 << n)
@@ -66,7 +71,8 @@ fn a_fold_of_other_rows_is_refused() {
 #[test]
 fn the_code_word_of_a_fold_is_the_fold_of_the_code_words() {
     let n = 14;
-    let scheme = Scheme::new(n, crate::pcs::schedule::rows(Profile::Proven100, n), None);
+    let parameters = crate::pcs::schedule::rows(Profile::Proven100, n);
+    let scheme = Scheme::new(Profile::Proven100, n, parameters).unwrap();
     let (_, data) = scheme.commit(Compact::new(&values(n)));
     let weights: Vec<E> = (0..1u64 << scheme.parameters.rows)
         .map(|i| E::from_basis_coefficients_fn(|d| F::from_u64(i * 7 + d as u64)))
@@ -86,30 +92,9 @@ fn the_code_word_of_a_fold_is_the_fold_of_the_code_words() {
             positions: vec![position],
             elements: opened[0][0].clone(),
         };
-        let condition = &scheme.conditions(&shown, &weights)[0];
-        let at = fold.iter().rev().fold(E::ZERO, |s, &u| s * condition.x + u);
-        assert_eq!(at, condition.value);
-    }
-}
-
-#[test]
-fn kernels_are_what_the_verifier_evaluates() {
-    for columns in [3, 9] {
-        let column: Vec<E> = (0..columns).map(|i| E::from_u64(i * i + 2)).collect();
-        let conditions: Vec<Condition> = (2..5)
-            .map(|i| Condition {
-                x: F::from_u64(i * 1_000_003),
-                value: E::from_u64(i),
-            })
-            .collect();
-        let gamma = E::from_u64(99);
-        let at: Vec<E> = (0..columns).map(|i| E::from_u64(3 * i + 7)).collect();
-        let table = kernel(&column, &conditions, gamma).unpack();
-        let mut expected = eq(&column, &at);
-        for (c, g) in conditions.iter().zip(powers(gamma, 4).iter().skip(1)) {
-            expected += *g * tensor_power(c.x, &at);
-        }
-        assert_eq!(dot_eq(&table, &at), expected);
+        let (place, value) = scheme.conditions(&shown, &weights)[0];
+        let at = fold.iter().rev().fold(E::ZERO, |s, &u| s * place + u);
+        assert_eq!(at, value);
     }
 }
 
@@ -142,7 +127,7 @@ impl Liar<'_> {
             let fold = Vector::new(self.fold.clone());
             let mut values = fold.coefficients(self.fold.len() << SLICES);
             values[DEGREE << self.scheme.columns..].fill(self.rest);
-            let (root, data) = inner.commit(values).unwrap();
+            let (root, data) = inner.inner.commit(values).unwrap();
             sink.send_bytes("pcs fold root", &root.0);
             (inner, data)
         });
@@ -152,10 +137,14 @@ impl Liar<'_> {
         let shown = self.scheme.leaves().show(self.tree, &mut sink);
         let mut slice = Vec::new();
         if let Some((inner, data)) = committed {
-            let conditions = self.scheme.conditions(&shown, &eq_table(row));
-            let gamma = sink.transcript.challenge();
-            let claim = combined(self.value, &conditions, gamma);
-            let weight = kernel(column, &conditions, gamma);
+            let conditions = Conditions {
+                claim: (column.to_vec(), self.value),
+                places: self.scheme.conditions(&shown, &eq_table(row)),
+                ends: None,
+            };
+            let powers = powers(sink.transcript.challenge(), conditions.len());
+            let claim = conditions.sum(&powers);
+            let weight = conditions.kernel(&powers);
             let pair = (Vector::new(self.fold.clone()), weight.clone());
             let rounds = self.scheme.columns;
             let (at, left) = crate::kernels::products(&mut sink, claim, vec![pair], rounds);
@@ -168,7 +157,7 @@ impl Liar<'_> {
             let wanted = left * dot_eq(&weight.unpack(), &at).inverse();
             sink.send("pcs slices", &(self.slices)(&honest, wanted));
             slice = sink.transcript.point(SLICES);
-            let _ = inner.open(&data, &[&slice[..], &at].concat(), &mut sink);
+            let _ = inner.inner.open(&data, &[&slice[..], &at].concat(), &mut sink);
         }
         Attempt {
             proof: sink.finish(),
@@ -188,9 +177,7 @@ struct Small {
 
 impl Small {
     fn new(n: usize, parameters: Parameters) -> Self {
-        let variables = Scheme::fold_variables(n, &parameters);
-        let fold = Whir::new(Profile::Proven100, variables, Use::Fold).unwrap();
-        let scheme = Scheme::new(n, parameters, (!parameters.shown).then_some(fold));
+        let scheme = Scheme::new(Profile::Proven100, n, parameters).unwrap();
         let (root, data) = scheme.commit(Compact::new(&values(n)));
         Self {
             scheme,
