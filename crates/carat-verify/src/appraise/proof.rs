@@ -418,7 +418,7 @@ impl Proven {
             }
         };
         let hides = if hides_weights(self.mode) {
-            "which hides the weights and "
+            "which hides the weights, and which "
         } else {
             "which "
         };
