@@ -611,11 +611,7 @@ impl<'a, C: Checks> Verifier<'a, C> {
         Ok((at, value))
     }
 
-    fn lead_weights(
-        &mut self,
-        join: &Join<C::V>,
-        part: usize,
-    ) -> Result<(Vec<E>, C::V), Error> {
+    fn lead_weights(&mut self, join: &Join<C::V>, part: usize) -> Result<(Vec<E>, C::V), Error> {
         let vars = self.plan.weights[part].vars;
         let (at, left) = sumcheck::verify(&mut self.checks, vars, 2, join.parts[part])?;
         // Positions within a row come first, then rows.

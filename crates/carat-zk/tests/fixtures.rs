@@ -7,12 +7,15 @@ use carat_program::{
     decode_tensors, encode_tensors,
 };
 use carat_receipt::Digest;
-use carat_zk::{Hidden, Instance, Mode, ModelKey, Proof, Values, io, pcs::Root, verify};
+use carat_zk::{
+    Hidden, Instance, Mode, ModelKey, Options, Proof, ProvingKey, Values, io, pcs::Root, register,
+    verify, verify_registration,
+};
 use std::path::PathBuf;
 use support::{
     HIDDEN, PROFILE, Proven,
     programs::{Builder, Rng, inputs},
-    proven, proven_in, seed,
+    proven, proven_in, secret, seed,
 };
 
 /// Between them every form of these steps.
@@ -137,16 +140,18 @@ fn proofs_that_were_made_once() {
 /// commitment to them.
 #[test]
 fn hidden_proofs_that_were_made_once() {
-    let [shown, values] = HIDDEN;
+    let [shown, values, weights, all] = HIDDEN;
     let network = networks().swap_remove(0);
-    let all = fixtures().into_iter().map(|(_, p, w, n)| (p, w, n));
-    let all: Vec<_> = all.chain([network]).collect();
+    let cases = fixtures().into_iter().map(|(_, p, w, n)| (p, w, n));
+    let cases: Vec<_> = cases.chain([network]).collect();
     for (name, which, hidden) in [
         ("steps-17.zkproof", 0, values),
         ("steps-19.zkproof", 2, shown),
         ("network.zkproof", 3, values),
+        ("steps-18.zkproof", 1, weights),
+        ("network-all.zkproof", 3, all),
     ] {
-        let (program, weights, count) = &all[which];
+        let (program, weights, count) = &cases[which];
         if written_anew() {
             let mut rng = Rng(4);
             let inputs = (0..*count).map(|_| inputs(program, &mut rng)).collect();
@@ -163,7 +168,10 @@ fn hidden_proofs_that_were_made_once() {
                     parts.extend([encode_tensors(told.inputs), encode_tensors(told.outputs)]);
                 }
             }
-            parts.push(made.hidden[0].1.bytes.clone());
+            let (_, key, proof) = &made.hidden[0];
+            // Of the key that the proof is under.
+            parts[2] = key.root.0.to_vec();
+            parts.push(proof.bytes.clone());
             write(name, &parts);
         }
         let parts = read(name);
@@ -197,6 +205,10 @@ fn hidden_proofs_that_were_made_once() {
             Mode::Succinct,
             Mode::Zk(Hidden {
                 values: !hidden.values,
+                ..hidden
+            }),
+            Mode::Zk(Hidden {
+                weights: !hidden.weights,
                 ..hidden
             }),
         ] {
@@ -254,4 +266,25 @@ fn networks() -> Vec<(Program, Weights, usize)> {
     );
     let (program, weights) = b.finish(&[out]);
     vec![(program, weights, 1)]
+}
+
+/// Parts: the Program, the profile, the ModelKey's root, the proof.
+#[test]
+fn a_registration_that_was_made_once() {
+    let (program, weights, _) = networks().swap_remove(0);
+    let name = "network.registration";
+    if written_anew() {
+        let key = ProvingKey::hiding(&program, &weights, PROFILE, &secret()).unwrap();
+        let proof = register(&program, &weights, &key, &Options::default()).unwrap();
+        let root = key.key().root.0.to_vec();
+        let profile = PROFILE.name().as_bytes().to_vec();
+        write(name, &[program.encode(), profile, root, proof.bytes]);
+    }
+    let parts = read(name);
+    assert_eq!(Program::decode(&parts[0]).unwrap(), program);
+    let key = key(&program, &parts[2]);
+    let proof = Proof {
+        bytes: parts[3].clone(),
+    };
+    verify_registration(&program, &key, &proof).unwrap();
 }

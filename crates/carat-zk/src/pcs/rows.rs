@@ -31,8 +31,6 @@ use p3_field::{PrimeCharacteristicRing, TwoAdicField};
 #[cfg(feature = "prover")]
 use super::leaves;
 #[cfg(feature = "prover")]
-use core::ops::Range;
-#[cfg(feature = "prover")]
 use crate::{
     kernels::{
         compact::{Compact, Values, combine_rows},
@@ -40,6 +38,8 @@ use crate::{
     },
     transcript::Sink,
 };
+#[cfg(feature = "prover")]
+use core::ops::Range;
 
 const DIGEST: usize = 32;
 

@@ -34,6 +34,8 @@ use key::place;
 use p3_field::PrimeCharacteristicRing;
 pub(crate) use values::Values;
 
+#[cfg(test)]
+pub(crate) use register::prove_registration;
 pub use {key::ProvingKey, register::register, secret::WeightsSecret, values::Run};
 
 /// A part of the prover's work, in order.

@@ -22,7 +22,9 @@ pub fn register(
     options: &Options<'_>,
 ) -> Result<Proof, Error> {
     if !key.hides() {
-        return Err(Error::Values("a key that hides nothing is not registered".into()));
+        return Err(Error::Values(
+            "a key that hides nothing is not registered".into(),
+        ));
     }
     let options = Options {
         mode: Mode::Zk(HIDDEN),
@@ -35,6 +37,15 @@ pub fn register(
         options.begin(Phase::Witness)?;
         let values = Values::new(program, weights, &plan.graph, &[]);
         values.check()?;
-        prove_from(statement(key.key()), &plan, key, &[], &values, &options)
+        prove_registration(&plan, key, &values, &options)
     })
+}
+
+pub(crate) fn prove_registration(
+    plan: &Plan,
+    key: &ProvingKey,
+    values: &Values<'_>,
+    options: &Options<'_>,
+) -> Result<Proof, Error> {
+    prove_from(statement(key.key()), plan, key, &[], values, options)
 }

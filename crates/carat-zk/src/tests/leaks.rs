@@ -5,7 +5,8 @@
 
 use super::*;
 use crate::{
-    field::{DEGREE, E, F},
+    field::{DEGREE, E, E_BYTES, F},
+    hidden_weights_budget,
     hide::random::Purpose,
 };
 use hooks::Stage;
@@ -18,7 +19,7 @@ const CHALLENGES: u64 = 3;
 const CELLS: usize = 8;
 
 /// Every randomness that is left out in turn.
-const ALL: [Purpose; 10] = [
+const ALL: [Purpose; 15] = [
     Purpose::Pad,
     Purpose::WitnessTail,
     Purpose::WitnessMask,
@@ -29,14 +30,19 @@ const ALL: [Purpose; 10] = [
     Purpose::PadSalt,
     Purpose::TieMask,
     Purpose::TieSalt,
+    Purpose::WeightsTail,
+    Purpose::WeightsSalt,
+    Purpose::WeightsBlind,
+    Purpose::WeightsMask,
+    Purpose::WeightsMaskSalt,
 ];
 
 /// A product of two inputs, a contraction with constants, and a lookup.
-fn case(a: &[i32], b: &[i32]) -> Case {
+fn case(a: &[i32], b: &[i32], constants: [i32; 6]) -> Case {
     let mut p = Builder::new(3);
     let x = p.input(&[3], -20, 20);
     let y = p.input(&[3], -20, 20);
-    let w = p.constant(&[3, 2], vec![1, -2, 3, 4, -5, 6]);
+    let w = p.constant(&[3, 2], constants.to_vec());
     let v = p.push(Op::Mul, &[x, y]);
     let v = p.push(contraction("i,ij->j"), &[v, w]);
     let z = p.push(Op::Clamp { lo: -30, hi: 30 }, &[v]);
@@ -47,25 +53,41 @@ fn case(a: &[i32], b: &[i32]) -> Case {
     case
 }
 
-/// A proof with programmed challenges, and what was said in it.
+/// Constants of which nothing is to be seen.
+const CONSTANTS: [i32; 6] = [1, -2, 3, 4, -5, 6];
+
+/// A proof with programmed challenges under a key of its own, and what was said in it.
 fn said(case: &Case, seed: u64, stage: Stage) -> (Proof, Vec<(String, Vec<F>)>) {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let instances = case.instances(&case.outputs);
-    let values = Values::new(&case.program, &case.weights, &case.setup().1.graph, &case.runs);
+    let values = Values::new(
+        &case.program,
+        &case.weights,
+        &case.setup().1.graph,
+        &case.runs,
+    );
     hooks::set(Stage {
         challenges: Some(CHALLENGES),
         seed: Some(bytes),
         ..stage
     });
-    let proof = case.prove(&instances, &values).unwrap();
+    let secret = WeightsSecret::from_bytes(bytes);
+    let key = ProvingKey::hiding(&case.program, &case.weights, PROFILE, &secret).unwrap();
+    let options = Options {
+        mode: ALL_HIDDEN,
+        seeds: &seeds(instances.len()),
+        ..Options::default()
+    };
+    let proof = prove_with(case.setup().1, &key, &instances, &values, &options).unwrap();
     let heard = hooks::heard();
     hooks::set(Stage::default());
     (proof, heard)
 }
 
 /// Messages whose elements are not under pads.
-const CLEAR: [&str; 7] = [
+const CLEAR: [&str; 8] = [
+    "weights value",
     "scaled",
     "fold",
     "combination",
@@ -77,14 +99,14 @@ const CLEAR: [&str; 7] = [
 
 /// Elements of the second row of pads at the shown places, less what the messages under these pads make of them: what is left
 /// is minus what the messages themselves would be there, unless the row has a random part.
-fn behind_pads(case: &Case, heard: &[(String, Vec<F>)], opened: Option<usize>) -> Vec<F> {
+fn behind_pads(case: &Case, heard: &[(String, Vec<F>)]) -> Vec<F> {
     let Mode::Zk(hidden) = case.mode.get() else {
         panic!("nothing is hidden");
     };
     let shape = crate::hide::shape(case.setup().1, PROFILE, hidden).unwrap();
     let mut padded = Vec::new();
-    for (message, (label, elements)) in heard.iter().enumerate() {
-        if CLEAR.contains(&&label[..]) || Some(message) == opened {
+    for (label, elements) in heard {
+        if CLEAR.contains(&&label[..]) {
             continue;
         }
         // The first of each element's coefficients is enough.
@@ -118,14 +140,10 @@ fn statistics(case: &Case, proofs: u64, stage: Stage) -> Vec<(String, f64)> {
     let mut cells: Vec<[u32; CELLS]> = Vec::new();
     for seed in 0..proofs {
         let (_, heard) = said(case, seed, stage);
-        // Of the two openings the last is of constants: its value follows from what is public.
-        let opened = heard.iter().rposition(|(label, _)| label == "opened");
-        let behind = behind_pads(case, &heard, opened);
+        let behind = behind_pads(case, &heard);
         let mut at = 0;
         let all = (heard.iter().enumerate())
-            .filter(|(message, (label, _))| {
-                Some(*message) != opened && label != "io leaves" && label != "positions"
-            })
+            .filter(|(_, (label, _))| label != "io leaves" && label != "positions")
             .map(|(message, (label, elements))| (message, &label[..], elements))
             .chain([(heard.len(), "behind pads", &behind)]);
         for (message, label, elements) in all {
@@ -159,9 +177,9 @@ const LIMIT: f64 = 75.0;
 #[test]
 fn every_element_is_uniform_whatever_is_hidden() {
     for case in [
-        case(&[1, 2, 3], &[4, 5, 6]),
-        case(&[0, 0, 0], &[0, 0, 0]),
-        case(&[-20, 19, 7], &[20, -20, 1]),
+        case(&[1, 2, 3], &[4, 5, 6], CONSTANTS),
+        case(&[0, 0, 0], &[0, 0, 0], CONSTANTS),
+        case(&[-20, 19, 7], &[20, -20, 1], [0, -5, 6, 0, 0, 0]),
     ] {
         let all = statistics(&case, 160, Stage::default());
         assert!(all.len() > 10_000, "{}", all.len());
@@ -178,7 +196,7 @@ fn every_element_is_uniform_whatever_is_hidden() {
 /// With any one source of randomness left out, some element is not uniform any more.
 #[test]
 fn a_missing_mask_is_seen() {
-    let case = case(&[1, 2, 3], &[4, 5, 6]);
+    let case = case(&[1, 2, 3], &[4, 5, 6], CONSTANTS);
     for purpose in ALL {
         let stage = Stage {
             silent: Some(purpose),
@@ -194,14 +212,25 @@ fn a_missing_mask_is_seen() {
 /// hides, each row as many random ones as places that are shown of it, and each message a pad of its own.
 #[test]
 fn masks_are_as_long_as_what_they_hide() {
-    let case = case(&[1, 2, 3], &[4, 5, 6]);
+    let case = case(&[1, 2, 3], &[4, 5, 6], CONSTANTS);
     let instances = case.instances(&case.outputs);
-    let values = Values::new(&case.program, &case.weights, &case.setup().1.graph, &case.runs);
+    let values = Values::new(
+        &case.program,
+        &case.weights,
+        &case.setup().1.graph,
+        &case.runs,
+    );
     hooks::set(Stage {
         challenges: Some(CHALLENGES),
         ..Stage::default()
     });
-    case.prove(&instances, &values).unwrap();
+    // The key is made now, so that what it takes is seen.
+    let fresh = Case::on(
+        (case.program.clone(), case.weights.clone()),
+        vec![case.runs[0].inputs.clone()],
+    );
+    fresh.mode.set(ALL_HIDDEN);
+    fresh.prove(&instances, &values).unwrap();
     let heard = hooks::heard();
     let lengths = |wanted: &str| -> Vec<usize> {
         (heard.iter().filter(|(label, _)| label == wanted))
@@ -209,36 +238,48 @@ fn masks_are_as_long_as_what_they_hide() {
             .collect()
     };
     let masks = |purpose| hooks::taken(purpose) * DEGREE;
-    // Of the witness, then of the commitment to inputs and outputs.
-    let folds = [Purpose::WitnessMask, Purpose::TieMask].map(masks);
+    // Of the witness, of the constants, of the commitment to inputs and outputs.
+    let folds = [Purpose::WitnessMask, Purpose::WeightsMask, Purpose::TieMask].map(masks);
     assert_eq!(lengths("fold"), folds);
+    assert_eq!(
+        lengths("weights value"),
+        [hooks::taken(Purpose::WeightsBlind)]
+    );
     assert_eq!(lengths("combination"), [masks(Purpose::CombinationMask)]);
     assert_eq!(lengths("sum"), [masks(Purpose::SumMask)]);
-    let opened = heard.iter().rposition(|(label, _)| label == "opened");
-    let padded: usize = (heard.iter().enumerate())
-        .filter(|(message, (label, _))| !CLEAR.contains(&&label[..]) && Some(*message) != opened)
-        .map(|(_, (_, elements))| elements.len())
+    let padded: usize = (heard.iter())
+        .filter(|(label, _)| !CLEAR.contains(&&label[..]))
+        .map(|(_, elements)| elements.len())
         .sum();
     // One more hides nothing.
     assert_eq!(padded + DEGREE, masks(Purpose::Pad));
-    // Leaves of the witness (rows, mask, salt), of the mask of inputs and outputs, and of the pads (rows, two masks, salt).
+    // Leaves of the witness (rows, mask, salt), of the constants (rows, salt) and their mask, of the mask of inputs and
+    // outputs, and of the pads (rows, two masks, salt).
     let (columns, positions) = (lengths("pcs columns"), lengths("positions"));
-    let [witness, _, pads] = [0, 1, 2].map(|i| columns[i] / positions[i]);
-    assert_eq!((columns.len(), positions.len()), (3, 3));
-    assert_eq!(
-        hooks::taken(Purpose::WitnessTail),
-        (witness - 2 * DEGREE) * positions[0]
-    );
-    assert_eq!(masks(Purpose::PadTail), (pads - 3 * DEGREE) * positions[2]);
+    assert_eq!((columns.len(), positions.len()), (5, 4));
+    let witness = columns[0] / positions[0] - 2 * DEGREE;
+    assert_eq!(hooks::taken(Purpose::WitnessTail), witness * positions[0]);
+    // For all proofs together.
+    let weights = columns[1] / positions[1] - DEGREE;
+    let budget = hidden_weights_budget(&case.program, PROFILE).unwrap() as usize;
+    let tails = hooks::taken(Purpose::WeightsTail);
+    assert_eq!(tails, weights * positions[1] * budget);
+    let pads = columns[4] / positions[3] - 3 * DEGREE;
+    assert_eq!(masks(Purpose::PadTail), pads * positions[3]);
     hooks::set(Stage::default());
 }
 
 /// Leaves under one root are all different, and no leaf or root is ever seen twice.
 #[test]
 fn nothing_is_repeated() {
-    let case = case(&[1, 2, 3], &[4, 5, 6]);
+    let case = case(&[1, 2, 3], &[4, 5, 6], CONSTANTS);
     let instances = case.instances(&case.outputs);
-    let values = Values::new(&case.program, &case.weights, &case.setup().1.graph, &case.runs);
+    let values = Values::new(
+        &case.program,
+        &case.weights,
+        &case.setup().1.graph,
+        &case.runs,
+    );
     // The operating system's randomness this time.
     let proofs: Vec<Proof> = (0..24)
         .map(|_| case.prove(&instances, &values).unwrap())
@@ -246,8 +287,9 @@ fn nothing_is_repeated() {
     let mut seen = BTreeSet::new();
     for proof in &proofs {
         case.verify(&instances, proof).unwrap();
-        // Both roots, and the first elements under pads.
-        for piece in proof.bytes[..640].chunks_exact(16) {
+        // After the key's root and value: both roots, and the first elements under pads.
+        let key = 32 + E_BYTES;
+        for piece in proof.bytes[key..key + 640].chunks_exact(16) {
             assert!(seen.insert(piece.to_vec()), "a part of a proof came twice");
         }
     }
@@ -258,7 +300,7 @@ fn nothing_is_repeated() {
 /// they are uniform is a property of the commitment, `docs/io-commitment.md`.)
 #[test]
 fn garbage_is_simulated() {
-    let honest = case(&[1, 2, 3], &[4, 5, 6]);
+    let honest = case(&[1, 2, 3], &[4, 5, 6], CONSTANTS);
     let garbage = |c: usize, honest: &[i32]| {
         let noise = |i: usize| (i as i32 * 7919 + c as i32 * 104_729) % 1_000_003;
         Some((0..honest.len()).map(noise).collect())

@@ -7,12 +7,14 @@ pub(crate) mod hooks;
 mod leaks;
 mod lies;
 mod peers;
+mod weights;
 
 #[path = "../../../carat-nn/tests/exec_support/mod.rs"]
 mod programs;
 
 use crate::{
-    Error, Hidden, Instance, Mode, Options, Profile, Proof, ProvingKey, Run, Values as Edges, WeightsSecret,
+    Error, Hidden, Instance, Mode, Options, Profile, Proof, ProvingKey, Run, Values as Edges,
+    WeightsSecret,
     graph::Fill,
     io,
     plan::Plan,
@@ -117,7 +119,9 @@ impl Case {
     /// The modes that it has: constants that there are not cannot be hidden.
     fn modes(&self) -> impl Iterator<Item = Mode> + use<> {
         let constants = !self.program.constants.is_empty();
-        MODES.into_iter().filter(move |&m| constants || m != ALL_HIDDEN)
+        MODES
+            .into_iter()
+            .filter(move |&m| constants || m != ALL_HIDDEN)
     }
 
     /// The key and the layout of proofs in the mode of this case.
@@ -150,8 +154,10 @@ impl Case {
             .map(|(r, y)| Instance::of_values(&r.inputs, y))
             .zip(seeds(self.runs.len()))
             .map(|(instance, seed)| Instance {
-                io: (instance.values.filter(|_| self.mode.get() != Mode::Succinct))
-                    .and_then(|values| io::commit(&self.program, &values, &seed).ok()),
+                io: (instance
+                    .values
+                    .filter(|_| self.mode.get() != Mode::Succinct))
+                .and_then(|values| io::commit(&self.program, &values, &seed).ok()),
                 ..instance
             })
             .collect()

@@ -4,7 +4,12 @@ use super::*;
 use crate::{
     field::DEGREE,
     kernels::Vector,
-    pcs::{ProverData, ProverForm, Use, Whir, fold::{SLICES, join}, leaves::Tree, whir},
+    pcs::{
+        ProverData, ProverForm, Use, Whir,
+        fold::{SLICES, join},
+        leaves::Tree,
+        whir,
+    },
     steps::powers,
     transcript::Transcript,
 };
@@ -157,7 +162,9 @@ impl Liar<'_> {
             let wanted = left * dot_eq(&weight.unpack(), &at).inverse();
             sink.send("pcs slices", &(self.slices)(&honest, wanted));
             slice = sink.transcript.point(SLICES);
-            let _ = inner.inner.open(&data, &[&slice[..], &at].concat(), &mut sink);
+            let _ = inner
+                .inner
+                .open(&data, &[&slice[..], &at].concat(), &mut sink);
         }
         Attempt {
             proof: sink.finish(),
