@@ -5,6 +5,7 @@ mod common;
 
 use std::collections::HashSet;
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -177,14 +178,8 @@ fn a_key_is_made_once_and_its_registration_checked_by_anybody() {
     assert_ne!(new["model_key"], key["model_key"]);
     assert_eq!(sandbox.json(&KEY, 0)["model_key"], new["model_key"]);
     // A profile has keys of its own.
-    let other = [
-        &KEY[..],
-        &["--profile", "proven-120", "-o", "p.carat-registration"],
-    ]
-    .concat();
-    let other = sandbox.json(&other, 0);
-    assert_eq!(other["made"], true);
-    assert_eq!(other["proofs"], 1);
+    let failure = private_weights::usable(&home(&sandbox), &model(&sandbox), Profile::Proven120);
+    assert_eq!(failure.expect_err("none").exit, Exit::Usage);
 }
 
 #[test]
@@ -730,16 +725,44 @@ fn a_proof_after_a_crash_shares_no_randomness_with_the_one_before() {
     );
     assert_eq!(check(&json, "evidence.0.proof"), true);
     assert_eq!(check(&json, "evidence.1.proof"), true);
-    assert_eq!(shared(&first.proof, &second.proof), Vec::<usize>::new());
+    // What both say of the key: its root, and one value. Then nothing, up to the one part where both show places of the same
+    // commitment: siblings in its tree, and a leaf where both drew the same place. Behind it again nothing.
+    let stretches = shared(&first.proof, &second.proof);
+    let (head, tree) = stretches.split_first().expect("the key");
+    assert_eq!(*head, 0..32 + ELEMENT, "{stretches:?}");
+    let (from, to) = match tree {
+        [] => (0, 0),
+        [one] => (one.start, one.end),
+        [first, .., last] => (first.start, last.end),
+    };
+    let whole = first.proof.len();
+    assert!(to - from <= whole / 8, "{stretches:?} of {whole}");
+    assert!(
+        to == 0 || (whole / 4..3 * whole / 4).contains(&from),
+        "{stretches:?} of {whole}"
+    );
+    // It is the comparison that would see it.
+    let same = shared(&first.proof, &first.proof);
+    assert_eq!(same, std::slice::from_ref(&(0..whole)));
 }
 
-/// Where, from the start of a proof, an element of the challenge field stands that another proof has anywhere.
-fn shared(first: &[u8], second: &[u8]) -> Vec<usize> {
-    const ELEMENT: usize = 20;
+/// Bytes of an element of the challenge field.
+const ELEMENT: usize = 20;
+
+/// Stretches of a proof that stand anywhere in another one, at least as long as an element.
+fn shared(first: &[u8], second: &[u8]) -> Vec<Range<usize>> {
     let there: HashSet<&[u8]> = second.windows(ELEMENT).collect();
-    (0..=first.len().saturating_sub(ELEMENT))
-        .filter(|&at| there.contains(&first[at..at + ELEMENT]))
-        .collect()
+    let mut stretches: Vec<Range<usize>> = Vec::new();
+    for (at, window) in first.windows(ELEMENT).enumerate() {
+        if !there.contains(window) {
+            continue;
+        }
+        match stretches.last_mut() {
+            Some(last) if at < last.end => last.end = at + ELEMENT,
+            _ => stretches.push(at..at + ELEMENT),
+        }
+    }
+    stretches
 }
 
 #[test]

@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 use carat_receipt::{Digest, Label, Registration, evidence};
 use carat_zk::pcs::Root;
 use carat_zk::{
-    ModelKey, Options, Profile, ProvingKey, WeightsSecret, hidden_weights_budget, register,
-    verify_registration,
+    Hidden, Ledger, ModelKey, Options, Profile, ProvingKey, WeightsSecret, hidden_weights_budget,
+    register, verify_registration,
 };
 use zeroize::Zeroizing;
 
@@ -178,13 +178,10 @@ impl WeightsKey {
         text
     }
 
-    /// The mark that goes with it.
-    fn mark(&self) -> String {
-        let text = format!(
-            "{MARK_HEAD}\nkey {}\nproofs {}\n",
-            self.key().digest(),
-            self.proofs
-        );
+    /// The mark that goes with so many proofs.
+    fn mark(&self, proofs: u32) -> String {
+        let key = self.key().digest();
+        let text = format!("{MARK_HEAD}\nkey {key}\nproofs {proofs}\n");
         let check = Digest::of(DOMAIN, &[text.as_bytes()]);
         format!("{text}check {check}\n")
     }
@@ -193,7 +190,8 @@ impl WeightsKey {
     fn write(&self, dir: &Path) -> Result<(), Failure> {
         let record = |file: &Metadata| Bytes(self.record(file));
         let record = files::stage_knowing(&dir.join(RECORD), Mode::Private, record)?;
-        let mark = files::stage(&dir.join(MARK), self.mark().as_bytes(), Mode::Private)?;
+        let mark = self.mark(self.proofs);
+        let mark = files::stage(&dir.join(MARK), mark.as_bytes(), Mode::Private)?;
         files::place(vec![record, mark])
     }
 
@@ -235,13 +233,10 @@ impl WeightsKey {
         } else {
             return Err(doubtful(&path, "the mark is gone"));
         };
-        // The count goes into the record first.
-        let before = Self {
-            proofs: key.proofs.saturating_sub(1),
-            ..key.clone()
-        };
-        if mark != key.mark().as_bytes() && mark != before.mark().as_bytes() {
-            let why = "the mark and the record do not go together: one of them was put back, or is damaged";
+        // The count goes into the record first, and every crash between the two leaves the mark further behind.
+        let fits = (0..=key.proofs).any(|proofs| mark == key.mark(proofs).as_bytes());
+        if !fits {
+            let why = "the mark is ahead of the record: the record was put back, or one of the two is damaged";
             return Err(doubtful(&path, why));
         }
         Ok(key)
@@ -398,19 +393,23 @@ pub fn registered(
         true => None,
         false => newest(home, model, profile)?,
     };
-    // Refused before anything is made or counted.
-    let (dir, proving) = match there {
+    let there = match there {
         Some(key) if key.registration.is_some() => return Ok((key, false)),
-        Some(key) => {
-            prover::within(model, 1, memory_limit)?;
-            doing.say("committing to the weights");
-            (key.dir, key.hiding.proving_key(model)?)
-        }
-        None => {
-            prover::within(model, 1, memory_limit)?;
-            doing.say("committing to the weights");
-            make(home, model, profile)?
-        }
+        there => there,
+    };
+    // What has no proofs, or none within the limits, is refused before anything is made or counted.
+    let mode = carat_zk::Mode::Zk(Hidden {
+        values: false,
+        weights: true,
+    });
+    Ledger::new(model.program(), profile, mode, 1)
+        .and(Ledger::registration(model.program(), profile))
+        .map_err(prover::failure)?;
+    prover::within(model, 1, memory_limit)?;
+    doing.say("committing to the weights");
+    let (dir, proving) = match there {
+        Some(key) => (key.dir, key.hiding.proving_key(model)?),
+        None => make(home, model, profile)?,
     };
     {
         let _held = home.hold()?;
