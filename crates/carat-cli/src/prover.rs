@@ -2,14 +2,19 @@
 
 pub(crate) use carat_node::prover::*;
 
-use carat_node::private;
+use std::path::Path;
+
+use carat_node::{private, private_weights};
 use carat_program::{Program, decode_tensors};
 use carat_receipt::evidence::Body;
-use carat_receipt::{Opening, ReceiptFile};
+use carat_receipt::registration::MAX_REGISTRATION_BYTES;
+use carat_receipt::{Opening, ReceiptFile, Registration};
+use carat_verify::{Registered, check_registration};
 use carat_zk::io::{self, Seed};
 use carat_zk::{Hidden, Ledger, Mode, Profile, Values};
 
 use crate::exit::{Exit, Failure};
+use crate::files;
 use crate::home::Home;
 use crate::model::{AnyModel, Model, Tensors};
 use crate::output::Progress;
@@ -50,7 +55,7 @@ pub(crate) enum Private {
     /// Input and output, both: one commitment holds them together.
     #[value(aliases = ["values", "output"])]
     Input,
-    /// The weights. Not available in this version.
+    /// The weights. Such proofs are under a key that hides them, made by `carat model key MODEL --private`.
     Weights,
 }
 
@@ -60,16 +65,46 @@ pub(crate) fn mode(name: ModeName, private: &[Private]) -> Result<Mode, Failure>
         values: private.contains(&Private::Input),
         weights: private.contains(&Private::Weights),
     };
-    let mode = match name {
-        ModeName::Zk => Mode::Zk(hidden),
-        ModeName::Succinct if private.is_empty() => Mode::Succinct,
+    match name {
+        ModeName::Zk => Ok(Mode::Zk(hidden)),
+        ModeName::Succinct if private.is_empty() => Ok(Mode::Succinct),
         ModeName::Succinct => {
             let message = "a succinct proof hides nothing: --private needs the mode zk";
-            return Err(Failure::new(Exit::Usage, message));
+            Err(Failure::new(Exit::Usage, message))
         }
+    }
+}
+
+/// Refuses before any work a proof that hides the weights where no key is there to make it under.
+pub(crate) fn check_weights(how: &How, model: &Model, home: &Home) -> Result<(), Failure> {
+    if hidden(how.mode).weights {
+        private_weights::usable(home, model, how.profile)?;
+    }
+    Ok(())
+}
+
+/// Takes a key that hides the weights, where `how` hides them, and counts the proof, which is made next. Gives how many more
+/// may be made under it.
+pub(crate) fn hide(how: &mut How, model: &Model, home: &Home) -> Result<Option<u32>, Failure> {
+    if !hidden(how.mode).weights {
+        return Ok(None);
+    }
+    let key = private_weights::count_one(home, model, how.profile)?;
+    let left = key.left();
+    how.hiding = Some(key.hiding);
+    Ok(Some(left))
+}
+
+/// Reads the registration of a key that hides weights, and checks it.
+pub(crate) fn read_registration(path: &Path) -> Result<Registered, Failure> {
+    let limit = MAX_REGISTRATION_BYTES as u64;
+    let bytes = files::read_capped(path, "a registration", limit)?;
+    let refused = |error: &dyn ToString| {
+        let message = format!("{}: {}", path.display(), error.to_string());
+        Failure::new(Exit::Invalid, message)
     };
-    available(mode)?;
-    Ok(mode)
+    let registration = Registration::decode(&bytes).map_err(|error| refused(&error))?;
+    check_registration(&registration).map_err(|error| refused(&error))
 }
 
 /// Makes a proof of one receipt be about its values without showing them, where `how` hides values: finds the commitment,
@@ -165,14 +200,17 @@ impl RunArgs {
     }
 
     /// Refuses before any work what cannot be proven, or not within the limits.
-    pub(crate) fn check(&self, model: &AnyModel) -> Result<(), Failure> {
+    pub(crate) fn check(&self, model: &AnyModel, home: &Home) -> Result<(), Failure> {
         let how = self.how()?;
         if how.is_none() && !self.io_commitment {
             return Ok(());
         }
         let model = model.integer()?;
         match how {
-            Some(how) => fits(model, 1, &how).map(drop),
+            Some(how) => {
+                fits(model, 1, &how)?;
+                check_weights(&how, model, home)
+            }
             None => Ok(()),
         }
     }
@@ -213,7 +251,9 @@ impl RunArgs {
         };
         let model = model.integer()?;
         tie(&mut how, model, file, opening, home)?;
+        let left = hide(&mut how, model, home)?;
         let proved = proof_of(model, &[subject], &how, progress)?;
+        let proved = Proved { left, ..proved };
         counted(&how, &proved, home)?;
         for evidence in &proved.evidence {
             file.add_evidence(evidence.clone())

@@ -384,21 +384,19 @@ fn a_label_does_not_make_a_proof() {
         let json = judged(&sandbox, &relabelled(body, "zk", ZK_VALUES), &[], 1);
         assert_eq!(check(&json, "evidence.0.proof"), false);
     }
-    // Nothing here verifies that weights are hidden, so nothing says that they are.
+    // Nor is it a proof that hides the weights, with the model's own key or without.
     for values in [false, true] {
         let weights = Hides {
             values,
             weights: true,
         };
-        let json = judged(
-            &sandbox,
-            &relabelled(&self::body(&file, 0), "zk", weights),
-            &OPEN,
-            4,
-        );
-        assert_eq!(check(&json, "evidence.0.proof"), Value::Null);
-        assert_eq!(proof_set(&json)["amount"], Value::Null);
-        assert_eq!(json.get("privacy"), None);
+        let from = if values { &self::body(&file, 0) } else { &zk };
+        for more in [&["--model", MODEL][..], &[]] {
+            let forged = relabelled(from, "zk", weights);
+            let json = judged(&sandbox, &forged, &[more, &OPEN].concat(), 1);
+            assert_eq!(check(&json, "evidence.0.proof"), false);
+            assert_eq!(json.get("privacy"), None);
+        }
     }
     // A mode that there is none of, and a succinct proof that says it hides something, are not even read.
     for (mode, hides) in [("zk2", ZK), ("succinct", ZK_VALUES)] {
@@ -565,10 +563,10 @@ fn a_changed_private_proof_is_refused() {
             let mut changed = bytes.clone();
             changed[at] ^= 1 << bit;
             let (verdict, outcome) = outcome(&changed);
-            // A protocol or profile of another name is one that is not known, and adds nothing; so is a code for weights.
+            // A protocol or profile of another name is one that is not known, and adds nothing.
             if verdict != Verdict::Invalid {
                 assert_eq!(outcome, Some(Outcome::NotMade), "byte {at} bit {bit}");
-                assert!(at < inside || at + 1 == end, "byte {at} bit {bit}");
+                assert!(at < inside, "byte {at} bit {bit}");
                 unknown += 1;
             }
         }
@@ -596,27 +594,14 @@ fn what_cannot_be_asked_for() {
             [&receipt[..], &["--mode", "zk", "--private", "values"]].concat(),
             20,
         ),
-        // There are no proofs that hide the weights yet.
+        // There is no key that hides the weights.
         (
             [&RUN[..], &["--prove", "zk", "--private", "input,weights"]].concat(),
-            16,
+            2,
         ),
         (
             [&receipt[..], &["--mode", "zk", "--private", "weights"]].concat(),
-            16,
-        ),
-        (
-            vec![
-                "bench",
-                "prove",
-                "--model",
-                MODEL,
-                "--mode",
-                "zk",
-                "--private",
-                "weights",
-            ],
-            16,
+            2,
         ),
     ] {
         let ran = sandbox.ends(&args, code);
@@ -637,12 +622,20 @@ fn what_cannot_be_asked_for() {
 fn measurements_say_the_mode() {
     let sandbox = Sandbox::with_model();
     let bench = ["bench", "prove", "--model", MODEL, "--mode", "zk"];
-    for (private, values) in [(&[][..], false), (&["--private", "input"], true)] {
+    for (private, values, weights) in [
+        (&[][..], false, false),
+        (&["--private", "input"], true, false),
+        (&["--private", "weights"], false, true),
+        (&["--private", "input,weights"], true, true),
+    ] {
         let json = sandbox.json(&[&bench[..], private].concat(), 0);
         let row = &json["rows"][0];
         assert_eq!(row["mode"], "zk");
         assert_eq!(row["values_hidden"], values);
-        assert_eq!(row["weights_hidden"], false);
+        assert_eq!(row["weights_hidden"], weights);
+        assert_eq!(row["registration_ms"].is_number(), weights);
         assert!(row["proof_bytes"].as_u64() > Some(0));
     }
+    // The key of a measurement is thrown away.
+    assert!(!Path::new(&sandbox.path("home/private-weights")).exists());
 }

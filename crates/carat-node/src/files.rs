@@ -202,6 +202,15 @@ pub fn check_writable(path: &Path) -> Result<(), Failure> {
 
 /// Writes and syncs a file beside its final name.
 pub fn stage(path: &Path, bytes: &[u8], mode: Mode) -> Result<Staged, Failure> {
+    stage_knowing(path, mode, |_| bytes)
+}
+
+/// As [`stage`], with bytes that may name the file that they stand in.
+pub(crate) fn stage_knowing<B: AsRef<[u8]>>(
+    path: &Path,
+    mode: Mode,
+    bytes: impl FnOnce(&fs::Metadata) -> B,
+) -> Result<Staged, Failure> {
     let Some(name) = path.file_name() else {
         return Err(Failure::new(
             Exit::Usage,
@@ -236,7 +245,8 @@ pub fn stage(path: &Path, bytes: &[u8], mode: Mode) -> Result<Staged, Failure> {
         #[cfg(not(unix))]
         let _ = mode;
         let mut file = options.open(&staged.temporary)?;
-        file.write_all(bytes)?;
+        let metadata = file.metadata()?;
+        file.write_all(bytes(&metadata).as_ref())?;
         file.sync_all()
     };
     write().map_err(|error| io_failure("writing", path, &error))?;

@@ -6,6 +6,8 @@
 //! log.key    the key of the local log, mode 0600
 //! log/       the local log
 //! models/    models that were compiled on first use
+//! private-proofs/   how often inputs and outputs were proven without showing them
+//! private-weights/  keys that hide weights: secrets, mode 0600, and how often each was used
 //! seen/      the newest Trust version and log checkpoint that `verify` saw
 //! ```
 
@@ -248,6 +250,14 @@ fn read_key(path: &Path) -> Result<SigningKey, Failure> {
             format!("{}: {}", path.display(), error.to_string()),
         )
     };
+    owner_alone(path)?;
+    let bytes = Zeroizing::new(files::read_capped(path, "a key file", MAX_SMALL_FILE)?);
+    let text = std::str::from_utf8(&bytes).map_err(|error| damaged(&error))?;
+    SigningKey::from_key_file(text).map_err(|error| damaged(&error))
+}
+
+/// Refuses a secret that others than its owner may read.
+pub(crate) fn owner_alone(path: &Path) -> Result<(), Failure> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
@@ -256,17 +266,17 @@ fn read_key(path: &Path) -> Result<SigningKey, Failure> {
             .permissions()
             .mode();
         if mode & 0o077 != 0 {
-            let advice = format!(
-                "others may read this key (mode {:04o}); if nobody did, run `chmod 600 {}`, else make a new key",
+            let message = format!(
+                "{0}: others may read this key (mode {1:04o}); if nobody did, run `chmod 600 {0}`, else make a new key",
+                path.display(),
                 mode & 0o7777,
-                path.display()
             );
-            return Err(damaged(&advice));
+            return Err(Failure::new(Exit::Store, message));
         }
     }
-    let bytes = Zeroizing::new(files::read_capped(path, "a key file", MAX_SMALL_FILE)?);
-    let text = std::str::from_utf8(&bytes).map_err(|error| damaged(&error))?;
-    SigningKey::from_key_file(text).map_err(|error| damaged(&error))
+    #[cfg(not(unix))]
+    let _ = path;
+    Ok(())
 }
 
 /// The 32 secret bytes, which the log's signer is made from. The text of a key file is where a key shows them.

@@ -2,7 +2,7 @@
 //!
 //! The first half is what the command line does as well, from the same code: the data directory ([`home`]), models on disk
 //! ([`model`]), what is supplied here ([`supply`]), decisions ([`planned`], [`planning`]), signing ([`issue`]) and proofs
-//! ([`prover`], [`private`]).
+//! ([`prover`], [`private`], [`private_weights`]).
 //!
 //! The second half is the server: [`serve`](mod@serve) listens, [`api`] speaks HTTP, `page` shows the same to people, [`node`] takes a request from its arrival to its durable
 //! receipt, [`keeper`] makes receipts durable in groups, [`store`] holds them, [`jobs`] does later what need not be done now.
@@ -44,6 +44,7 @@ pub mod period;
 pub mod planned;
 pub mod planning;
 pub mod private;
+pub mod private_weights;
 pub mod problem;
 mod proofs;
 pub mod prover;

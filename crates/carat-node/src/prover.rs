@@ -10,7 +10,7 @@ use carat_receipt::{Digest, Evidence, Label, ReceiptFile};
 use carat_zk::io::Seed;
 use carat_zk::{
     Error, Hidden, Instance, Ledger, Mode, ModelKey, Observer, Options, Phase, Profile, ProvingKey,
-    Run, Values, prove,
+    Run, Values, WeightsSecret, prove,
 };
 
 use crate::exit::{Exit, Failure};
@@ -120,8 +120,40 @@ pub struct How {
     pub memory_limit: u64,
     /// What the proof lets be seen.
     pub mode: Mode,
+    /// Where the mode hides the weights: the key to prove under.
+    pub hiding: Option<Hiding>,
     /// Where the mode hides inputs and outputs: what each Statement's `io/v1` commitment is, in the order of the subjects.
     pub ties: Vec<Tie>,
+}
+
+/// A key that hides a model's weights. Whoever has one counts what is proven under it: [`crate::private_weights`].
+#[derive(Debug, Clone)]
+pub struct Hiding {
+    /// The public part.
+    pub key: ModelKey,
+    /// What its commitment is made with.
+    pub secret: WeightsSecret,
+}
+
+impl Hiding {
+    /// Makes the commitment again.
+    ///
+    /// # Errors
+    /// Another one comes of the secret and this model; the model's Program has none.
+    pub fn proving_key(&self, model: &Model) -> Result<ProvingKey, Failure> {
+        let (program, weights) = (model.program(), &model.file.weights);
+        let key = ProvingKey::hiding(program, weights, self.key.profile, &self.secret)
+            .map_err(failure)?;
+        if *key.key() != self.key {
+            let message = format!(
+                "another commitment comes of the secret of model key {} than that key's: the secret or the model is damaged; \
+                 make a new key: carat model key MODEL --private --new",
+                self.key.digest()
+            );
+            return Err(Failure::new(Exit::Store, message));
+        }
+        Ok(key)
+    }
 }
 
 /// What ties a proof to an input and an output that it does not show.
@@ -141,6 +173,7 @@ impl How {
             profile,
             memory_limit,
             mode: Mode::Succinct,
+            hiding: None,
             ties: Vec::new(),
         }
     }
@@ -162,25 +195,6 @@ pub fn hidden(mode: Mode) -> Hidden {
         Mode::Zk(hidden) => hidden,
     }
 }
-
-/// Refuses a mode that there are no proofs of.
-///
-/// # Errors
-/// [`Unavailable`].
-pub fn available(mode: Mode) -> Result<(), Failure> {
-    if hidden(mode).weights {
-        return Err(Failure::of(Exit::NotAvailable)(Unavailable));
-    }
-    Ok(())
-}
-
-/// Proofs that hide the weights do not exist yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "proofs that hide the weights are not available in this version; leave `weights` out of --private: the weights then \
-     stay unpublished, and whoever knows a guess of them can confirm it"
-)]
-pub struct Unavailable;
 
 /// A Statement to prove.
 pub struct Subject {
@@ -212,6 +226,8 @@ pub struct Proved {
     pub verifying: Duration,
     /// Time by phase.
     pub phases: Vec<(Phase, Duration)>,
+    /// How many more proofs may be made under its key, where that hides the weights and somebody counts.
+    pub left: Option<u32>,
 }
 
 impl Proved {
@@ -230,6 +246,7 @@ impl Proved {
             "profile": self.ledger.profile.name(),
             "bits": self.ledger.bits as u64,
             "model_key": self.key.digest(),
+            "left": self.left,
             "statements": self.evidence.len(),
             "proof_bytes": self.bytes,
             "setup_ms": millis(self.setup),
@@ -243,13 +260,19 @@ impl Proved {
     pub fn line(&self) -> String {
         let mode = match self.mode {
             Mode::Succinct => "",
-            Mode::Zk(Hidden { values: false, .. }) => {
-                ", in zero knowledge between input and output"
-            }
-            Mode::Zk(Hidden { values: true, .. }) => ", in zero knowledge, input and output hidden",
+            Mode::Zk(Hidden { values, weights }) => match (values, weights) {
+                (false, false) => ", in zero knowledge between input and output",
+                (true, false) => ", in zero knowledge, input and output hidden",
+                (false, true) => ", in zero knowledge between input and output, weights hidden",
+                (true, true) => ", in zero knowledge, input, output and weights hidden",
+            },
+        };
+        let left = match self.left {
+            None => String::new(),
+            Some(left) => format!("; {left} more may be made under its key"),
         };
         format!(
-            "{:.1} KiB{mode}, {} bits ({}), made in {:.1} ms after {:.1} ms for the commitment to the weights, verified in {:.1} ms",
+            "{:.1} KiB{mode}, {} bits ({}), made in {:.1} ms after {:.1} ms for the commitment to the weights, verified in {:.1} ms{left}",
             self.bytes as f64 / 1024.0,
             self.ledger.bits as u64,
             self.ledger.profile.name(),
@@ -275,8 +298,12 @@ pub fn proof_of(
     fits(model, subjects.len(), how)?;
     doing.say("proving: committing to the weights");
     let started = Instant::now();
-    let key =
-        ProvingKey::new(model.program(), &model.file.weights, how.profile).map_err(failure)?;
+    let key = match &how.hiding {
+        Some(hiding) => hiding.proving_key(model)?,
+        None => {
+            ProvingKey::new(model.program(), &model.file.weights, how.profile).map_err(failure)?
+        }
+    };
     let setup = started.elapsed();
     let executable = model.executable(0)?;
     let mut proved = proof_with(model, &key, &executable, subjects, how, doing)?;
@@ -286,14 +313,18 @@ pub fn proof_of(
 
 /// Refuses before any work what cannot be proven, or not within the limit. Gives the proof's soundness.
 pub fn fits(model: &Model, statements: usize, how: &How) -> Result<Ledger, Failure> {
-    available(how.mode)?;
     let ledger = how.ledger(model.program(), statements)?;
+    within(model, statements, how.memory_limit)?;
+    Ok(ledger)
+}
+
+/// Refuses what would take more memory than allowed.
+pub(crate) fn within(model: &Model, statements: usize, allowed: u64) -> Result<(), Failure> {
     let needed = carat_zk::estimate_memory(model.program(), statements).map_err(failure)?;
-    if needed > how.memory_limit {
-        let allowed = how.memory_limit;
+    if needed > allowed {
         return Err(failure(Error::Memory { needed, allowed }));
     }
-    Ok(ledger)
+    Ok(())
 }
 
 /// As [`proof_of`], with a key and an executable that are there already.
@@ -417,6 +448,7 @@ pub fn proof_with(
         proving,
         verifying,
         phases,
+        left: None,
     })
 }
 
@@ -473,6 +505,10 @@ pub fn keys_for(
         let Ok(profile) = profile(proof.profile.as_str()) else {
             continue;
         };
+        // A key that hides the weights is not compared with what comes of them.
+        if proof.hides.weights {
+            continue;
+        }
         if proof.protocol.as_str() == PROTOCOL && !profiles.contains(&profile) {
             profiles.push(profile);
         }

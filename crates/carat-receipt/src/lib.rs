@@ -29,6 +29,7 @@ pub mod key;
 pub mod label;
 mod leaf;
 pub mod notice;
+pub mod registration;
 pub mod statement;
 
 pub use amount::{Amount, AmountError, Currency};
@@ -42,6 +43,7 @@ pub use key::{KeyError, KeyId, PublicKey, Signature, SignatureError, SigningKey}
 pub use label::{Label, LabelError};
 pub use leaf::leaf;
 pub use notice::{Notice, NoticeFile, Said, SignedNotice};
+pub use registration::Registration;
 pub use statement::{
     Engine, Execution, Nonce, Parameter, Parameters, Plan, Statement, StatementError,
 };

@@ -8,7 +8,8 @@ use carat_receipt::evidence::{
     Attestation, Body, Cosignature, Hides, Proof, Replay, SignedBody as _,
 };
 use carat_receipt::{
-    Digest, Evidence, Notice, Opened, Opening, Said, Salt, SignedNotice, SigningKey, Statement,
+    Digest, Evidence, Notice, Opened, Opening, Registration, Said, Salt, SignedNotice, SigningKey,
+    Statement,
 };
 use cddl_cat::validate_cbor_bytes;
 use ciborium::Value;
@@ -185,6 +186,33 @@ fn evidence_and_openings_conform() {
             carried,
         };
         conforms("opening", &opening.encode()).unwrap();
+    }
+}
+
+#[test]
+fn registrations_conform() {
+    let registration = Registration {
+        program: vec![1],
+        protocol: label(carat_receipt::evidence::ZK_PROTOCOL),
+        profile: label("proven-100"),
+        weights_root: Digest::sha256(b"root"),
+        proof: vec![2],
+    };
+    conforms("registration", &registration.encode()).unwrap();
+    // The schema can fail: what is left empty is refused there as it is by the code.
+    for empty in [
+        Registration {
+            program: vec![],
+            ..registration.clone()
+        },
+        Registration {
+            proof: vec![],
+            ..registration
+        },
+    ] {
+        let bytes = empty.encode();
+        conforms("registration", &bytes).unwrap_err();
+        Registration::decode(&bytes).unwrap_err();
     }
 }
 

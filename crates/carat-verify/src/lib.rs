@@ -22,6 +22,7 @@ mod appraisal;
 mod appraise;
 mod notice;
 mod question;
+mod registration;
 mod report;
 pub mod stream;
 pub mod time;
@@ -36,5 +37,6 @@ pub use notice::{NoticeQuestion, NoticeReport, Standing, judge_notice};
 pub use question::{
     CourierAsked, OpenExposure, OwnReplay, Question, QuestionError, Remembered, Upstream, UseAt,
 };
+pub use registration::{Registered, RegistrationError, check_registration};
 pub use report::{Report, carried_program};
 pub use trust::{Trust, TrustError};

@@ -78,15 +78,17 @@ fn trust_files() {
             from_index: LEAF_INDEX,
         });
     });
-    // The model and the key of `receipts/proven.carat`: `carat model key models/tumor`.
+    // The model and the key of `receipts/proven.carat`: `carat model key models/tumor`. And the one of
+    // `receipts/hidden-weights.carat`, which only its secret gives.
     trust_file("proofs", |content| {
         content.as_of = 1_796_040_000;
         content.models.push(Model {
             name: label("tumor"),
             program: digest("8e4b6c7ee4f1b067029354a9fc79ffff623019791e8baa115ac3a8bb9eacc3db"),
-            proof_keys: vec![digest(
-                "c725cc95ac1043c102a4f6445dd5053d8cbedbbffae274f3f0328b8467edf637",
-            )],
+            proof_keys: vec![
+                digest("c725cc95ac1043c102a4f6445dd5053d8cbedbbffae274f3f0328b8467edf637"),
+                digest("b11149bec6e604148253375dbd4f93cf16d632fa8b30a4f20c884d3ab58fdaec"),
+            ],
         });
     });
     trust_file("no-cap", |content| content.implementation_cap = None);

@@ -3,6 +3,7 @@
 mod compile;
 mod inspect;
 mod key;
+mod registration;
 
 use std::path::PathBuf;
 

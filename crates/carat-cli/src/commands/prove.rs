@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use carat_program::{Program, decode_tensors};
 use carat_receipt::file::MAX_FILE_BYTES;
 use carat_receipt::{Opening, ReceiptFile, Role};
-use carat_zk::Profile;
+use carat_zk::{Hidden, Profile};
 use serde_json::json;
 
 use super::{Context, Outcome};
@@ -14,7 +14,7 @@ use crate::exit::{Exit, Failure};
 use crate::files::{self, Mode};
 use crate::model::Model;
 use crate::output::{Answer, Progress};
-use crate::prover::{self, How, ModeName, Private, Subject};
+use crate::prover::{self, How, ModeName, Private, Proved, Subject};
 
 /// Prove receipts' answers, and attach the proof to them.
 ///
@@ -22,7 +22,7 @@ use crate::prover::{self, How, ModeName, Private, Subject};
 /// computed again. Several receipts of one model get one proof together, and each of the files gets a copy of it. With
 /// --ledger alone nothing is proven: every term of a proof's soundness is printed. A proof in the mode zk shows nothing of what lies
 /// between input and output; --private input hides those too, if the receipt has an io/v1 commitment, at most three times for
-/// each receipt.
+/// each receipt; --private weights hides the weights, under a key that `carat model key MODEL --private` makes.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  carat prove receipt.carat --model models/digits\n  carat prove a.carat b.carat c.carat --model models/digits --profile proven-120\n  carat prove receipt.carat --open receipt.carat-open --model models/digits -o proven.carat --json\n  carat prove receipt.carat --model models/digits --mode zk --private input\n  carat prove --ledger --model models/digits --batch 64 --json\n  carat prove receipt.carat --ledger"
@@ -136,16 +136,22 @@ fn attach(
         files::check_writable(out)?;
     }
     prover::fits(model, subjects.len(), &how)?;
-    if prover::hidden(how.mode).values {
-        let home = context.home()?;
+    // Only a proof that hides something is counted, and only then is a data directory needed.
+    let counts = prover::hidden(how.mode) != Hidden::default();
+    let home = counts.then(|| context.home()).transpose()?;
+    let mut left = None;
+    if let Some(home) = &home {
+        prover::check_weights(&how, model, home)?;
         for (receipt, opening) in receipts.iter().zip(&openings) {
-            prover::tie(&mut how, model, receipt, opening, &home)?;
+            prover::tie(&mut how, model, receipt, opening, home)?;
         }
+        left = prover::hide(&mut how, model, home)?;
     }
     let progress = Progress::start("proving");
     let proved = prover::proof_of(model, &subjects, &how, &progress)?;
-    if !how.ties.is_empty() {
-        prover::counted(&how, &proved, &context.home()?)?;
+    let proved = Proved { left, ..proved };
+    if let Some(home) = &home {
+        prover::counted(&how, &proved, home)?;
     }
     progress.say("writing");
     let mut staged = Vec::with_capacity(outs.len());
@@ -175,12 +181,19 @@ fn attach(
     if args.ledger {
         let _ = write!(text, "\n{}", prover::ledger_text(&proved.ledger));
     }
-    let _ = writeln!(
-        text,
-        "\nWhoever has the model checks it without running it: carat verify {} --model {} --input FILE",
-        names[0],
-        model_path.display()
-    );
+    let _ = match how.hiding {
+        Some(_) => writeln!(
+            text,
+            "\nWhoever lists the model key in a Trust file checks it without the model: carat verify {} --trust TRUST --input FILE",
+            names[0],
+        ),
+        None => writeln!(
+            text,
+            "\nWhoever has the model checks it without running it: carat verify {} --model {} --input FILE",
+            names[0],
+            model_path.display()
+        ),
+    };
     let mut json = proved.json();
     json["receipts"] = names
         .iter()

@@ -106,13 +106,13 @@ pub(super) fn run(mut args: Args, context: &Context) -> Outcome {
     files::check_writable(&path)?;
     let home = context.home()?;
     let model = AnyModel::load(&args.model, context)?;
-    args.proving.check(&model)?;
+    args.proving.check(&model, &home)?;
     let inputs = model.program().read_input(&args.input)?;
     // What is bought is decided before the answer is known.
     let planned = planned::decide(&args, &home, &model, &inputs)?;
     if planned.as_ref().is_some_and(Planned::proves) {
         args.proving.buy();
-        args.proving.check(&model)?;
+        args.proving.check(&model, &home)?;
     }
     let progress = Progress::start(format!("running {}", model.name));
     let started = Instant::now();

@@ -6,6 +6,7 @@ pub(crate) mod fake;
 #[cfg(target_os = "linux")]
 pub(crate) mod faults;
 pub(crate) mod server;
+pub(crate) mod weights;
 
 use std::fs;
 use std::path::{Path, PathBuf};

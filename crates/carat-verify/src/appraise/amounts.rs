@@ -218,6 +218,13 @@ impl Work<'_> {
         if !self.replayed && !self.is_proven() {
             list.push("that the program was run at all: this rests on what others say".into());
         }
+        if !self.replayed && self.is_of_hidden_weights() {
+            list.push(
+                "that the hidden weights under the proof's key are those whose hashes the program holds: for you the key is the \
+                 model, and which weights it hides is its publisher's word"
+                    .into(),
+            );
+        }
         if self.is_unseen() {
             list.push(
                 "what the answer is: input and output stayed hidden, and an answer that you were told is tied to nothing here"

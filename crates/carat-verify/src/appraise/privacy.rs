@@ -4,11 +4,11 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use carat_receipt::evidence::Body;
+use carat_receipt::evidence::{Body, Proof};
 use carat_zk::Mode;
 
 use super::Work;
-use super::proof::{hides_values, mode};
+use super::proof::{hides_values, hides_weights, mode, profile};
 use crate::appraisal::Privacy;
 
 /// Most proofs about one `io/v1` commitment whose leaves, taken together, still show nothing (`docs/io-commitment.md`).
@@ -22,12 +22,13 @@ impl Work<'_> {
         if !(self.proofs.iter()).any(|proof| matches!(proof.mode, Mode::Zk(_))) {
             return None;
         }
-        let modes: Vec<Option<Mode>> = (self.file.evidence().iter())
+        let bodies: Vec<&Proof> = (self.file.evidence().iter())
             .filter_map(|item| match &item.body {
-                Body::Proof(body) => Some(mode(body)),
+                Body::Proof(body) => Some(body),
                 _ => None,
             })
             .collect();
+        let modes: Vec<Option<Mode>> = bodies.iter().map(|body| mode(body)).collect();
         let zk = |mode: &Option<Mode>| matches!(mode, Some(Mode::Zk(_)));
         let private = |mode: &Option<Mode>| mode.is_some_and(hides_values);
         let checked = modes.len() == self.proofs.len();
@@ -62,7 +63,17 @@ impl Work<'_> {
                     .into(),
             );
         }
-        shown.push("functions of the weights: they are committed to, not hidden".into());
+        let weights = checked && (modes.iter()).all(|mode| mode.is_some_and(hides_weights));
+        match self.overspent(&bodies) {
+            Some((count, budget)) if weights => shown.push(format!(
+                "parts of the weights: {count} proofs are under one key that hides them, and only {budget} may ever be made"
+            )),
+            None if weights => hidden.push("the weights".to_string()),
+            _ if (modes.iter()).any(|mode| mode.is_some_and(hides_weights)) => shown.push(
+                "functions of the weights: another proof in this file does not hide them, or was not checked".into(),
+            ),
+            _ => shown.push("functions of the weights: they are committed to, not hidden".into()),
+        }
         if self.file.program.is_some() {
             shown.push(
                 "the program without its weights: its steps, all shapes and ranges, and plain hashes of the weights, by which a \
@@ -77,5 +88,20 @@ impl Work<'_> {
         }
         shown.push("the model, the issuer and the time that the Statement names".into());
         Some(Privacy { hidden, shown })
+    }
+
+    /// Where one key that hides weights has more proofs in this file than may ever be made under it: how many, and how many
+    /// may. The registration counts as one.
+    fn overspent(&self, bodies: &[&Proof]) -> Option<(usize, u32)> {
+        let program = self.proof_program()?;
+        bodies.iter().find_map(|body| {
+            let profile = profile(body).filter(|_| mode(body).is_some_and(hides_weights))?;
+            let budget = carat_zk::hidden_weights_budget(&program, profile).ok()?;
+            let same = |other: &&&Proof| {
+                mode(other).is_some_and(hides_weights) && other.weights_root == body.weights_root
+            };
+            let count = bodies.iter().filter(same).count() + 1;
+            (count > budget as usize).then_some((count, budget))
+        })
     }
 }

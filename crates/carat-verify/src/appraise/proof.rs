@@ -33,7 +33,8 @@ pub(super) struct Proven {
 enum Vouched {
     /// The relying party computed it from the model.
     Recomputed,
-    /// The Trust file lists the key.
+    /// The Trust file lists the key. Of one that hides the weights its owner has checked the registration, and takes the
+    /// publisher's word for which weights they are.
     Trust,
     /// Nobody but whoever made the proof.
     Publisher,
@@ -52,9 +53,19 @@ pub(super) fn mode(body: &Proof) -> Option<Mode> {
     }
 }
 
+/// The security profile that evidence names, where this version knows it.
+pub(super) fn profile(body: &Proof) -> Option<Profile> {
+    (Profile::ALL.into_iter()).find(|profile| profile.name() == body.profile.as_str())
+}
+
 /// Whether a mode hides inputs and outputs.
 pub(super) fn hides_values(mode: Mode) -> bool {
     matches!(mode, Mode::Zk(Hidden { values: true, .. }))
+}
+
+/// Whether a mode hides the weights.
+pub(super) fn hides_weights(mode: Mode) -> bool {
+    matches!(mode, Mode::Zk(Hidden { weights: true, .. }))
 }
 
 /// The check of a Statement's commitment to input and output.
@@ -71,10 +82,7 @@ enum About {
 impl Work<'_> {
     /// Verifies a proof. One that does not hold makes the file invalid: nobody attaches one by accident.
     pub(super) fn proof(&mut self, name: String, body: &Proof) {
-        let profile = Profile::ALL
-            .into_iter()
-            .find(|p| p.name() == body.profile.as_str());
-        let (Some(mode), Some(profile)) = (mode(body), profile) else {
+        let (Some(mode), Some(profile)) = (mode(body), profile(body)) else {
             let reason = format!(
                 "a proof by {}, mode {}, profile {}, which this version does not verify: it adds nothing",
                 body.protocol, body.mode, body.profile
@@ -82,19 +90,15 @@ impl Work<'_> {
             self.not_made(name, reason);
             return;
         };
-        // Until proofs of this kind exist, one that says it is one is neither believed nor held against anybody.
-        if body.hides.weights {
-            let reason = "a proof that hides the weights, which this version does not verify: it adds nothing";
-            self.not_made(name, reason);
-            return;
-        }
         let statement = self.file.signed.statement();
         let key = ModelKey {
             program: statement.program,
             profile,
             root: Root(*body.weights_root.as_bytes()),
         };
+        // What was computed from the model is a commitment that hides nothing: of one that hides it says nothing.
         let own = (self.question.model_keys.iter())
+            .filter(|_| !hides_weights(mode))
             .find(|own| own.profile == profile && own.program == key.program);
         let vouched = match own {
             Some(own) if own.root == key.root => Vouched::Recomputed,
@@ -258,7 +262,7 @@ impl Work<'_> {
     }
 
     /// The Program of the file, where it is the one that the Statement names.
-    fn proof_program(&self) -> Option<Program> {
+    pub(super) fn proof_program(&self) -> Option<Program> {
         let program = Program::decode(self.file.program.as_deref()?).ok()?;
         (program.digest() == self.file.signed.statement().program).then_some(program)
     }
@@ -266,12 +270,13 @@ impl Work<'_> {
     /// The assumption sets of the proofs that verified.
     pub(super) fn proof_sets(&self, zero: Option<Amount>) -> Vec<AssumptionSet> {
         let mut sets = Vec::new();
-        let mut listed: Vec<(Vouched, bool)> = Vec::new();
+        let mut listed: Vec<(Vouched, bool, bool)> = Vec::new();
         for proof in &self.proofs {
-            if listed.contains(&(proof.key, proof.seen)) {
+            let kind = (proof.key, proof.seen, hides_weights(proof.mode));
+            if listed.contains(&kind) {
                 continue;
             }
-            listed.push((proof.key, proof.seen));
+            listed.push(kind);
             let (amount, reason) = self.proof_amount(zero, proof);
             let mut under = vec!["math".to_string(), "implementation".to_string()];
             if proof.key == Vouched::Publisher {
@@ -320,9 +325,16 @@ impl Work<'_> {
         if let Some(block) = block {
             return (zero, block);
         }
+        let hides = hides_weights(proof.mode);
         if proof.key == Vouched::Publisher {
-            let reason = "nobody but its maker vouches that the proof's key holds this model's weights: give the model \
-                          (--model), or list the key in the Trust file";
+            let reason = if hides {
+                "nobody but its maker vouches for the proof's key, which hides the weights, so that the model does not help: \
+                 check the key's registration, and list it in the Trust file (carat trust add FILE registration NAME \
+                 KEY.carat-registration)"
+            } else {
+                "nobody but its maker vouches that the proof's key holds this model's weights: give the model (--model), or \
+                 list the key in the Trust file"
+            };
             return (zero, reason.into());
         }
         match self.implementation_cap() {
@@ -333,8 +345,14 @@ impl Work<'_> {
                 };
                 let reason = format!(
                     "the Trust file's cap for `implementation`: that this software is right; a proof of {} bits covers \
-                     this statement{others}",
-                    proof.bits
+                     this statement{others}{}",
+                    proof.bits,
+                    if hides {
+                        "; that the hidden weights under its key are the model that you mean is its publisher's word, which \
+                         the Trust file takes"
+                    } else {
+                        ""
+                    }
                 );
                 (Some(cap), reason)
             }
@@ -370,6 +388,14 @@ impl Work<'_> {
         self.proofs.iter().any(|p| p.key != Vouched::Publisher)
     }
 
+    /// Whether what is proven rests on a key that hides the weights, and on no other.
+    pub(super) fn is_of_hidden_weights(&self) -> bool {
+        let mut vouched = (self.proofs.iter())
+            .filter(|proof| proof.key != Vouched::Publisher)
+            .peekable();
+        vouched.peek().is_some() && vouched.all(|proof| hides_weights(proof.mode))
+    }
+
     /// Whether there are proofs, and all of them are about values that the relying party has not seen.
     pub(super) fn is_unseen(&self) -> bool {
         !self.proofs.is_empty() && self.proofs.iter().all(|proof| !proof.seen)
@@ -391,15 +417,20 @@ impl Proven {
                  it; both stayed hidden, so this is about no answer that you were told"
             }
         };
+        let hides = if hides_weights(self.mode) {
+            "which hides the weights, and which "
+        } else {
+            "which "
+        };
         let shown = |who: &str| {
             format!(
-                "{about}: {bits} bits, {place}; under model key {}, {who}",
+                "{about}: {bits} bits, {place}; under model key {}, {hides}{who}",
                 key.short()
             )
         };
         match self.key {
-            Vouched::Recomputed => shown("which you recomputed from the model"),
-            Vouched::Trust => shown("which the Trust file vouches for"),
+            Vouched::Recomputed => shown("you recomputed from the model"),
+            Vouched::Trust => shown("the Trust file vouches for"),
             // The bits rest on a commitment that somebody has computed from weights.
             Vouched::Publisher => {
                 let fits = if self.seen {

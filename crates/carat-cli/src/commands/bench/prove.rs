@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 use carat_program::{Program, Tensor};
 use carat_receipt::Salt;
 use carat_zk::io::Seed;
-use carat_zk::{Instance, Options, Phase, Profile, ProvingKey, Run, prove, verify};
+use carat_zk::{
+    Instance, Options, Phase, Profile, ProvingKey, Run, WeightsSecret, prove, register, verify,
+    verify_registration,
+};
 use serde_json::{Value, json};
 
 use super::super::{Context, Outcome};
@@ -260,8 +263,16 @@ fn measure(path: &Path, args: &Args) -> Result<Value, Failure> {
     infer.0.remove(0);
 
     let started = Instant::now();
-    let key = ProvingKey::new(program, weights, args.profile).map_err(prover::failure)?;
+    let key = if prover::hidden(how.mode).weights {
+        // Nobody gets to see a proof from here, so nothing is counted, and the secret is thrown away.
+        let secret = WeightsSecret::fresh().map_err(prover::failure)?;
+        ProvingKey::hiding(program, weights, args.profile, &secret)
+    } else {
+        ProvingKey::new(program, weights, args.profile)
+    }
+    .map_err(prover::failure)?;
     let setup = started.elapsed();
+    let registration = registered(&model, &key)?;
 
     let (mut proving, mut verifying) = (Times(Vec::new()), Times(Vec::new()));
     let mut phases: BTreeMap<Phase, Times> = BTreeMap::new();
@@ -339,6 +350,8 @@ fn measure(path: &Path, args: &Args) -> Result<Value, Failure> {
         "infer_ms": infer_ms,
         "infer_ms_range": infer.range(),
         "setup_ms": prover::millis(setup),
+        "registration_ms": registration.map(|(time, _)| prover::millis(time)),
+        "registration_bytes": registration.map(|(_, bytes)| bytes),
         "prove_ms": prove_ms,
         "prove_ms_range": proving.range(),
         "prove_cold_ms": prover::millis(cold_prove),
@@ -354,6 +367,19 @@ fn measure(path: &Path, args: &Args) -> Result<Value, Failure> {
         "proofs_per_second": statements as f64 * 1000.0 / prove_ms,
         "prove_over_infer": prove_ms / (infer_ms * statements as f64),
     }))
+}
+
+/// How long the registration of a key that hides the weights takes, once for the key, and its bytes.
+fn registered(model: &Model, key: &ProvingKey) -> Result<Option<(Duration, usize)>, Failure> {
+    if !key.hides() {
+        return Ok(None);
+    }
+    let (program, weights) = (model.program(), &model.file.weights);
+    let started = Instant::now();
+    let proof = register(program, weights, key, &Options::default()).map_err(prover::failure)?;
+    let time = started.elapsed();
+    verify_registration(program, key.key(), &proof).map_err(prover::failure)?;
+    Ok(Some((time, proof.bytes.len())))
 }
 
 /// Commits to the values of each instance, where the mode hides them.

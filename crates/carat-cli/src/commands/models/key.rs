@@ -12,7 +12,8 @@ use serde_json::json;
 
 use super::super::{Context, Outcome};
 use super::compile::{beside, purpose};
-use crate::exit::Exit;
+use super::registration;
+use crate::exit::{Exit, Failure};
 use crate::model::Model;
 use crate::model::source::{self, Sources};
 use crate::output::{Answer, Progress};
@@ -25,16 +26,36 @@ use crate::render::Table;
 /// needed; an ONNX file or a folder is compiled first (an ONNX file that the model.toml beside it names, as its folder
 /// would be). A Trust file can list it
 /// (`proof_keys`), for those who will not have the model.
+///
+/// With --private the key hides the weights: it comes of a secret that stays in the data directory, and a registration says,
+/// without showing them, that they are within the program's bounds. A few dozen proofs can be made under one such key, which
+/// is counted; asked again, the command says how many are left. With --check a registration is checked.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  carat model key models/digits\n  carat model key models/digits/digits.onnx --calibration models/digits/calibration --profile proven-120 --json\n  carat model key digits.carat-model --json"
+    after_help = "Examples:\n  carat model key models/digits\n  carat model key models/digits/digits.onnx --calibration models/digits/calibration --profile proven-120 --json\n  carat model key digits.carat-model --json\n  carat model key models/digits --private -o digits.carat-registration\n  carat model key --check digits.carat-registration"
 )]
 pub(in super::super) struct Args {
     /// An ONNX file, a compiled model, or a folder.
-    model: PathBuf,
+    #[arg(required_unless_present = "check")]
+    model: Option<PathBuf>,
     /// Security profile: proven-100 or proven-120.
     #[arg(long, value_name = "PROFILE", default_value = "proven-100", value_parser = prover::profile)]
-    profile: Profile,
+    pub(super) profile: Profile,
+    /// Make a key that hides the weights, or find it, and write its registration.
+    #[arg(long, conflicts_with_all = ["check", "calibration", "purpose"])]
+    private: bool,
+    /// With --private, make another key although there is one. The old one is used where the new one is used up.
+    #[arg(long, requires = "private")]
+    pub(super) new: bool,
+    /// With --private, where to write the registration [default: the model's name with .carat-registration, here].
+    #[arg(short, long, value_name = "FILE", requires = "private")]
+    pub(super) output: Option<PathBuf>,
+    /// With --private, memory that the registration may take.
+    #[arg(long, value_name = "SIZE", default_value = prover::MEMORY, value_parser = prover::size)]
+    pub(super) memory_limit: u64,
+    /// Check the registration of somebody's key. Exit status 1 if it does not hold.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "calibration", "purpose"])]
+    check: Option<PathBuf>,
     /// For an ONNX file: the folder of sample inputs.
     #[arg(long, value_name = "DIR")]
     calibration: Option<PathBuf>,
@@ -44,14 +65,24 @@ pub(in super::super) struct Args {
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Outcome {
-    let progress = Progress::start(format!("reading {}", args.model.display()));
-    let onnx = args.model.extension().is_some_and(|e| e == "onnx");
+    match (&args.check, &args.model) {
+        (Some(file), _) => registration::check(file),
+        (None, Some(model)) if args.private => registration::make(&args, model, context),
+        (None, Some(model)) => public(&args, model, context),
+        (None, None) => Err(Failure::new(Exit::Usage, "give a model")),
+    }
+}
+
+/// The key that anybody computes.
+fn public(args: &Args, model: &Path, context: &Context) -> Outcome {
+    let progress = Progress::start(format!("reading {}", model.display()));
+    let onnx = model.extension().is_some_and(|e| e == "onnx");
     let file = if onnx {
-        progress.say(format!("compiling {}", args.model.display()));
+        progress.say(format!("compiling {}", model.display()));
         let sources = Sources {
-            onnx: args.model.clone(),
-            calibration: args.calibration.clone().or_else(|| near(&args.model)),
-            metadata: beside(&args.model)?,
+            onnx: model.to_path_buf(),
+            calibration: args.calibration.clone().or_else(|| near(model)),
+            metadata: beside(model)?,
         };
         let choices = CompileMetadata {
             purpose: args.purpose,
@@ -59,7 +90,7 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         };
         source::compile(&sources, BTreeMap::new(), choices)?.file
     } else {
-        Model::load(&args.model, context)?.file
+        Model::load(model, context)?.file
     };
     progress.say("committing to the weights");
     let started = Instant::now();

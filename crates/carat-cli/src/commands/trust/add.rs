@@ -15,8 +15,9 @@ use super::{Context, Now, Outcome, change, parse};
 use crate::exit::{Exit, Failure};
 use crate::files;
 use crate::model;
+use crate::prover;
 
-/// Add an issuer, a model, a log, a witness, an auditor, an upstream, a platform, reference values of GPUs, or a platform that
+/// Add an issuer, a model, a key that hides a model's weights, a log, a witness, an auditor, an upstream, a platform, reference values of GPUs, or a platform that
 /// you refuse.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -56,6 +57,18 @@ enum Entry {
         /// you take somebody's word for it. For a program that is there already the keys are added.
         #[arg(long, value_name = "DIGEST", value_parser = parse::<Digest>)]
         proof_key: Vec<Digest>,
+    },
+    /// A key that hides a model's weights, after its registration was checked. Which weights it hides is its publisher's word,
+    /// and for you the key is the model: take the file from the publisher itself.
+    #[command(
+        after_help = "Example:\n  carat trust add trust.toml registration digits digits.carat-registration"
+    )]
+    Registration {
+        /// What you call the model.
+        #[arg(value_parser = parse::<Label>)]
+        name: Label,
+        /// The registration that its publisher gave you (`carat model key MODEL --private`).
+        registration: PathBuf,
     },
     /// A log.
     #[command(
@@ -191,6 +204,16 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         } => {
             let program = program_digest(&model, context)?;
             Box::new(move |content| add_model(content, name, program, proof_key))
+        }
+        Entry::Registration { name, registration } => {
+            let key = prover::read_registration(&registration)?.key;
+            Box::new(move |content| {
+                let there = (content.models.iter())
+                    .any(|m| m.program == key.program && m.proof_keys.contains(&key.digest()));
+                if !there {
+                    add_model(content, name, key.program, vec![key.digest()]);
+                }
+            })
         }
         Entry::Log { key, controller } => {
             Box::new(move |content| content.logs.push(LogKey { key, controller }))
