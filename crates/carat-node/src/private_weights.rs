@@ -405,7 +405,7 @@ pub fn registered(
     Ledger::new(model.program(), profile, mode, 1)
         .and(Ledger::registration(model.program(), profile))
         .map_err(prover::failure)?;
-    prover::within(model, 1, memory_limit)?;
+    prover::registered_within(model, memory_limit)?;
     doing.say("committing to the weights");
     let (dir, proving) = match there {
         Some(key) => (key.dir, key.hiding.proving_key(model)?),

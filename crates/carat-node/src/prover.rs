@@ -321,6 +321,16 @@ pub fn fits(model: &Model, statements: usize, how: &How) -> Result<Ledger, Failu
 /// Refuses what would take more memory than allowed.
 pub(crate) fn within(model: &Model, statements: usize, allowed: u64) -> Result<(), Failure> {
     let needed = carat_zk::estimate_memory(model.program(), statements).map_err(failure)?;
+    at_most(needed, allowed)
+}
+
+/// Refuses to register what would take more memory than allowed.
+pub(crate) fn registered_within(model: &Model, allowed: u64) -> Result<(), Failure> {
+    let needed = carat_zk::estimate_registration_memory(model.program()).map_err(failure)?;
+    at_most(needed, allowed)
+}
+
+fn at_most(needed: u64, allowed: u64) -> Result<(), Failure> {
     if needed > allowed {
         return Err(failure(Error::Memory { needed, allowed }));
     }

@@ -41,7 +41,8 @@ pub use pcs::Profile;
 pub use plan::{Sizes, sizes};
 #[cfg(feature = "prover")]
 pub use prove::{
-    Observer, Options, Phase, ProvingKey, Run, WeightsSecret, estimate_memory, prove, register,
+    Observer, Options, Phase, ProvingKey, Run, WeightsSecret, estimate_memory,
+    estimate_registration_memory, prove, register,
 };
 pub use registration::{hidden_weights_budget, verify_registration};
 pub use verify::verify;

@@ -24,6 +24,7 @@ use crate::{
     layout::{self, bits, padded_positions, vars},
     pcs::{ProverData, Use, Whir},
     plan::Plan,
+    registration,
     transcript::{Sink, Transcript},
     verify::{TensorClaim, statement},
 };
@@ -147,6 +148,17 @@ impl Options<'_> {
 /// [`Error::Unsupported`] for a Program that has no proof.
 pub fn estimate_memory(program: &Program, statements: usize) -> Result<u64, Error> {
     memory(&Plan::new(program, statements)?, Mode::Succinct)
+}
+
+/// About how many bytes a registration needs, the commitment to the constants included.
+///
+/// # Errors
+/// [`Error::Unsupported`] for a Program that has none.
+pub fn estimate_registration_memory(program: &Program) -> Result<u64, Error> {
+    memory(
+        &Plan::registration(program)?,
+        Mode::Zk(registration::HIDDEN),
+    )
 }
 
 fn memory(plan: &Plan, mode: Mode) -> Result<u64, Error> {

@@ -623,7 +623,7 @@ fn another_table_than_the_commitments() {
         let honest: Vec<i32> = (0..count as i32).map(|i| i % 7).collect();
         let inputs = tensors(&program, &[&honest]);
         let case = Case::on((program, weights), vec![inputs]);
-        case.mode.set(ALL_HIDDEN);
+        case.mode.set(VALUES_HIDDEN);
         let table = crate::hide::table(&case.plan).unwrap();
         assert_eq!(table.columns, columns);
         let instances = case.instances(&case.outputs);

@@ -105,7 +105,8 @@ fn a_registration_shows_what_bounds_rest_on() {
 #[test]
 fn constants_that_break_a_bound_are_not_registered() {
     let honest = model(|_, _| ());
-    let lies: [(&str, usize, &dyn Fn(&mut Vec<i32>)); 8] = [
+    type Lie<'a> = (&'a str, usize, &'a dyn Fn(&mut Vec<i32>));
+    let lies: [Lie<'_>; 8] = [
         ("a kernel's element above its range", 0, &|v| v[5] = 128),
         ("below it", 0, &|v| v[5] = -129),
         ("a sum of absolute values", 0, &|v| v[..12].fill(-128)),
