@@ -10,7 +10,7 @@ use crate::{
     store::{Piece, Store},
     verify::joint_root,
 };
-use carat_program::{Program, Weights};
+use carat_program::{Ints, Program, Weights};
 use core::ops::Range;
 use p3_field::PrimeCharacteristicRing;
 use rayon::prelude::*;
@@ -20,8 +20,6 @@ use rayon::prelude::*;
 pub struct ProvingKey {
     pub(super) key: ModelKey,
     pub(super) data: Vec<ProverData>,
-    /// The constants whose elements are all bytes, as bytes: a quarter of what steps have to read.
-    pub(super) bytes: Vec<Option<Vec<i8>>>,
 }
 
 impl ProvingKey {
@@ -32,10 +30,10 @@ impl ProvingKey {
     /// [`Error::Unsupported`] for a Program that has no proof.
     pub fn new(program: &Program, weights: &Weights, profile: Profile) -> Result<Self, Error> {
         let dims: Vec<Vec<usize>> = program.constants.iter().map(|c| c.shape.dims()).collect();
-        let tensors: Vec<(&[usize], &[i32])> = dims
+        let tensors: Vec<(&[usize], Ints<'_>)> = dims
             .iter()
             .zip(&weights.data)
-            .map(|(d, v)| (&d[..], &v[..]))
+            .map(|(d, v)| (&d[..], v.ints()))
             .collect();
         let mut data = Vec::new();
         for store in &weights_stores(program)? {
@@ -53,7 +51,6 @@ impl ProvingKey {
                 root: joint_root(&roots),
             },
             data,
-            bytes: weights.data.iter().map(|v| bytes(v)).collect(),
         })
     }
 
@@ -74,13 +71,12 @@ impl ProvingKey {
 /// Constants that are placed at once.
 const PLACED: usize = 1 << 21;
 
-/// The elements as bytes, if all of them are.
-fn bytes(values: &[i32]) -> Option<Vec<i8>> {
-    values.iter().map(|&v| i8::try_from(v).ok()).collect()
-}
-
 /// A stretch of the polynomial of a store, which cuts no box: each tensor's elements in its boxes.
-pub(super) fn place(store: &Store, tensors: &[(&[usize], &[i32])], range: Range<usize>) -> Vec<F> {
+pub(super) fn place(
+    store: &Store,
+    tensors: &[(&[usize], Ints<'_>)],
+    range: Range<usize>,
+) -> Vec<F> {
     let mut out = F::zero_vec(range.len());
     // Boxes do not overlap, so each has a stretch of its own.
     let within = |piece: &&Piece| range.contains(&piece.block.offset);
@@ -97,17 +93,26 @@ pub(super) fn place(store: &Store, tensors: &[(&[usize], &[i32])], range: Range<
     let parts = parts.into_par_iter().with_max_len(1);
     parts.for_each(|(piece, out)| {
         let (dims, data) = tensors[piece.tensor];
-        place_box(piece, dims, data, out);
+        match data {
+            Ints::Bytes(data) => place_box(piece, dims, data, F::from_i8, out),
+            Ints::Wide(data) => place_box(piece, dims, data, F::from_i32, out),
+        }
     });
     out
 }
 
-fn place_box(piece: &Piece, dims: &[usize], data: &[i32], out: &mut [F]) {
+fn place_box<T: Copy + Sync>(
+    piece: &Piece,
+    dims: &[usize],
+    data: &[T],
+    residue: impl Fn(T) -> F + Sync,
+    out: &mut [F],
+) {
     /// Elements that one task converts.
     const RUN: usize = 1 << 14;
-    let put = |out: &mut [F], data: &[i32]| {
+    let put = |out: &mut [F], data: &[T]| {
         for (o, &v) in out.iter_mut().zip(data) {
-            *o = F::from_i32(v);
+            *o = residue(v);
         }
     };
     let lengths = piece.dims();
@@ -119,7 +124,7 @@ fn place_box(piece: &Piece, dims: &[usize], data: &[i32], out: &mut [F]) {
     }
     // Row-major over the box: where each row lies in the tensor, and in the box.
     let (Some(&width), Some(&side)) = (lengths.last(), piece.sides.last()) else {
-        out[0] = F::from_i32(data[0]);
+        out[0] = residue(data[0]);
         return;
     };
     let outer = lengths.len() - 1;

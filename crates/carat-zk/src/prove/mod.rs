@@ -25,9 +25,9 @@ use crate::{
     transcript::Sink,
     verify::{TensorClaim, statement},
 };
-use carat_program::{Program, Tensor, Weights};
+use carat_program::{Ints, Program, Tensor, Weights};
 use carat_receipt::Digest;
-use fold::{Ints, evaluate};
+use fold::evaluate;
 use key::place;
 use p3_field::PrimeCharacteristicRing;
 pub(crate) use values::Values;
@@ -149,8 +149,6 @@ fn memory(plan: &Plan) -> Result<u64, Error> {
     for store in &plan.weights {
         // No profile changes what is kept.
         constants += Whir::new(Profile::Proven100, store.vars, Use::Weights)?.kept_bytes();
-        // As bytes, a second time.
-        constants += size(store.vars);
     }
     Ok(values + 110 * size(plan.witness.vars) + 110 * size(plan.leaves.vars) + constants)
 }
@@ -207,8 +205,8 @@ pub(crate) fn prove_with(
     values: &Values<'_>,
     options: &Options<'_>,
 ) -> Result<Proof, Error> {
-    let columns: Vec<(&[usize], &[i32])> = (plan.graph.columns.iter().zip(values.columns()))
-        .map(|(c, values)| (&c.dims[..], values))
+    let columns: Vec<(&[usize], Ints<'_>)> = (plan.graph.columns.iter().zip(values.columns()))
+        .map(|(c, values)| (&c.dims[..], values.into()))
         .collect();
     options.begin(Phase::Commit)?;
     let polynomial = place(&plan.witness, &columns, 0..1 << plan.witness.vars);
@@ -344,9 +342,9 @@ impl Prover<'_, '_> {
 
     /// The elements of a value, in the smallest form there is.
     fn ints(&self, id: Id) -> Ints<'_> {
-        match self.values.constant(id).map(|c| &self.key.bytes[c]) {
-            Some(Some(bytes)) => Ints::Bytes(bytes),
-            _ => Ints::Wide(self.values.get(id)),
+        match self.values.constant(id) {
+            Some(constant) => constant.ints(),
+            None => Ints::Wide(self.values.get(id)),
         }
     }
 

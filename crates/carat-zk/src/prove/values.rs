@@ -9,7 +9,7 @@ use crate::{
     graph::{Fill, Graph, Id, Kind, Lookup, Rows, Table},
     layout::unflatten,
 };
-use carat_program::{Program, Rounding, Tensor, Weights, shift_round};
+use carat_program::{Elements, Program, Rounding, Tensor, Weights, shift_round};
 use rayon::prelude::*;
 use std::{borrow::Cow, sync::OnceLock};
 
@@ -70,9 +70,10 @@ impl<'a> Values<'a> {
     }
 
     /// The constant whose elements a value has, in their order.
-    pub(crate) fn constant(&self, id: Id) -> Option<usize> {
+    pub(crate) fn constant(&self, id: Id) -> Option<&'a Elements> {
         let value = self.graph.nodes[id].value?;
-        self.program.constant_index(value)
+        let index = self.program.constant_index(value)?;
+        Some(&self.weights.data[index])
     }
 
     /// The elements of a value in row-major order.
@@ -92,8 +93,8 @@ impl<'a> Values<'a> {
         if let Some(value) = node.value
             && (self.forged.is_none() || matches!(node.kind, Kind::Constant(_)))
         {
-            if let Some(c) = self.program.constant_index(value) {
-                return Cow::Borrowed(&self.weights.data[c]);
+            if let Some(constant) = self.constant(id) {
+                return constant.wide();
             }
             let tensor = |run: &'a Run| -> &'a [i32] {
                 let i = value.index();
@@ -127,7 +128,7 @@ impl<'a> Values<'a> {
         let node = &self.graph.nodes[id];
         match &node.kind {
             Kind::Column(c) => self.fill(self.graph.columns[*c].fill),
-            Kind::Constant(c) => self.weights.data[*c].to_vec(),
+            Kind::Constant(c) => self.weights.data[*c].wide().into_owned(),
             Kind::Linear { terms, bias } => {
                 let operands: Vec<(i64, &[i32])> =
                     terms.iter().map(|&(c, x)| (c, self.get(x))).collect();
