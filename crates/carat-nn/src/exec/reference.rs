@@ -6,8 +6,8 @@
 
 use super::{ExecError, input};
 use carat_program::{
-    Contraction, ConvGeometry, Ints, Op, PoolKind, Program, Rounding, Shape, Tensor, ValueId, Weights,
-    Window,
+    Contraction, ConvGeometry, Ints, Op, PoolKind, Program, Rounding, Shape, Tensor, ValueId,
+    Weights, Window,
 };
 
 /// A tensor while it is computed.

@@ -1,5 +1,6 @@
 //! The prover.
 
+mod ahead;
 mod fold;
 mod gkr;
 mod join;
@@ -25,6 +26,7 @@ use crate::{
     transcript::Sink,
     verify::{TensorClaim, statement},
 };
+use ahead::{Ahead, Counted};
 use carat_program::{Ints, Program, Tensor, Weights};
 use carat_receipt::Digest;
 use fold::evaluate;
@@ -189,6 +191,7 @@ pub fn prove(
             allowed: options.memory_limit,
         });
     }
+    let _counted = Counted::new();
     // On one of the pool's own threads: from outside, each parallel loop would wake and wait for another thread.
     rayon::scope(|_| {
         options.begin(Phase::Witness)?;
@@ -219,6 +222,7 @@ pub(crate) fn prove_with(
         plan,
         values,
         ties: None,
+        ahead: Ahead::new(plan),
     };
     if key.data.len() > 1 {
         for data in &key.data {
@@ -243,16 +247,21 @@ struct Prover<'a, 'd> {
     values: &'a Values<'d>,
     /// Where values are hidden: the claims on each statement's inputs and outputs.
     ties: Option<Vec<Vec<TensorClaim<E>>>>,
+    ahead: Ahead<'a>,
 }
 
-impl Prover<'_, '_> {
+impl<'a> Prover<'a, '_> {
     fn succinct(&mut self, polynomial: Vec<F>, options: &Options<'_>) -> Result<(), Error> {
         let scheme = Whir::new(self.key.key.profile, self.plan.witness.vars, Use::Witness)?;
         let (root, data) = scheme.commit(polynomial)?;
         self.sink.send_bytes("witness", &root.0);
-        self.reduce(options)?;
-        let point = self.open_witness(data.values());
-        let _ = scheme.open_last(data, &point, &mut self.sink)?;
+        rayon::scope(|scope| {
+            self.reduce(options, scope)?;
+            let point = self.open_witness(data.values());
+            let _ = scheme.open_last(data, &point, &mut self.sink)?;
+            self.ahead.finish();
+            Ok::<(), Error>(())
+        })?;
         self.open_constants(options)
     }
 
@@ -281,9 +290,13 @@ impl Prover<'_, '_> {
         let (root, data) = scheme.commit(polynomial, &mut random);
         self.sink.send_bytes("witness", &root.0);
         self.sink.hide(pads);
-        self.reduce(options)?;
-        let point = self.open_witness(data.values());
-        scheme.open(data, &point, &mut self.sink);
+        rayon::scope(|scope| {
+            self.reduce(options, scope)?;
+            let point = self.open_witness(data.values());
+            scheme.open(data, &point, &mut self.sink);
+            self.ahead.finish();
+            Ok::<(), Error>(())
+        })?;
         self.open_constants(options)?;
         if let Some(ties) = self.ties.take() {
             let table = hide::table(self.plan)?;
@@ -307,12 +320,12 @@ impl Prover<'_, '_> {
     }
 
     /// From the statements to claims on committed values.
-    fn reduce(&mut self, options: &Options<'_>) -> Result<(), Error> {
+    fn reduce(&mut self, options: &Options<'_>, scope: &rayon::Scope<'a>) -> Result<(), Error> {
         self.edges();
         options.begin(Phase::Lookups)?;
         self.lookups();
         options.begin(Phase::Steps)?;
-        self.walk(options)?;
+        self.walk(options, scope)?;
         options.begin(Phase::OpenWitness)
     }
 

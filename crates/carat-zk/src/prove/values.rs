@@ -373,7 +373,26 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// The elements of all columns, in order. They are filled one after the other, each by all threads.
+    /// Fills all columns, several at once: one is little work. What counts others comes after them.
+    fn fill_all(&self) {
+        let counts = |&id: &Id| match self.graph.nodes[id].kind {
+            Kind::Column(c) => matches!(self.graph.columns[c].fill, Fill::Multiplicity(_)),
+            _ => false,
+        };
+        let (last, first): (Vec<Id>, Vec<Id>) =
+            self.graph.column_nodes.iter().copied().partition(counts);
+        let size = |&id: &Id| self.graph.nodes[id].dims.iter().product::<usize>();
+        for ids in [first, last] {
+            let total = ids.iter().map(size).sum::<usize>();
+            let each = TASK * ids.len() / total.max(1) + 1;
+            let ids = ids.par_iter().with_min_len(each).with_max_len(each);
+            ids.for_each(|&id| {
+                let _ = self.get(id);
+            });
+        }
+    }
+
+    /// The elements of all columns, in order.
     pub(crate) fn columns(&self) -> Vec<&[i32]> {
         let ids = self.graph.column_nodes.iter();
         ids.map(|&id| self.get(id)).collect()
@@ -381,7 +400,7 @@ impl<'a> Values<'a> {
 
     /// Checks that every looked-up value is in its table: false would be a fault of this crate or of the trace.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let _ = self.columns();
+        self.fill_all();
         let looked_up = |lookup: &Lookup| {
             let t = &self.graph.tables[lookup.table];
             let runs = self.get(lookup.tuple[0]).chunks(TASK);
