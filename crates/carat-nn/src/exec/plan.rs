@@ -404,6 +404,9 @@ impl<'a> Planner<'a> {
         };
         let (side, constant) = if a == at { (0, b) } else { (1, a) };
         let index = self.program.constant_index(constant)?;
+        if !matches!(node.op, Op::Max | Op::Linear { .. }) {
+            return None;
+        }
         let data = self.constants.elements(index).wide();
         let (own, other) = (self.known(at).shape, self.known(constant).shape);
         if *own != node.shape {

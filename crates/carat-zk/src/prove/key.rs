@@ -4,7 +4,7 @@ use crate::{
     Error, Profile,
     field::F,
     key::ModelKey,
-    layout::{self, padded_positions},
+    layout,
     pcs::{ProverData, Root, Use, Whir},
     plan::weights_stores,
     store::{Piece, Store},
@@ -129,9 +129,10 @@ fn place_box<T: Copy + Sync>(
     };
     let outer = lengths.len() - 1;
     let starts: Vec<usize> = piece.sides.iter().map(|s| s.start).collect();
-    let slots = padded_positions(&lengths[..outer]);
-    for (row, &slot) in slots.iter().enumerate() {
+    // Without a table of where rows lie: it would be larger than the box.
+    for row in 0..lengths[..outer].iter().product() {
         let at = layout::unflatten(&lengths[..outer], row);
+        let slot = (at.iter().zip(&piece.sides)).fold(0, |slot, (i, side)| slot << side.vars | i);
         let from = at
             .iter()
             .zip(&starts)
