@@ -39,7 +39,7 @@ fuzz_target!(|bytes: &[u8]| {
         if let Some(last) = data.last_mut() {
             *last = c.range.hi as i32;
         }
-        data
+        data.into()
     });
     let weights = Weights {
         data: data.collect(),

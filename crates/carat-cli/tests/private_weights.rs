@@ -4,7 +4,6 @@
 mod common;
 
 use std::fs;
-use std::sync::Arc;
 
 use carat_node::exit::Exit;
 use carat_node::home::Place;
@@ -225,11 +224,12 @@ fn what_is_made_up_is_refused() {
 
     // Other weights, in the same ranges and with the same sums: two numbers of a row change places.
     let mut other = model(&sandbox);
-    let data = Arc::make_mut(&mut other.file.weights.data[0]);
+    let mut data = other.file.weights.data[0].wide().into_owned();
     let at = (1..data.len())
         .find(|&i| data[i] != data[0])
         .expect("another number");
     data.swap(0, at);
+    other.file.weights.data[0] = data.into();
     let secret = WeightsSecret::fresh().expect("random");
     let (program, weights) = (&other.file.program, &other.file.weights);
     let forged = ProvingKey::hiding(program, weights, PROFILE, &secret).expect("a key");

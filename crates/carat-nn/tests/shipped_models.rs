@@ -4,7 +4,7 @@ use carat_nn::{
     fidelity::{FidelityReport, measure},
     model::{CompileRequest, Compiled, Metadata, compile_model},
 };
-use carat_program::{ConstantWidth, Range, constant_root};
+use carat_program::{ConstantWidth, constant_root};
 use std::path::{Path, PathBuf};
 
 fn folder(name: &str) -> PathBuf {
@@ -90,10 +90,10 @@ fn fidelity_notices_a_damaged_model() {
     let largest = (0..weights.len())
         .max_by_key(|&i| weights[i].len())
         .expect("weights");
-    let flipped = weights[largest].iter().map(|w| -w).collect::<Vec<_>>();
+    let flipped: Vec<i32> = weights[largest].iter().map(|w| -w).collect();
     weights[largest] = flipped.into();
     let constant = &mut file.program.constants[largest];
-    constant.range = Range::of(&weights[largest]).expect("weights");
+    constant.range = weights[largest].range().expect("weights");
     constant.root = constant_root(
         &ConstantWidth::of(constant.range).encode(&weights[largest]),
         None,

@@ -319,7 +319,7 @@ pub fn fits(model: &Model, statements: usize, how: &How) -> Result<Ledger, Failu
 }
 
 /// Refuses what would take more memory than allowed.
-pub(crate) fn within(model: &Model, statements: usize, allowed: u64) -> Result<(), Failure> {
+fn within(model: &Model, statements: usize, allowed: u64) -> Result<(), Failure> {
     let needed = carat_zk::estimate_memory(model.program(), statements).map_err(failure)?;
     at_most(needed, allowed)
 }

@@ -3,7 +3,6 @@
 use crate::{ConstantWidth, Program, ProgramError, Weights};
 use alloc::{
     string::{String, ToString},
-    sync::Arc,
     vec::Vec,
 };
 use thiserror::Error;
@@ -105,7 +104,7 @@ impl ModelFile {
             }
             let (head, tail) = constants.split_at(length);
             constants = tail;
-            data.extend(width.decode(head).map(Arc::new));
+            data.extend(width.decode(head));
         }
         if !constants.is_empty() {
             return Err(ModelFileError::Damaged(

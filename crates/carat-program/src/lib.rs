@@ -20,6 +20,7 @@ extern crate alloc;
 mod bounds;
 mod codec;
 pub mod edge;
+mod elements;
 mod error;
 mod file;
 mod infer;
@@ -32,6 +33,7 @@ mod tensor;
 mod weights;
 
 pub use codec::{AnyProgram, INTEGER_PROFILE, MAX_PROGRAM_BYTES};
+pub use elements::{Elements, Ints};
 pub use error::ProgramError;
 pub use file::{MAX_MODEL_BYTES, ModelFile, ModelFileError};
 pub use op::{Contraction, ConvGeometry, Op, PoolKind, Rounding, Window};

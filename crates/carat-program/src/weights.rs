@@ -1,7 +1,7 @@
 //! The data of a program's constants, and the hash trees that bind it.
 
-use crate::{Op, Program, ProgramError, Range, ValueId};
-use alloc::{format, string::ToString, sync::Arc, vec::Vec};
+use crate::{Elements, Ints, Op, Program, ProgramError, Range, ValueId};
+use alloc::{format, string::ToString, vec::Vec};
 use carat_receipt::Digest;
 use sha2::{Digest as _, Sha256};
 
@@ -33,9 +33,10 @@ impl ConstantWidth {
 
     /// Little-endian two's complement.
     #[must_use]
-    pub fn encode(self, data: &[i32]) -> Vec<u8> {
+    pub fn encode<'a>(self, data: impl Into<Ints<'a>>) -> Vec<u8> {
+        let data = data.into();
         let mut out = Vec::with_capacity(data.len() * self.bytes());
-        for v in data {
+        for v in data.iter() {
             out.extend_from_slice(&v.to_le_bytes()[..self.bytes()]);
         }
         out
@@ -43,12 +44,15 @@ impl ConstantWidth {
 
     /// The inverse of [`ConstantWidth::encode`]; `None` if the length is no multiple of the width.
     #[must_use]
-    pub fn decode(self, bytes: &[u8]) -> Option<Vec<i32>> {
+    pub fn decode(self, bytes: &[u8]) -> Option<Elements> {
         if !bytes.len().is_multiple_of(self.bytes()) {
             return None;
         }
-        Some(match self.0 {
-            1 => bytes.iter().map(|&b| i32::from(b.cast_signed())).collect(),
+        let wide: Vec<i32> = match self.0 {
+            1 => {
+                let bytes: Vec<i8> = bytes.iter().map(|b| b.cast_signed()).collect();
+                return Some(bytes.into());
+            }
             2 => bytes
                 .as_chunks::<2>()
                 .0
@@ -61,7 +65,8 @@ impl ConstantWidth {
                 .iter()
                 .map(|&c| i32::from_le_bytes(c))
                 .collect(),
-        })
+        };
+        Some(wide.into())
     }
 }
 
@@ -98,8 +103,8 @@ pub fn constant_root(bytes: &[u8], salt: Option<&[u8; 32]>) -> Digest {
 /// The data of all constants of a program, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Weights {
-    /// One row-major vector per constant, shared by whoever computes with them.
-    pub data: Vec<Arc<Vec<i32>>>,
+    /// The elements of each constant, shared by whoever computes with them.
+    pub data: Vec<Elements>,
     /// Salt of the hash trees of a private model.
     pub salt: Option<[u8; 32]>,
 }
@@ -127,7 +132,7 @@ impl Weights {
             if data.len() != c.shape.elements() {
                 return wrong(i, "its data has another length than its shape");
             }
-            if Range::of(data) != Some(c.range) {
+            if data.range() != Some(c.range) {
                 return wrong(i, "its values do not span the recorded range");
             }
             if constant_root(&ConstantWidth::of(c.range).encode(data), self.salt.as_ref()) != c.root
@@ -168,7 +173,12 @@ impl Weights {
 
 /// The weight sum of a constant operand (`side` 0 or 1) with the given axis lengths.
 #[must_use]
-pub fn weight_sum(op: &Op, side: usize, dims: &[usize], data: &[i32]) -> Option<u64> {
+pub fn weight_sum<'a>(
+    op: &Op,
+    side: usize,
+    dims: &[usize],
+    data: impl Into<Ints<'a>>,
+) -> Option<u64> {
     // Which axes of the constant select an output row; all others are summed over.
     let kept: Vec<bool> = match op {
         Op::Conv { .. } if side == 1 => (0..dims.len()).map(|axis| axis == 0).collect(),
@@ -186,7 +196,7 @@ pub fn weight_sum(op: &Op, side: usize, dims: &[usize], data: &[i32]) -> Option<
         .product();
     let mut sums = alloc::vec![0u64; rows];
     let mut index = alloc::vec![0usize; dims.len()];
-    for &v in data {
+    for v in data.into().iter() {
         let row = index
             .iter()
             .zip(dims)

@@ -30,6 +30,12 @@ impl<V> Claims<V> {
         self.open[id].push(ValueClaim { point, value });
     }
 
+    /// The claims on a value that are open.
+    #[cfg(feature = "prover")]
+    pub(crate) fn open(&self, id: Id) -> &[ValueClaim<V>] {
+        &self.open[id]
+    }
+
     pub(crate) fn take(&mut self, id: Id) -> Vec<ValueClaim<V>> {
         core::mem::take(&mut self.open[id])
     }

@@ -208,7 +208,7 @@ impl Builder {
         let weights = Weights {
             data: constants
                 .iter()
-                .map(|&i| Arc::new(self.data[i].clone()))
+                .map(|&i| self.data[i].clone().into())
                 .collect(),
             salt: None,
         };

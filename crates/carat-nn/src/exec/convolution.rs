@@ -188,7 +188,7 @@ impl Convolution {
         if let Some(data) = w.data {
             this.weights = Some(earlier[0].clone().unwrap_or_else(|| {
                 let mut packed = Buffer::default();
-                this.pack_weights(isa, data, packed.sized(this.packed_len()));
+                this.pack_weights(isa, &data.wide(), packed.sized(this.packed_len()));
                 packed.into()
             }));
         }
@@ -198,6 +198,11 @@ impl Convolution {
     /// The packed kernel, for another plan of the same program.
     pub(crate) fn packed(&self) -> Packed {
         [self.weights.clone(), None]
+    }
+
+    /// Whether an operand is a constant, which is packed: its kernel may be.
+    pub(crate) fn holds(&self, operand: usize) -> bool {
+        operand == 1 && self.weights.is_some()
     }
 
     /// Words that one group's padded image and windows can take at most, saturated.

@@ -1,13 +1,14 @@
 //! A prepared program and its runs.
 
 use super::buffer::{Buffer, Run, Scratch};
+use super::constants::Constants;
 use super::plan::{Plan, bytes_needed};
 use super::simd::{Isa, Simd};
 use super::step::Place;
 use super::{ExecError, Trace, input};
 use carat_program::{Program, Tensor, Weights};
 use rayon::prelude::*;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock};
 
 /// How to execute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +46,7 @@ const BLOCK_SAMPLES: usize = 256;
 #[derive(Debug)]
 pub struct Executable {
     program: Program,
-    constants: Vec<Arc<Vec<i32>>>,
+    constants: Constants,
     isa: Isa,
     threads: usize,
     parallel_work: usize,
@@ -84,7 +85,7 @@ impl Executable {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             n => n,
         };
-        let constants = weights.data.clone();
+        let constants = Constants::new(weights);
         let plan = Plan::new(program, &constants, isa, true, None);
         Ok(Self {
             program: program.clone(),
@@ -393,7 +394,7 @@ impl Executable {
 }
 
 impl Session {
-    fn run(&mut self, plan: &Plan, constants: &[Arc<Vec<i32>>], run: Run, inputs: &[&[i32]]) {
+    fn run(&mut self, plan: &Plan, constants: &Constants, run: Run, inputs: &[&[i32]]) {
         self.slots.resize_with(plan.slots.len(), Buffer::default);
         for (data, slot) in inputs.iter().zip(&plan.inputs) {
             if let Some(slot) = *slot {
@@ -405,11 +406,11 @@ impl Session {
         }
     }
 
-    fn value<'a>(&'a self, plan: &Plan, constants: &'a [Arc<Vec<i32>>], id: usize) -> &'a [i32] {
+    fn value<'a>(&'a self, plan: &Plan, constants: &'a Constants, id: usize) -> &'a [i32] {
         match plan.places[id] {
             Some(Place::Slot(slot)) => self.slots[slot].as_slice(),
-            Some(Place::Constant(c)) => &constants[c],
-            None => &[],
+            Some(Place::Constant(c)) => constants.wide(c),
+            Some(Place::Packed) | None => &[],
         }
     }
 }

@@ -76,7 +76,7 @@ pub(crate) fn check_weights(program: &Program, weights: &Weights) -> Result<(), 
         if data.len() != c.shape.elements() {
             return wrong(i, "its data has another length than its shape");
         }
-        if Range::of(data) != Some(c.range) {
+        if data.range() != Some(c.range) {
             return wrong(i, "its values do not span the recorded range");
         }
     }

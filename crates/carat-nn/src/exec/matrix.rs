@@ -3,7 +3,7 @@
 use super::buffer::{Buffer, Operand, Packed, Run, Scratch};
 use super::simd::{self, Epilogue, Isa, Job, LANES, Offsets, Sink};
 use super::strided::{copy, offsets};
-use carat_program::{Contraction, Range, Shape};
+use carat_program::{Contraction, Elements, Range, Shape};
 use rayon::prelude::*;
 
 /// How one operand's elements are found: `batches[i] + rows[r] + steps[k]`.
@@ -54,7 +54,7 @@ pub(crate) fn is_short(range: Range) -> bool {
 pub(crate) struct Known<'a> {
     pub(crate) shape: &'a Shape,
     pub(crate) range: Range,
-    pub(crate) data: Option<&'a [i32]>,
+    pub(crate) data: Option<&'a Elements>,
 }
 
 impl Matrix {
@@ -135,6 +135,7 @@ impl Matrix {
         let (n_rows, n_columns) = (a_side.rows.len(), b_side.rows.len());
         if let Some(data) = a.data {
             let pack = || {
+                let data = data.wide();
                 let mut packed = Buffer::default();
                 let each = n_rows * words;
                 let to = packed.sized(each * a_side.batches.len());
@@ -147,6 +148,7 @@ impl Matrix {
         }
         if let Some(data) = b.data {
             let pack = || {
+                let data = data.wide();
                 let mut packed = Buffer::default();
                 let each = n_columns.div_ceil(LANES) * LANES * words;
                 let to = packed.sized(each * b_side.batches.len());
@@ -200,6 +202,16 @@ impl Matrix {
     /// The packed constants, for another plan of the same program.
     pub(crate) fn packed(&self) -> Packed {
         [self.a.packed.clone(), self.b.packed.clone()]
+    }
+
+    /// Whether an operand is a constant, which is packed.
+    pub(crate) fn holds(&self, operand: usize) -> bool {
+        let side = if (operand == 0) == self.swapped {
+            &self.b
+        } else {
+            &self.a
+        };
+        side.packed.is_some()
     }
 
     /// Whether rows stand for the second operand's axes.

@@ -12,6 +12,7 @@
 
 pub mod bench;
 mod buffer;
+mod constants;
 mod convolution;
 mod elementwise;
 mod error;

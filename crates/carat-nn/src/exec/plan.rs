@@ -1,6 +1,7 @@
 //! From a program to steps over reusable buffers: what can be fused, packed and decided once is.
 
 use super::buffer::Packed;
+use super::constants::Constants;
 use super::convolution::Convolution;
 use super::elementwise::{Elementwise, Head};
 use super::gather::Gather;
@@ -11,7 +12,6 @@ use super::simd::{Along, Epilogue, Isa, Step as After};
 use super::step::{Kernel, Place, Step};
 use super::strided::{Copy, offsets, strides_of};
 use carat_program::{Op, Program, ValueId};
-use std::sync::Arc;
 
 /// A prepared program.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ pub(crate) fn bytes_needed(program: &Program) -> u64 {
 
 struct Planner<'a> {
     program: &'a Program,
-    constants: &'a [Arc<Vec<i32>>],
+    constants: &'a Constants,
     isa: Isa,
     packed: Vec<Packed>,
     /// The value whose elements a value shares (through reshapes).
@@ -74,7 +74,7 @@ impl Plan {
     /// Constants that an `earlier` plan has packed are shared with it.
     pub(crate) fn new(
         program: &Program,
-        constants: &[Arc<Vec<i32>>],
+        constants: &Constants,
         isa: Isa,
         fuse: bool,
         earlier: Option<&Self>,
@@ -104,7 +104,7 @@ impl Plan {
 }
 
 impl<'a> Planner<'a> {
-    fn new(program: &'a Program, constants: &'a [Arc<Vec<i32>>], isa: Isa) -> Self {
+    fn new(program: &'a Program, constants: &'a Constants, isa: Isa) -> Self {
         let n = program.value_count();
         let mut this = Self {
             program,
@@ -136,7 +136,7 @@ impl<'a> Planner<'a> {
         let data = self
             .program
             .constant_index(id)
-            .map(|c| self.constants[c].as_slice());
+            .map(|c| self.constants.elements(c));
         match self.program.value(id) {
             Some(v) => Known {
                 shape: v.shape,
@@ -341,7 +341,8 @@ impl<'a> Planner<'a> {
                 hi: saturate(*hi),
             },
             Op::Lut { offset } => {
-                let table = self.constants[self.program.constant_index(node.inputs[1])?].to_vec();
+                let table = self.program.constant_index(node.inputs[1])?;
+                let table = self.constants.elements(table).wide().into_owned();
                 After::Lut {
                     offset: i32::try_from(*offset).ok()?,
                     table,
@@ -402,7 +403,11 @@ impl<'a> Planner<'a> {
             return None;
         };
         let (side, constant) = if a == at { (0, b) } else { (1, a) };
-        let data = &self.constants[self.program.constant_index(constant)?];
+        let index = self.program.constant_index(constant)?;
+        if !matches!(node.op, Op::Max | Op::Linear { .. }) {
+            return None;
+        }
+        let data = self.constants.elements(index).wide();
         let (own, other) = (self.known(at).shape, self.known(constant).shape);
         if *own != node.shape {
             return None;
@@ -515,7 +520,14 @@ impl<'a> Planner<'a> {
             let slot = take(&mut slots, &mut free, elements);
             let operands = ids
                 .iter()
-                .filter_map(|id| Some((places[id.index()]?, self.known(*id).shape.elements())))
+                .enumerate()
+                .filter_map(|(k, id)| {
+                    let place = match places[id.index()]? {
+                        _ if kernel.holds(k) => Place::Packed,
+                        place => place,
+                    };
+                    Some((place, self.known(*id).shape.elements()))
+                })
                 .collect::<Vec<_>>();
             for (k, id) in ids.iter().enumerate() {
                 if let Some(Place::Slot(slot)) = places[id.index()]

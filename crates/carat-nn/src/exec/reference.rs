@@ -6,8 +6,8 @@
 
 use super::{ExecError, input};
 use carat_program::{
-    Contraction, ConvGeometry, Op, PoolKind, Program, Rounding, Shape, Tensor, ValueId, Weights,
-    Window,
+    Contraction, ConvGeometry, Ints, Op, PoolKind, Program, Rounding, Shape, Tensor, ValueId,
+    Weights, Window,
 };
 
 /// A tensor while it is computed.
@@ -59,18 +59,18 @@ fn evaluate(
     program.validate()?;
     input::check_weights(program, weights)?;
     input::check(program, inputs, None)?;
-    let wide = |shape: &Shape, data: &[i32]| Value {
+    let wide = |shape: &Shape, data: Ints<'_>| Value {
         dims: shape.dims(),
-        data: data.iter().map(|&v| v.into()).collect(),
+        data: data.iter().map(i64::from).collect(),
     };
     let mut values = Vec::with_capacity(program.value_count());
-    values.extend(inputs.iter().map(|x| wide(x.shape(), x.data())));
+    values.extend(inputs.iter().map(|x| wide(x.shape(), x.data().into())));
     values.extend(
         program
             .constants
             .iter()
             .zip(&weights.data)
-            .map(|(c, data)| wide(&c.shape, data)),
+            .map(|(c, data)| wide(&c.shape, data.ints())),
     );
     for (i, node) in program.nodes.iter().enumerate() {
         let operands: Vec<&Value> = node

@@ -1,19 +1,21 @@
 //! One step of a prepared program.
 
 use super::buffer::{Buffer, Operand, Run, Scratch};
+use super::constants::Constants;
 use super::convolution::Convolution;
 use super::elementwise::Elementwise;
 use super::gather::Gather;
 use super::matrix::Matrix;
 use super::reduce::{ArgMax, Pool, Reduce};
 use super::strided::Copy;
-use std::sync::Arc;
 
 /// Where a value lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     Slot(usize),
     Constant(usize),
+    /// In the kernel that reads it.
+    Packed,
 }
 
 #[derive(Debug)]
@@ -33,6 +35,17 @@ pub(crate) enum Kernel {
     Gather(Gather),
 }
 
+impl Kernel {
+    /// Whether it holds this operand itself.
+    pub(crate) fn holds(&self, operand: usize) -> bool {
+        match self {
+            Self::Matrix(m) => m.holds(operand),
+            Self::Convolution(c) => c.holds(operand),
+            _ => false,
+        }
+    }
+}
+
 /// One step: a kernel, where its operands are (with their elements per sample), and where its result goes.
 #[derive(Debug)]
 pub(crate) struct Step {
@@ -48,7 +61,7 @@ impl Step {
         &self,
         run: Run,
         slots: &mut [Buffer],
-        constants: &[Arc<Vec<i32>>],
+        constants: &Constants,
         scratch: &mut Scratch,
     ) {
         let mut target = std::mem::take(&mut slots[self.slot]);
@@ -60,7 +73,12 @@ impl Step {
                 shared: false,
             },
             Place::Constant(c) => Operand {
-                data: &constants[c],
+                data: constants.wide(c),
+                len,
+                shared: true,
+            },
+            Place::Packed => Operand {
+                data: &[],
                 len,
                 shared: true,
             },

@@ -3,7 +3,6 @@
 //! Models of one shape cost the same to run and to prove, whatever their weights, so costs are measured once for each shape.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use carat_nn::exec::Executable;
 use carat_policy::simulate::rng::Rng;
@@ -121,7 +120,7 @@ fn network([inputs, hidden, outputs]: [usize; 3], rng: &mut Rng) -> Result<Model
             range,
             root,
         });
-        data.push(Arc::new(values));
+        data.push(values.into());
         Ok(l1)
     };
     let l1 = [weights([inputs, hidden])?, weights([hidden, outputs])?];

@@ -254,25 +254,73 @@ pub(crate) fn element(coefficients: [i64; DEGREE]) -> E {
 
 /// `out[k] = sum_i weights[i] * values[from + i * width + k]`: a combination of rows.
 pub(crate) fn combine_rows(values: Values<'_>, from: usize, width: usize, weights: &[E]) -> Vector {
-    if width < 2 * WIDTH {
-        let mut out = vec![E::ZERO; width];
-        let rows = values.field(from..from + weights.len() * width);
-        for (row, &w) in rows.chunks_exact(width).zip(weights) {
+    RowSums::new(values, from, width, weights).by_all()
+}
+
+/// [`combine_rows`], by all threads or by one.
+pub(crate) struct RowSums<'a> {
+    values: Values<'a>,
+    from: usize,
+    width: usize,
+    weights: &'a [E],
+    factors: Vec<Halves>,
+}
+
+impl<'a> RowSums<'a> {
+    pub(crate) fn new(values: Values<'a>, from: usize, width: usize, weights: &'a [E]) -> Self {
+        Self {
+            values,
+            from,
+            width,
+            weights,
+            factors: weights.iter().map(halves).collect(),
+        }
+    }
+
+    pub(crate) fn by_all(&self) -> Vector {
+        if self.width < 2 * WIDTH {
+            return self.short();
+        }
+        let mut out = P::zero_vec(self.width / WIDTH);
+        let tiles = out.par_chunks_mut(TILE / WIDTH).enumerate();
+        tiles.for_each(|(t, out)| self.tile(t, out));
+        Vector::Packed(out)
+    }
+
+    /// By this thread, which does something else between tiles.
+    pub(crate) fn by_one(&self, between: impl Fn()) -> Vector {
+        if self.width < 2 * WIDTH {
+            return self.short();
+        }
+        let mut out = P::zero_vec(self.width / WIDTH);
+        for (t, out) in out.chunks_mut(TILE / WIDTH).enumerate() {
+            self.tile(t, out);
+            between();
+        }
+        Vector::Packed(out)
+    }
+
+    fn short(&self) -> Vector {
+        let mut out = vec![E::ZERO; self.width];
+        let range = self.from..self.from + self.weights.len() * self.width;
+        let rows = self.values.field(range);
+        for (row, &w) in rows.chunks_exact(self.width).zip(self.weights) {
             for (o, &v) in out.iter_mut().zip(row) {
                 *o += w * v;
             }
         }
-        return Vector::Plain(out);
+        Vector::Plain(out)
     }
-    let factors: Vec<Halves> = weights.iter().map(halves).collect();
-    let mut out = P::zero_vec(width / WIDTH);
-    let tile = |(t, out): (usize, &mut [P])| {
+
+    /// The sums of at most [`TILE`] columns.
+    fn tile(&self, t: usize, out: &mut [P]) {
         let columns = out.len() * WIDTH;
         let mut sums = Sums::new(columns);
         let mut rows: Vec<(&[i8], &Halves)> = Vec::with_capacity(ROWS);
         let (mut wide, mut scales) = (Vec::new(), Vec::new());
-        for (i, (factor, &weight)) in factors.iter().zip(weights).enumerate() {
-            match values.run(from + i * width + t * TILE, columns) {
+        for (i, (factor, &weight)) in self.factors.iter().zip(self.weights).enumerate() {
+            let at = self.from + i * self.width + t * TILE;
+            match self.values.run(at, columns) {
                 Run::Bytes(row) => {
                     rows.push((row, factor));
                     if rows.len() == ROWS {
@@ -296,9 +344,7 @@ pub(crate) fn combine_rows(values: Values<'_>, from: usize, width: usize, weight
             });
         }
         combine_wide(out, &wide, &scales);
-    };
-    out.par_chunks_mut(TILE / WIDTH).enumerate().for_each(tile);
-    Vector::Packed(out)
+    }
 }
 
 /// Bytes whose products with halves, summed, fit 32 bits.
@@ -308,7 +354,7 @@ pub(crate) const SPAN: usize = 1 << 8;
 const BATCH: usize = 8;
 
 /// `out[k] += sum_i weights[i] * rows[i][k]`
-fn combine_wide(out: &mut [P], rows: &[&[F]], weights: &[E]) {
+pub(super) fn combine_wide(out: &mut [P], rows: &[&[F]], weights: &[E]) {
     for (rows, weights) in rows.chunks(BATCH).zip(weights.chunks(BATCH)) {
         let rows: [&[Packed]; BATCH] =
             core::array::from_fn(|i| Packed::pack_slice(rows[i.min(rows.len() - 1)]));
@@ -449,7 +495,9 @@ mod tests {
                     .map(|k| (0..rows).map(|i| weights[i] * plain[i * width + k]).sum())
                     .collect();
                 for values in [polynomial, Values::Plain(&plain)] {
-                    assert_eq!(combine_rows(values, 0, width, &weights).unpack(), expected);
+                    let sums = RowSums::new(values, 0, width, &weights);
+                    assert_eq!(sums.by_all().unpack(), expected);
+                    assert_eq!(sums.by_one(|| ()).unpack(), expected);
                 }
                 let weights = elements(width.next_power_of_two());
                 let expected: Vec<E> = (plain.chunks(weights.len()))

@@ -4,9 +4,10 @@
 //! of it.
 
 use super::{
-    EqRounds, GRAIN, P, Vector, WIDTH, add_scaled, eq_products, horizontal, rest_of_eq_products,
+    GRAIN, P, Vector, WIDTH,
+    eq_products::{EqRounds, eq_products, rest_of_eq_products},
     stripes::{Stripes, both, both_sums},
-    sum_pairs,
+    vector::{add_scaled, horizontal, sum_pairs},
 };
 use crate::{
     field::{E, F},

@@ -3,7 +3,7 @@
 //! A loop that does both at once runs out of registers. Here a stretch is bound and then summed while it is in the
 //! cache, so that each round reads memory once, and asks the other threads once.
 
-use super::P;
+use super::{P, vector::fold_slice};
 use crate::field::E;
 use p3_field::PrimeCharacteristicRing;
 use rayon::prelude::*;
@@ -56,7 +56,7 @@ pub(super) fn fold_and_sum<const K: usize>(
     let run = |(mut parts, rest): Task<'_, K>| {
         for part in &mut parts {
             for (low, high) in part.low.iter_mut().zip(part.high) {
-                super::fold_slice(low, high, r);
+                fold_slice(low, high, r);
             }
         }
         let at = |rest: P, i: usize| {

@@ -5,6 +5,7 @@ use crate::{
     kernels::compact::{Halves, ROWS, SPAN, Sums, TILE, element, halves, whole},
     layout::{bits, eq_index, eq_table, split},
 };
+use carat_program::Ints;
 use p3_field::{BasedVectorSpace, PrimeCharacteristicRing, PrimeField32};
 use rayon::prelude::*;
 
@@ -21,22 +22,6 @@ pub(crate) enum Axis<'a> {
 
 /// Elements of a vector for which a table of its own would take most of the time.
 const LONG: usize = 1 << 10;
-
-/// Integers, as bytes where all of them are.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Ints<'a> {
-    Wide(&'a [i32]),
-    Bytes(&'a [i8]),
-}
-
-impl Ints<'_> {
-    fn range(self, range: core::ops::Range<usize>) -> Self {
-        match self {
-            Self::Wide(data) => Self::Wide(&data[range]),
-            Self::Bytes(data) => Self::Bytes(&data[range]),
-        }
-    }
-}
 
 /// Coefficients of elements, each of smallest absolute value: all first ones, all second ones, ...
 type Limbs = [Vec<i32>; DEGREE];

@@ -1,6 +1,6 @@
 //! All claims on one commitment become one claim per polynomial.
 
-use super::Prover;
+use super::{Prover, ahead::Rows};
 use crate::{
     claims::ValueClaim,
     field::E,
@@ -8,7 +8,7 @@ use crate::{
     hide::weights::Pin,
     kernels::{
         Vector,
-        compact::{Values, combine_rows, dot_rows},
+        compact::{Values, dot_rows},
         eq_vector, product, product_base, products,
         terms::{Term, sum_terms},
     },
@@ -142,12 +142,19 @@ impl Prover<'_, '_> {
                 None => table.iter().enumerate().for_each(|(i, &e)| add(i, e)),
             }
         }
-        let combine = |t: &&Term| {
+        let taken: Vec<Option<Rows>> = (large.iter())
+            .map(|t| {
+                let row = &t.point[..t.block.vars - columns];
+                self.ahead.take(part, t.block, row)
+            })
+            .collect();
+        let combine = |(t, rows): (&&Term, Option<Rows>)| {
             let (row, column) = t.point.split_at(t.block.vars - columns);
-            let rows = combine_rows(polynomial, t.block.offset, width, &eq_table(row));
-            (rows, eq_vector(column, t.scale))
+            let rows = rows.unwrap_or_else(|| Rows::new(polynomial, t.block.offset, columns, row));
+            (rows.weights, (rows.sum, eq_vector(column, t.scale)))
         };
-        let mut pairs: Vec<(Vector, Vector)> = large.par_iter().map(combine).collect();
+        let (row_weights, mut pairs): (Vec<Vec<E>>, Vec<(Vector, Vector)>) =
+            large.par_iter().zip(taken).map(combine).unzip();
         for (&row, kernel) in &dense {
             let values = polynomial.field(row * width..(row + 1) * width);
             let values = values.iter().map(|&v| v.into()).collect();
@@ -157,11 +164,11 @@ impl Prover<'_, '_> {
         let weights = eq_table(&column);
         let rows = dot_rows(polynomial, &weights);
         let mut kernel = vec![E::ZERO; rows.len()];
-        for t in large {
-            let (row, own) = t.point.split_at(t.block.vars - columns);
+        for (t, weights) in large.into_iter().zip(row_weights) {
+            let own = &t.point[t.block.vars - columns..];
             let scale = t.scale * eq(own, &column);
             let first = t.block.offset / width;
-            for (k, e) in kernel[first..].iter_mut().zip(eq_table(row)) {
+            for (k, e) in kernel[first..].iter_mut().zip(weights) {
                 *k += e * scale;
             }
         }

@@ -7,15 +7,15 @@ use crate::{
         self,
         random::{Purpose, Random},
     },
-    kernels::compact::Compact,
+    kernels::compact::{Compact, Values},
     key::ModelKey,
-    layout::{self, padded_positions},
+    layout,
     pcs::{ProverData, Root, Use, Whir},
     plan::weights_stores,
     store::{Piece, Store},
     verify::joint_root,
 };
-use carat_program::{Program, Weights};
+use carat_program::{Ints, Program, Weights};
 use core::ops::Range;
 use p3_field::PrimeCharacteristicRing;
 use rayon::prelude::*;
@@ -27,8 +27,6 @@ pub struct ProvingKey {
     pub(super) data: Vec<ProverData>,
     /// Where the constants are hidden, instead.
     pub(crate) hidden: Option<hide::weights::Data>,
-    /// The constants whose elements are all bytes, as bytes: a quarter of what steps have to read.
-    pub(super) bytes: Vec<Option<Vec<i8>>>,
 }
 
 impl ProvingKey {
@@ -57,7 +55,6 @@ impl ProvingKey {
             },
             data,
             hidden: None,
-            bytes: weights.data.iter().map(|v| bytes(v)).collect(),
         })
     }
 
@@ -84,7 +81,7 @@ impl ProvingKey {
         // In its place for now: its elements are no integers of 32 bits.
         let nothing = [0; hide::weights::BLIND];
         let shape = [nothing.len()];
-        tensors.push((&shape, &nothing));
+        tensors.push((&shape, Ints::Wide(&nothing)));
         let part = PLACED.max(store.largest()).min(1 << store.vars);
         let parts = (0..1 << store.vars).step_by(part).map(|start| {
             let range = start..start + part;
@@ -107,8 +104,15 @@ impl ProvingKey {
             },
             data: Vec::new(),
             hidden: Some(data),
-            bytes: weights.data.iter().map(|v| bytes(v)).collect(),
         })
+    }
+
+    /// A polynomial of the constants.
+    pub(super) fn polynomial(&self, part: usize) -> Values<'_> {
+        match &self.hidden {
+            Some(data) => data.values(),
+            None => self.data[part].values(),
+        }
     }
 
     /// Whether proofs under this key hide the constants.
@@ -135,21 +139,20 @@ fn shapes(program: &Program) -> Vec<Vec<usize>> {
     program.constants.iter().map(|c| c.shape.dims()).collect()
 }
 
-fn tensors<'a>(dims: &'a [Vec<usize>], weights: &'a Weights) -> Vec<(&'a [usize], &'a [i32])> {
-    let data = weights.data.iter().map(|v| &v[..]);
+fn tensors<'a>(dims: &'a [Vec<usize>], weights: &'a Weights) -> Vec<(&'a [usize], Ints<'a>)> {
+    let data = weights.data.iter().map(|v| v.ints());
     dims.iter().map(|d| &d[..]).zip(data).collect()
 }
 
 /// Constants that are placed at once.
 const PLACED: usize = 1 << 21;
 
-/// The elements as bytes, if all of them are.
-fn bytes(values: &[i32]) -> Option<Vec<i8>> {
-    values.iter().map(|&v| i8::try_from(v).ok()).collect()
-}
-
 /// A stretch of the polynomial of a store, which cuts no box: each tensor's elements in its boxes.
-pub(super) fn place(store: &Store, tensors: &[(&[usize], &[i32])], range: Range<usize>) -> Vec<F> {
+pub(super) fn place(
+    store: &Store,
+    tensors: &[(&[usize], Ints<'_>)],
+    range: Range<usize>,
+) -> Vec<F> {
     let mut out = F::zero_vec(range.len());
     // Boxes do not overlap, so each has a stretch of its own.
     let within = |piece: &&Piece| range.contains(&piece.block.offset);
@@ -166,17 +169,26 @@ pub(super) fn place(store: &Store, tensors: &[(&[usize], &[i32])], range: Range<
     let parts = parts.into_par_iter().with_max_len(1);
     parts.for_each(|(piece, out)| {
         let (dims, data) = tensors[piece.tensor];
-        place_box(piece, dims, data, out);
+        match data {
+            Ints::Bytes(data) => place_box(piece, dims, data, F::from_i8, out),
+            Ints::Wide(data) => place_box(piece, dims, data, F::from_i32, out),
+        }
     });
     out
 }
 
-fn place_box(piece: &Piece, dims: &[usize], data: &[i32], out: &mut [F]) {
+fn place_box<T: Copy + Sync>(
+    piece: &Piece,
+    dims: &[usize],
+    data: &[T],
+    residue: impl Fn(T) -> F + Sync,
+    out: &mut [F],
+) {
     /// Elements that one task converts.
     const RUN: usize = 1 << 14;
-    let put = |out: &mut [F], data: &[i32]| {
+    let put = |out: &mut [F], data: &[T]| {
         for (o, &v) in out.iter_mut().zip(data) {
-            *o = F::from_i32(v);
+            *o = residue(v);
         }
     };
     let lengths = piece.dims();
@@ -188,14 +200,15 @@ fn place_box(piece: &Piece, dims: &[usize], data: &[i32], out: &mut [F]) {
     }
     // Row-major over the box: where each row lies in the tensor, and in the box.
     let (Some(&width), Some(&side)) = (lengths.last(), piece.sides.last()) else {
-        out[0] = F::from_i32(data[0]);
+        out[0] = residue(data[0]);
         return;
     };
     let outer = lengths.len() - 1;
     let starts: Vec<usize> = piece.sides.iter().map(|s| s.start).collect();
-    let slots = padded_positions(&lengths[..outer]);
-    for (row, &slot) in slots.iter().enumerate() {
+    // Without a table of where rows lie: it would be larger than the box.
+    for row in 0..lengths[..outer].iter().product() {
         let at = layout::unflatten(&lengths[..outer], row);
+        let slot = (at.iter().zip(&piece.sides)).fold(0, |slot, (i, side)| slot << side.vars | i);
         let from = at
             .iter()
             .zip(&starts)

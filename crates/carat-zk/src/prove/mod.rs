@@ -1,5 +1,6 @@
 //! The prover.
 
+mod ahead;
 mod fold;
 mod gkr;
 mod join;
@@ -28,9 +29,10 @@ use crate::{
     transcript::{Sink, Transcript},
     verify::{TensorClaim, statement},
 };
-use carat_program::{Program, Tensor, Weights};
+use ahead::{Ahead, Counted};
+use carat_program::{Ints, Program, Tensor, Weights};
 use carat_receipt::Digest;
-use fold::{Ints, evaluate};
+use fold::evaluate;
 use key::place;
 use p3_field::PrimeCharacteristicRing;
 pub(crate) use values::Values;
@@ -179,8 +181,6 @@ fn memory(plan: &Plan, mode: Mode) -> Result<u64, Error> {
         } else {
             Whir::new(Profile::Proven100, store.vars, Use::Weights)?.kept_bytes()
         };
-        // As bytes, a second time.
-        constants += size(store.vars);
     }
     Ok(values + 110 * size(plan.witness.vars) + 110 * size(plan.leaves.vars) + constants)
 }
@@ -219,6 +219,7 @@ pub fn prove(
     }
     let plan = Plan::of(program, instances.len(), options.mode)?;
     options.fits(memory(&plan, options.mode)?)?;
+    let _counted = Counted::new();
     // On one of the pool's own threads: from outside, each parallel loop would wake and wait for another thread.
     rayon::scope(|_| {
         options.begin(Phase::Witness)?;
@@ -248,8 +249,8 @@ fn prove_from(
     values: &Values<'_>,
     options: &Options<'_>,
 ) -> Result<Proof, Error> {
-    let columns: Vec<(&[usize], &[i32])> = (plan.graph.columns.iter().zip(values.columns()))
-        .map(|(c, values)| (&c.dims[..], values))
+    let columns: Vec<(&[usize], Ints<'_>)> = (plan.graph.columns.iter().zip(values.columns()))
+        .map(|(c, values)| (&c.dims[..], values.into()))
         .collect();
     options.begin(Phase::Commit)?;
     let polynomial = place(&plan.witness, &columns, 0..1 << plan.witness.vars);
@@ -262,6 +263,7 @@ fn prove_from(
         plan,
         values,
         ties: None,
+        ahead: Ahead::new(plan),
     };
     if key.data.len() > 1 {
         for data in &key.data {
@@ -289,16 +291,21 @@ struct Prover<'a, 'd> {
     values: &'a Values<'d>,
     /// Where values are hidden: the claims on each statement's inputs and outputs.
     ties: Option<Vec<Vec<TensorClaim<E>>>>,
+    ahead: Ahead<'a>,
 }
 
-impl Prover<'_, '_> {
+impl<'a> Prover<'a, '_> {
     fn succinct(&mut self, polynomial: Vec<F>, options: &Options<'_>) -> Result<(), Error> {
         let scheme = Whir::new(self.key.key.profile, self.plan.witness.vars, Use::Witness)?;
         let (root, data) = scheme.commit(polynomial)?;
         self.sink.send_bytes("witness", &root.0);
-        self.reduce(options)?;
-        let point = self.open_witness(data.values());
-        let _ = scheme.open_last(data, &point, &mut self.sink)?;
+        rayon::scope(|scope| {
+            self.reduce(options, scope)?;
+            let point = self.open_witness(data.values());
+            let _ = scheme.open_last(data, &point, &mut self.sink)?;
+            self.ahead.finish();
+            Ok::<(), Error>(())
+        })?;
         self.open_constants(options)
     }
 
@@ -341,9 +348,13 @@ impl Prover<'_, '_> {
         let (root, data) = scheme.commit(polynomial, &mut random);
         self.sink.send_bytes("witness", &root.0);
         self.sink.hide(pads);
-        self.reduce(options)?;
-        let point = self.open_witness(data.values());
-        scheme.open(data, &point, &mut self.sink);
+        rayon::scope(|scope| {
+            self.reduce(options, scope)?;
+            let point = self.open_witness(data.values());
+            scheme.open(data, &point, &mut self.sink);
+            self.ahead.finish();
+            Ok::<(), Error>(())
+        })?;
         match &self.key.hidden {
             Some(data) => self.open_hidden(data, &mut random, options)?,
             None => self.open_constants(options)?,
@@ -362,12 +373,12 @@ impl Prover<'_, '_> {
     }
 
     /// From the statements to claims on committed values.
-    fn reduce(&mut self, options: &Options<'_>) -> Result<(), Error> {
+    fn reduce(&mut self, options: &Options<'_>, scope: &rayon::Scope<'a>) -> Result<(), Error> {
         self.edges();
         options.begin(Phase::Lookups)?;
         self.lookups();
         options.begin(Phase::Steps)?;
-        self.walk(options)?;
+        self.walk(options, scope)?;
         options.begin(Phase::OpenWitness)
     }
 
@@ -412,9 +423,9 @@ impl Prover<'_, '_> {
 
     /// The elements of a value, in the smallest form there is.
     fn ints(&self, id: Id) -> Ints<'_> {
-        match self.values.constant(id).map(|c| &self.key.bytes[c]) {
-            Some(Some(bytes)) => Ints::Bytes(bytes),
-            _ => Ints::Wide(self.values.get(id)),
+        match self.values.constant(id) {
+            Some(constant) => constant.ints(),
+            None => Ints::Wide(self.values.get(id)),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The prover of registrations.
 
-use super::{Options, Phase, ProvingKey, Values, memory, prove_from};
+use super::{Options, Phase, ProvingKey, Values, ahead::Counted, memory, prove_from};
 use crate::{
     Error, Proof,
     key::Mode,
@@ -33,6 +33,7 @@ pub fn register(
     };
     let plan = Plan::registration(program)?;
     options.fits(memory(&plan, options.mode)?)?;
+    let _counted = Counted::new();
     rayon::scope(|_| {
         options.begin(Phase::Witness)?;
         let values = Values::new(program, weights, &plan.graph, &[]);

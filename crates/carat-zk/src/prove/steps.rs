@@ -18,8 +18,12 @@ use crate::{
 use p3_field::{Field, PrimeCharacteristicRing};
 use rayon::prelude::*;
 
-impl Prover<'_, '_> {
-    pub(super) fn walk(&mut self, options: &Options<'_>) -> Result<(), Error> {
+impl<'a> Prover<'a, '_> {
+    pub(super) fn walk(
+        &mut self,
+        options: &Options<'_>,
+        scope: &rayon::Scope<'a>,
+    ) -> Result<(), Error> {
         for id in (0..self.plan.graph.nodes.len()).rev() {
             options.check()?;
             let node = &self.plan.graph.nodes[id];
@@ -33,6 +37,7 @@ impl Prover<'_, '_> {
                 _ => self.merge(id, &claims),
             };
             self.settle(id, &claim);
+            self.begin_rows(scope);
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::{
     graph::{Fill, Graph, Id, Kind, Lookup, Rows, Table},
     layout::unflatten,
 };
-use carat_program::{Program, Rounding, Tensor, Weights, shift_round};
+use carat_program::{Elements, Program, Rounding, Tensor, Weights, shift_round};
 use rayon::prelude::*;
 use std::{borrow::Cow, sync::OnceLock};
 
@@ -70,9 +70,10 @@ impl<'a> Values<'a> {
     }
 
     /// The constant whose elements a value has, in their order.
-    pub(crate) fn constant(&self, id: Id) -> Option<usize> {
+    pub(crate) fn constant(&self, id: Id) -> Option<&'a Elements> {
         let value = self.graph.nodes[id].value?;
-        self.program.constant_index(value)
+        let index = self.program.constant_index(value)?;
+        Some(&self.weights.data[index])
     }
 
     /// The elements of a value in row-major order.
@@ -92,8 +93,8 @@ impl<'a> Values<'a> {
         if let Some(value) = node.value
             && (self.forged.is_none() || matches!(node.kind, Kind::Constant(_)))
         {
-            if let Some(c) = self.program.constant_index(value) {
-                return Cow::Borrowed(&self.weights.data[c]);
+            if let Some(constant) = self.constant(id) {
+                return constant.wide();
             }
             let tensor = |run: &'a Run| -> &'a [i32] {
                 let i = value.index();
@@ -127,7 +128,7 @@ impl<'a> Values<'a> {
         let node = &self.graph.nodes[id];
         match &node.kind {
             Kind::Column(c) => self.fill(self.graph.columns[*c].fill),
-            Kind::Constant(c) => self.weights.data[*c].to_vec(),
+            Kind::Constant(c) => self.weights.data[*c].wide().into_owned(),
             Kind::Linear { terms, bias } => {
                 let operands: Vec<(i64, &[i32])> =
                     terms.iter().map(|&(c, x)| (c, self.get(x))).collect();
@@ -372,7 +373,26 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// The elements of all columns, in order. They are filled one after the other, each by all threads.
+    /// Fills all columns, several at once: one is little work. What counts others comes after them.
+    fn fill_all(&self) {
+        let counts = |&id: &Id| match self.graph.nodes[id].kind {
+            Kind::Column(c) => matches!(self.graph.columns[c].fill, Fill::Multiplicity(_)),
+            _ => false,
+        };
+        let (last, first): (Vec<Id>, Vec<Id>) =
+            self.graph.column_nodes.iter().copied().partition(counts);
+        let size = |&id: &Id| self.graph.nodes[id].dims.iter().product::<usize>();
+        for ids in [first, last] {
+            let total = ids.iter().map(size).sum::<usize>();
+            let each = TASK * ids.len() / total.max(1) + 1;
+            let ids = ids.par_iter().with_min_len(each).with_max_len(each);
+            ids.for_each(|&id| {
+                let _ = self.get(id);
+            });
+        }
+    }
+
+    /// The elements of all columns, in order.
     pub(crate) fn columns(&self) -> Vec<&[i32]> {
         let ids = self.graph.column_nodes.iter();
         ids.map(|&id| self.get(id)).collect()
@@ -380,7 +400,7 @@ impl<'a> Values<'a> {
 
     /// Checks that every looked-up value is in its table: false would be a fault of this crate or of the trace.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let _ = self.columns();
+        self.fill_all();
         let looked_up = |lookup: &Lookup| {
             let t = &self.graph.tables[lookup.table];
             let runs = self.get(lookup.tuple[0]).chunks(TASK);

@@ -118,9 +118,9 @@ fn constants_that_break_a_bound_are_not_registered() {
     ];
     for (what, which, change) in lies {
         let (_, mut weights) = honest.clone();
-        let mut data = weights.data[which].to_vec();
+        let mut data = weights.data[which].wide().into_owned();
         change(&mut data);
-        weights.data[which] = std::sync::Arc::new(data);
+        weights.data[which] = data.into();
         let key = keyed(&(honest.0.clone(), weights.clone()));
         let plan = Plan::registration(&honest.0).unwrap();
         let keep = |_: usize, honest: &[i32]| Some(honest.to_vec());
