@@ -10,7 +10,8 @@ use carat_receipt::Digest;
 
 /// Names a model for the proof rung: the Program, the security profile, and the commitment to the constants under it.
 ///
-/// Anyone who holds the model can recompute it. Under a key that is only its publisher's word a proof shows nothing: its
+/// Anyone who holds the model can recompute it, unless it hides the constants: then its maker's secret is needed too, and a
+/// registration ([`crate::verify_registration`]) takes the place of that. Under a key that is only its publisher's word a proof shows nothing: its
 /// root may be that of no constants at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ModelKey {

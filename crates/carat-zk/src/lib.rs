@@ -7,6 +7,7 @@
 
 extern crate alloc;
 
+mod chain;
 mod checks;
 mod claims;
 mod error;

@@ -31,7 +31,8 @@ pub fn hidden_weights_budget(program: &Program, profile: Profile) -> Result<u32,
 /// of absolute values are within the bounds that it states.
 ///
 /// That is all that proofs of the Program take for granted of constants. It does not show that they are those whose hashes
-/// the Program holds.
+/// the Program holds. As for [`crate::verify()`], what is *not* checked here is that the argument has the profile's bits
+/// ([`Ledger::registration`]); and whoever relies on proofs under the key relies on both arguments.
 ///
 /// # Errors
 /// [`Error`] says what is wrong with the proof, or why the Program has none.

@@ -6,11 +6,11 @@
 
 use crate::{
     Error,
+    chain::Chain,
     field::{DEGREE, E, E_BYTES, F, F_BYTES, read_f, write},
 };
 use alloc::vec::Vec;
-use p3_blake3::Blake3;
-use p3_challenger::{CanObserve, CanSample, HashChallenger, SerializingChallenger32};
+use p3_challenger::{CanObserve, CanSample, SerializingChallenger32};
 use p3_field::{BasedVectorSpace, PrimeField32};
 
 #[cfg(feature = "prover")]
@@ -19,7 +19,7 @@ use crate::pcs::leaves::Shown;
 use alloc::collections::VecDeque;
 
 /// The hash chain under the transcript: BLAKE3 over everything absorbed since the last draw, chained.
-pub type Challenger = SerializingChallenger32<F, HashChallenger<u8, Blake3, 32>>;
+pub type Challenger = SerializingChallenger32<F, Chain>;
 
 /// A transcript. Challenges depend on everything absorbed before them, with the label under which it was absorbed.
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ impl Transcript {
     #[must_use]
     pub fn new(domain: &str) -> Self {
         let mut t = Self {
-            challenger: Challenger::from_hasher(Vec::new(), Blake3 {}),
+            challenger: Challenger::new(Chain::new()),
             #[cfg(feature = "prover")]
             drawn: None,
         };

@@ -173,9 +173,9 @@ fn more_messages_than_a_proof_can_hide() {
     }
 }
 
-/// There are no proofs that hide the constants: nothing makes, accepts or prices one that says it does.
+/// A Program without constants has no proof that hides them: nothing makes, accepts or prices one that says it does.
 #[test]
-fn hidden_constants() {
+fn hidden_constants_that_there_are_not() {
     let program = one(Op::Shift { bits: 1 }, &[3]);
     let mode = Mode::Zk(Hidden {
         values: true,

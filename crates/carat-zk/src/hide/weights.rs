@@ -187,6 +187,38 @@ impl Data {
     }
 }
 
+#[cfg(all(test, feature = "prover"))]
+impl Data {
+    /// What a dishonest committer has: a tree that stands for these constants and for others at once, whose code words are in
+    /// it at some places. It goes on with the others; the key's value is theirs, or that of these.
+    pub(crate) fn grafted(
+        &self,
+        others: &Self,
+        places: &[usize],
+        key: &ModelKey,
+        value_of_others: bool,
+    ) -> Self {
+        let mut matrix = leaves::matrix(&self.tree).clone();
+        let width = matrix.width;
+        for place in places {
+            let range = place * width..(place + 1) * width;
+            let leaf = &leaves::matrix(&others.tree).values[range.clone()];
+            matrix.values[range].copy_from_slice(leaf);
+        }
+        let (root, tree) = leaves::commit(matrix);
+        let point = Pin::point(&key.program, key.profile, &root, self.pin.point.len());
+        let of = if value_of_others { others } else { self };
+        let values = of.values().field(0..of.values().len());
+        let at = eq_table(&point);
+        let value = at.iter().zip(&*values).map(|(&e, &v)| e * v).sum();
+        Self {
+            tree: Arc::new(tree),
+            pin: Pin { root, point, value },
+            ..others.clone()
+        }
+    }
+}
+
 impl Scheme {
     /// The scheme for the constants of a store.
     pub(crate) fn new(profile: Profile, store: &Store) -> Result<Self, Error> {

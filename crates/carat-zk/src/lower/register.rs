@@ -9,7 +9,11 @@ use crate::{
     Error,
     graph::{Graph, Id, Kind, Rows},
 };
-use alloc::{collections::BTreeMap, format, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    vec::Vec,
+};
 use carat_program::{MODULUS, Op, Program};
 
 /// Widest range, in bits, of a constant or of a sum.
@@ -21,12 +25,14 @@ pub(crate) fn register(program: &Program) -> Result<Graph, Error> {
     b.constants();
     let first = program.inputs.len();
     let sums = sums(program);
+    // Not looked for in the list once for each constant: there may be as many of either as a Program has steps.
+    let summed: BTreeSet<usize> = sums.iter().map(|s| s.constant).collect();
     // Each constant's absolute values, once, where they are summed.
     let mut absolute: BTreeMap<usize, Id> = BTreeMap::new();
     for (index, constant) in program.constants.iter().enumerate() {
         let x = b.of[program.constant_value(index).index() - first];
         let (lo, hi) = (constant.range.lo, constant.range.hi);
-        let summed = sums.iter().any(|s| s.constant == index);
+        let summed = summed.contains(&index);
         // One lookup of a value and what is left of it above zero shows its range too.
         let both = summed && lo < 0 && hi > 0 && hi - lo < TABLE;
         let at = |e: Error| match e {

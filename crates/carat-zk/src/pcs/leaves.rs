@@ -61,6 +61,12 @@ pub(crate) fn commit(matrix: RowMajorMatrix<F>) -> (Root, Tree) {
     (Root(cap.roots()[0]), tree)
 }
 
+/// The leaves of a tree.
+#[cfg(all(test, feature = "prover"))]
+pub(crate) fn matrix(tree: &Tree) -> &RowMajorMatrix<F> {
+    whir::mmcs().get_matrices(tree)[0]
+}
+
 /// The code words of rows, one in each column of a matrix of `2^levels` places, with `more` columns of zeros behind them. A
 /// row is the polynomial with its `length` values as coefficients; `values` gives those of some rows, one after the other.
 #[cfg(feature = "prover")]

@@ -21,12 +21,21 @@ use p3_field::PrimeCharacteristicRing;
 use rayon::prelude::*;
 
 /// What the prover of one model keeps: the commitment to the constants. Made once, used for every proof.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ProvingKey {
     pub(super) key: ModelKey,
     pub(super) data: Vec<ProverData>,
     /// Where the constants are hidden, instead.
     pub(crate) hidden: Option<hide::weights::Data>,
+}
+
+impl core::fmt::Debug for ProvingKey {
+    /// Nothing of the constants, which may be hidden.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        (f.debug_struct("ProvingKey").field("key", &self.key))
+            .field("hides", &self.hides())
+            .finish_non_exhaustive()
+    }
 }
 
 impl ProvingKey {

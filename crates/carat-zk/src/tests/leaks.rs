@@ -355,6 +355,43 @@ fn nothing_is_repeated() {
     }
 }
 
+/// A machine that is set back, and makes a proof again with the randomness that it had, makes the same proof: no mask meets a
+/// second challenge, and no row is shown at more places.
+#[test]
+fn a_repeated_state_repeats_the_proof() {
+    let case = case(&[1, 2, 3], &[4, 5, 6], &CONSTANTS);
+    let instances = case.instances(&case.outputs);
+    let values = Values::new(
+        &case.program,
+        &case.weights,
+        &case.setup().1.graph,
+        &case.runs,
+    );
+    hooks::set(Stage {
+        seed: Some([8; 32]),
+        ..Stage::default()
+    });
+    let plan = Plan::registration(&case.program).unwrap();
+    let held = Values::new(&case.program, &case.weights, &plan.graph, &[]);
+    let options = Options {
+        mode: Mode::Zk(crate::registration::HIDDEN),
+        ..Options::default()
+    };
+    let both = || {
+        let key = case.setup().0;
+        let registration = crate::prove::prove_registration(&plan, key, &held, &options);
+        (
+            case.prove(&instances, &values).unwrap(),
+            registration.unwrap(),
+        )
+    };
+    let first = both();
+    for _ in 0..6 {
+        assert!(both() == first, "one state, two proofs");
+    }
+    hooks::set(Stage::default());
+}
+
 /// The simulator: a prover that proves garbage instead of what it was given, and chooses challenges before it commits. Its
 /// transcript passes; without the choice it does not. (The leaves of the `io/v1` commitment alone are the honest ones: that
 /// they are uniform is a property of the commitment, `docs/io-commitment.md`.)

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::{ModelKey, field::E, register, verify_registration};
-use p3_field::PrimeCharacteristicRing;
+use hooks::Stage;
+use p3_field::{PrimeCharacteristicRing, PrimeField32};
 
 /// A contraction with a stated sum of weights, a bias that is no byte, a table, and a kernel of a convolution.
 fn model(change: impl Fn(&mut Vec<i32>, usize)) -> (Program, Weights) {
@@ -234,6 +235,13 @@ fn a_fold_that_is_committed_to() {
         assert!(hooks::told());
         refused(case.verify(&instances, &lied));
     }
+    // The same again from the same randomness, although threads look for proofs of work in it.
+    hooks::set(Stage {
+        seed: Some([8; 32]),
+        ..Stage::default()
+    });
+    assert!(case.honest().0 == case.honest().0);
+    hooks::set(Stage::default());
     let mut rng = Rng(3);
     for _ in 0..40 {
         let mut bytes = proof.bytes.clone();
@@ -243,5 +251,156 @@ fn a_fold_that_is_committed_to() {
             case.verify(&instances, &Proof { bytes }).is_err(),
             "byte {at}"
         );
+    }
+}
+
+/// Constants at the ends of what a registration tells apart: scalars, ranges of one value or of one sign, of 2^16 values and of
+/// one more, as wide as there are; sums that are zero, over no axis, and over different axes of one constant.
+fn odd() -> (Program, Weights) {
+    let mut b = Builder::new(7);
+    let x = b.input(&[4], -1, 1);
+    let s = b.input(&[], -1, 1);
+    let mut out = Vec::new();
+    for data in [
+        vec![0; 4],
+        vec![-3; 4],
+        vec![-5, -1, -2, -5],
+        vec![7, 1, 2, 7],
+        vec![-32_768, 32_767, 0, 1],
+        vec![-32_768, 32_768, 5, -5],
+        vec![-40_000, 90_000, 1, -1],
+    ] {
+        let w = b.constant(&[4], data);
+        out.push(b.push(contraction("i,i->"), &[x, w]));
+    }
+    let w = b.constant(&[4, 3], vec![-2, 1, 0, 3, -4, 0, 1, 1, 1, 0, 0, 2]);
+    out.push(b.push(contraction("i,ij->j"), &[x, w]));
+    out.push(b.push(contraction("i,ij->ij"), &[x, w]));
+    let y = b.push(contraction("i,ij->j"), &[x, w]);
+    out.push(b.push(contraction("j,ij->i"), &[y, w]));
+    let w = b.constant(&[], vec![-9]);
+    out.push(b.push(contraction(",->"), &[s, w]));
+    let only = Op::Linear {
+        coefficients: vec![1],
+        bias: 0,
+    };
+    let w = b.constant(&[2], vec![-(1 << 28), (1 << 28) - 1]);
+    out.push(b.push(only.clone(), &[w]));
+    let w = b.constant(&[], vec![11]);
+    out.push(b.push(only, &[w]));
+    b.finish(&out)
+}
+
+#[test]
+fn constants_of_every_kind_are_registered() {
+    let (program, weights) = odd();
+    weights.check(&program).unwrap();
+    let (key, proof) = registered(&program, &weights).unwrap();
+    verify_registration(&program, &key, &proof).unwrap();
+    // Each constant one above and one below its range, and sums that are one too large within the range.
+    let mut lies: Vec<(usize, usize, i32)> = vec![(2, 2, -3), (3, 2, 3), (4, 2, 1)];
+    lies.extend([(5, 2, 6), (6, 3, -2), (7, 0, -3), (7, 5, 1)]);
+    for (c, constant) in program.constants.iter().enumerate() {
+        let last = constant.shape.elements() - 1;
+        let range = constant.range;
+        lies.extend([
+            (c, last, range.hi as i32 + 1),
+            (c, last, range.lo as i32 - 1),
+        ]);
+    }
+    let plan = Plan::registration(&program).unwrap();
+    let options = Options {
+        mode: Mode::Zk(crate::registration::HIDDEN),
+        ..Options::default()
+    };
+    for (c, at, value) in lies {
+        let mut weights = weights.clone();
+        let mut data = weights.data[c].wide().into_owned();
+        data[at] = value;
+        weights.data[c] = data.into();
+        let key = keyed(&(program.clone(), weights.clone()));
+        let keep = |_: usize, honest: &[i32]| Some(honest.to_vec());
+        let values = Values::new(&program, &weights, &plan.graph, &[]).forge(&keep);
+        let proof = crate::prove::prove_registration(&plan, &key, &values, &options).unwrap();
+        let verdict = verify_registration(&program, key.key(), &proof);
+        assert!(verdict.is_err(), "constant {c}, element {at}: {value}");
+    }
+}
+
+/// A tree may be near the code words of two sets of constants. Here its maker even knows which places will be shown. The one
+/// that the key's value belongs to is proven; a proof of the other is refused, by nothing but that value.
+#[test]
+fn a_tree_of_two_polynomials_stands_for_one() {
+    let (program, first) = model(|_, _| ());
+    let second = model(|v, which| {
+        if which == 3 {
+            v[4] = (v[4] + 1) % 200;
+        }
+    });
+    let theirs = Case::new((program.clone(), second.1), 1);
+    theirs.mode.set(ALL_HIDDEN);
+    let mine = keyed(&(program.clone(), first));
+    let stage = Stage {
+        challenges: Some(3),
+        ..Stage::default()
+    };
+    let instances = theirs.instances(&theirs.outputs);
+    let graph = &theirs.setup().1.graph;
+    let values = Values::new(&program, &theirs.weights, graph, &theirs.runs);
+    hooks::set(stage);
+    theirs.prove(&instances, &values).unwrap();
+    let heard = hooks::heard();
+    // The witness's first.
+    let shown = (heard.iter().filter(|(label, _)| label == "positions")).nth(1);
+    let (_, shown) = shown.expect("places of the constants' tree");
+    let shown: Vec<usize> = shown
+        .iter()
+        .map(|p| p.as_canonical_u32() as usize)
+        .collect();
+    let hidden = |key: &ProvingKey| key.hidden.clone().expect("a key that hides");
+    let (a, b) = (hidden(&mine), hidden(theirs.setup().0));
+    for belongs in [true, false] {
+        let data = a.grafted(&b, &shown, mine.key(), belongs);
+        let name = ModelKey {
+            root: data.pin.joint_root(),
+            ..*mine.key()
+        };
+        let mut key = theirs.setup().0.clone();
+        key.hidden = Some(data);
+        let key = key.named(name);
+        let options = Options {
+            mode: ALL_HIDDEN,
+            seeds: &seeds(1),
+            ..Options::default()
+        };
+        hooks::set(stage);
+        let plan = theirs.setup().1;
+        let proof = prove_with(plan, &key, &instances, &values, &options).unwrap();
+        hooks::set(stage);
+        let verdict = verify(&program, &name, PROFILE, ALL_HIDDEN, &instances, &proof);
+        hooks::set(Stage::default());
+        let expected = if belongs {
+            Ok(())
+        } else {
+            Err(Error::Check("the equations under the pads"))
+        };
+        assert_eq!(verdict, expected);
+    }
+}
+
+/// No proof that hides something has the bits of `proven-120`: the field is too small for it. The ledger says so.
+#[test]
+fn the_ledger_refuses_what_the_field_cannot_give() {
+    let (program, _) = model(|_, _| ());
+    let stronger = Profile::Proven120;
+    for ledger in [
+        crate::Ledger::registration(&program, stronger),
+        crate::Ledger::new(&program, stronger, ALL_HIDDEN, 1),
+        crate::Ledger::new(&program, stronger, VALUES_HIDDEN, 1),
+    ] {
+        match ledger {
+            Err(Error::Unsupported(why)) => assert!(why.contains("proven-120"), "{why}"),
+            other => panic!("{other:?}"),
+        }
     }
 }
