@@ -4,7 +4,7 @@
 //! coefficients of an element. All that is asked of it becomes one claim, by powers of a challenge, on the sum of its elements
 //! times a kernel; a sumcheck leads from there to one point. `docs/protocol-whir.md`, section 8.
 
-use super::{Profile, ProverData, Refused, Root, Security, Term, Use, Whir};
+use super::{Profile, Refused, Root, Security, Term, Use, Whir};
 use crate::{
     Error,
     field::{DEGREE, E, F},
@@ -16,6 +16,8 @@ use crate::{
 use alloc::{boxed::Box, string::ToString, vec::Vec};
 use p3_field::{BasedVectorSpace, Field, PrimeCharacteristicRing};
 
+#[cfg(feature = "prover")]
+use super::ProverData;
 #[cfg(feature = "prover")]
 use crate::{
     kernels::{Vector, add, add_powers, eq_vector, evaluate_base, product},
