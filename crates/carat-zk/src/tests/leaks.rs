@@ -356,7 +356,8 @@ fn nothing_is_repeated() {
 }
 
 /// A machine that is set back, and makes a proof again with the randomness that it had, makes the same proof: no mask meets a
-/// second challenge, and no row is shown at more places.
+/// second challenge, and no row is shown at more places. (Searches here are short, and mostly end alike whoever wins: that the
+/// smallest is taken is shown in `chain.rs`.)
 #[test]
 fn a_repeated_state_repeats_the_proof() {
     let case = case(&[1, 2, 3], &[4, 5, 6], &CONSTANTS);
