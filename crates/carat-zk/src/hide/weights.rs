@@ -415,6 +415,22 @@ impl Scheme {
         }
     }
 
+    /// The integers that say how rows are encoded: under others, one secret must not stand behind the same constants.
+    #[cfg(feature = "prover")]
+    pub(crate) fn shape(&self) -> [u8; 24] {
+        let Code {
+            message,
+            tail,
+            levels,
+            ..
+        } = self.code;
+        let mut out = [0; 24];
+        for (out, v) in out.chunks_exact_mut(8).zip([message, tail, levels]) {
+            out.copy_from_slice(&(v as u64).to_le_bytes());
+        }
+        out
+    }
+
     /// Bytes that a committer keeps: values, tails, code words and tree.
     #[cfg(feature = "prover")]
     pub(crate) fn kept_bytes(&self) -> u64 {

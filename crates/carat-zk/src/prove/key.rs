@@ -81,7 +81,8 @@ impl ProvingKey {
         let store = hide::weights::store(program)?;
         let scheme = hide::weights::Scheme::new(profile, &store)?;
         let digest = program.digest();
-        let context = [digest.as_bytes(), profile.name().as_bytes()];
+        let shape = scheme.shape();
+        let context: [&[u8]; 3] = [digest.as_bytes(), profile.name().as_bytes(), &shape];
         let mut random = Random::kept(secret.as_bytes(), &context);
         let mut blind = [F::ZERO; hide::weights::BLIND];
         random.fill(Purpose::WeightsBlind, &mut blind);
@@ -89,8 +90,8 @@ impl ProvingKey {
         let mut tensors = tensors(&dims, weights);
         // In its place for now: its elements are no integers of 32 bits.
         let nothing = [0; hide::weights::BLIND];
-        let shape = [nothing.len()];
-        tensors.push((&shape, Ints::Wide(&nothing)));
+        let blinds = [nothing.len()];
+        tensors.push((&blinds, Ints::Wide(&nothing)));
         let part = PLACED.max(store.largest()).min(1 << store.vars);
         let parts = (0..1 << store.vars).step_by(part).map(|start| {
             let range = start..start + part;

@@ -26,7 +26,9 @@ impl WeightsSecret {
     pub fn fresh() -> Result<Self, Error> {
         let mut bytes = [0; 32];
         getrandom::fill(&mut bytes).map_err(|e| Error::Randomness(e.to_string()))?;
-        Ok(Self(bytes))
+        let secret = Self(bytes);
+        bytes.zeroize();
+        Ok(secret)
     }
 
     /// A secret that was kept.
