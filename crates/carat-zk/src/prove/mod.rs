@@ -299,7 +299,7 @@ impl<'a> Prover<'a, '_> {
         let scheme = Whir::new(self.key.key.profile, self.plan.witness.vars, Use::Witness)?;
         let (root, data) = scheme.commit(polynomial)?;
         self.sink.send_bytes("witness", &root.0);
-        rayon::scope(|scope| {
+        rayon::in_place_scope(|scope| {
             self.reduce(options, scope)?;
             let point = self.open_witness(data.values());
             let _ = scheme.open_last(data, &point, &mut self.sink)?;
@@ -348,7 +348,7 @@ impl<'a> Prover<'a, '_> {
         let (root, data) = scheme.commit(polynomial, &mut random);
         self.sink.send_bytes("witness", &root.0);
         self.sink.hide(pads);
-        rayon::scope(|scope| {
+        rayon::in_place_scope(|scope| {
             self.reduce(options, scope)?;
             let point = self.open_witness(data.values());
             scheme.open(data, &point, &mut self.sink);
