@@ -57,15 +57,10 @@ pub(crate) fn verify(parts: &Parts<'_>) -> Result<Shown, Fault> {
 
 /// A security profile by its name.
 pub(crate) fn profile(name: &str) -> Result<Profile, Fault> {
-    let known = Profile::ALL;
-    known
-        .into_iter()
-        .find(|profile| profile.name() == name)
-        .ok_or_else(|| {
-            let names: Vec<_> = known.iter().map(|profile| profile.name()).collect();
-            Kind::Usage.because(format!(
-                "there is no profile \"{name}\"; give {}",
-                names.join(" or ")
-            ))
-        })
+    Profile::named(name).ok_or_else(|| {
+        Kind::Usage.because(format!(
+            "there is no profile \"{name}\"; give {}",
+            Profile::ALL.map(Profile::name).join(" or ")
+        ))
+    })
 }

@@ -77,7 +77,7 @@ pub(crate) fn mode(name: ModeName, private: &[Private]) -> Result<Mode, Failure>
 
 /// Refuses before any work a proof that hides the weights where no key is there to make it under.
 pub(crate) fn check_weights(how: &How, model: &Model, home: &Home) -> Result<(), Failure> {
-    if hidden(how.mode).weights {
+    if how.mode.hidden().weights {
         private_weights::usable(home, model, how.profile)?;
     }
     Ok(())
@@ -86,7 +86,7 @@ pub(crate) fn check_weights(how: &How, model: &Model, home: &Home) -> Result<(),
 /// Takes a key that hides the weights, where `how` hides them, and counts the proof, which is made next. Gives how many more
 /// may be made under it.
 pub(crate) fn hide(how: &mut How, model: &Model, home: &Home) -> Result<Option<u32>, Failure> {
-    if !hidden(how.mode).weights {
+    if !how.mode.hidden().weights {
         return Ok(None);
     }
     let key = private_weights::count_one(home, model, how.profile)?;
@@ -116,7 +116,7 @@ pub(crate) fn tie(
     opening: &Opening,
     home: &Home,
 ) -> Result<(), Failure> {
-    if !hidden(how.mode).values {
+    if !how.mode.hidden().values {
         return Ok(());
     }
     let statement = receipt.signed.statement();

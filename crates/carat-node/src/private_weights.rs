@@ -247,7 +247,7 @@ impl WeightsKey {
         let value =
             |name: &str| (text.lines()).find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         let digest = |name| value(name)?.parse::<Digest>().ok();
-        let profile = (Profile::ALL.into_iter()).find(|p| Some(p.name()) == value("profile"))?;
+        let profile = Profile::named(value("profile")?)?;
         let mut secret = Zeroizing::new([0; 32]);
         hex::decode_to_slice(value("secret")?, &mut *secret).ok()?;
         let registration = match value("registration")? {

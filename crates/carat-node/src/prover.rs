@@ -23,10 +23,7 @@ pub const MEMORY: &str = "8GiB";
 /// Reads the name of a security profile.
 pub fn profile(text: &str) -> Result<Profile, String> {
     let names = Profile::ALL.map(Profile::name).join(", ");
-    Profile::ALL
-        .into_iter()
-        .find(|profile| profile.name() == text)
-        .ok_or(format!("no such profile; there are {names}"))
+    Profile::named(text).ok_or(format!("no such profile; there are {names}"))
 }
 
 /// Reads a size such as `512MiB` or `8GiB`; a plain number is bytes.
@@ -187,15 +184,6 @@ impl How {
     }
 }
 
-/// What a mode hides besides what lies between input and output.
-#[must_use]
-pub fn hidden(mode: Mode) -> Hidden {
-    match mode {
-        Mode::Succinct => Hidden::default(),
-        Mode::Zk(hidden) => hidden,
-    }
-}
-
 /// A Statement to prove.
 pub struct Subject {
     /// Its receipt_id.
@@ -241,8 +229,8 @@ impl Proved {
         serde_json::json!({
             "protocol": PROTOCOL,
             "mode": self.mode.name(),
-            "values_hidden": hidden(self.mode).values,
-            "weights_hidden": hidden(self.mode).weights,
+            "values_hidden": self.mode.hidden().values,
+            "weights_hidden": self.mode.hidden().weights,
             "profile": self.ledger.profile.name(),
             "bits": self.ledger.bits as u64,
             "model_key": self.key.digest(),
@@ -349,7 +337,7 @@ pub fn proof_with(
     let program = model.program();
     let ledger = fits(model, subjects.len(), how)?;
     if how.ties.len()
-        != (if hidden(how.mode).values {
+        != (if how.mode.hidden().values {
             subjects.len()
         } else {
             0
@@ -433,8 +421,8 @@ pub fn proof_with(
         protocol: label(PROTOCOL)?,
         mode: label(how.mode.name())?,
         hides: Hides {
-            values: hidden(how.mode).values,
-            weights: hidden(how.mode).weights,
+            values: how.mode.hidden().values,
+            weights: how.mode.hidden().weights,
         },
         profile: label(how.profile.name())?,
         weights_root: Digest::from_bytes(key.key().root.0),

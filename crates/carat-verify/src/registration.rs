@@ -43,9 +43,7 @@ pub enum RegistrationError {
 /// [`RegistrationError`]; then the key is worth nothing.
 pub fn check_registration(registration: &Registration) -> Result<Registered, RegistrationError> {
     let program = Program::decode(&registration.program)?;
-    let profile = Profile::ALL
-        .into_iter()
-        .find(|profile| profile.name() == registration.profile.as_str())
+    let profile = Profile::named(registration.profile.as_str())
         .ok_or_else(|| RegistrationError::Profile(registration.profile.clone()))?;
     let key = ModelKey {
         program: program.digest(),

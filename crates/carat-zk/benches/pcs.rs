@@ -112,7 +112,7 @@ fn main() {
         .map(<[&str; 4]>::as_slice)
     {
         let purpose = Use::ALL.into_iter().find(|u| u.name() == *purpose);
-        let profile = Profile::ALL.into_iter().find(|p| p.name() == *profile);
+        let profile = Profile::named(profile);
         if let (Some(purpose), Some(profile), Ok(n)) = (purpose, profile, n.parse()) {
             measure(profile, n, purpose);
         }

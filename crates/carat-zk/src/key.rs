@@ -134,6 +134,15 @@ pub struct Hidden {
 }
 
 impl Mode {
+    /// What it hides besides what lies between input and output.
+    #[must_use]
+    pub fn hidden(self) -> Hidden {
+        match self {
+            Self::Succinct => Hidden::default(),
+            Self::Zk(hidden) => hidden,
+        }
+    }
+
     /// The name that evidence and reports carry.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -142,11 +151,6 @@ impl Mode {
             Self::Zk(_) => "zk",
         }
     }
-}
-
-/// Whether constants are hidden.
-pub(crate) fn hides_weights(mode: Mode) -> bool {
-    matches!(mode, Mode::Zk(Hidden { weights: true, .. }))
 }
 
 /// A proof.

@@ -49,6 +49,12 @@ pub(crate) fn eq_table(point: &[E]) -> Vec<E> {
     table
 }
 
+/// `scale eq(point, x)` for every boolean x, in index order.
+#[must_use]
+pub(crate) fn scaled_eq(point: &[E], scale: E) -> Vec<E> {
+    eq_table(point).into_iter().map(|e| e * scale).collect()
+}
+
 /// `eq(a, b)`: the product of `a_i b_i + (1 - a_i)(1 - b_i)`.
 pub(crate) fn eq(a: &[E], b: &[E]) -> E {
     a.iter().zip(b).map(|(&x, &y)| one_eq(x, y)).product()

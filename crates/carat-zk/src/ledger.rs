@@ -8,7 +8,7 @@ use crate::{
     field::E,
     graph::{Graph, Kind},
     hide,
-    key::{Mode, hides_weights},
+    key::Mode,
     layout::{bits, reshape_groups, vars},
     pcs::{Security, Use, Whir},
     plan::Plan,
@@ -105,7 +105,7 @@ impl Ledger {
             .weights
             .iter()
             .map(|store| {
-                if hides_weights(mode) {
+                if mode.hidden().weights {
                     Ok(hide::weights::Scheme::new(profile, store)?.security(pads_list))
                 } else {
                     Ok(Whir::new(profile, store.vars, Use::Weights)?.security())
@@ -147,7 +147,7 @@ impl Ledger {
         term("sumchecks of the steps", &steps);
         term("merging of claims", &merges);
         let mut joins = Count(0.0);
-        let claims = claims_bound(graph) + usize::from(hides_weights(mode));
+        let claims = claims_bound(graph) + usize::from(mode.hidden().weights);
         for store in core::iter::once(&plan.witness).chain(&plan.weights) {
             joins.add(claims);
             joins.sumcheck(store.vars, 2);

@@ -4,7 +4,7 @@ use crate::{
     Error,
     graph::{Graph, Kind, Node},
     hide,
-    key::{Mode, hides_weights},
+    key::Mode,
     layout::{AxisMap, bits, reshape_groups, vars},
     lower::{lower, register},
     store::Store,
@@ -153,7 +153,7 @@ impl Plan {
     /// The layout of a proof of so many statements in a mode.
     pub(crate) fn of(program: &Program, lead: usize, mode: Mode) -> Result<Self, Error> {
         let plan = Self::new(program, lead)?;
-        if hides_weights(mode) {
+        if mode.hidden().weights {
             plan.hide_weights(program)
         } else {
             Ok(plan)

@@ -44,7 +44,7 @@ pub fn verify(
     instances: &[Instance<'_>],
     proof: &Proof,
 ) -> Result<(), Error> {
-    if !hides_values(mode) && !instances.iter().any(|i| i.values.is_some()) {
+    if !mode.hidden().values && !instances.iter().any(|i| i.values.is_some()) {
         return Err(Error::Values("no statement's values were given".into()));
     }
     for instance in instances {
@@ -107,16 +107,11 @@ pub(crate) fn statement(mode: Mode, key: &ModelKey, instances: &[Instance<'_>]) 
     t.bytes("statements", &(instances.len() as u64).to_le_bytes());
     for instance in instances {
         t.bytes("statement", instance.statement.as_bytes());
-        if let Some(root) = instance.io.filter(|_| hides_values(mode)) {
+        if let Some(root) = instance.io.filter(|_| mode.hidden().values) {
             t.bytes("io", root.as_bytes());
         }
     }
     t
-}
-
-/// Whether inputs and outputs are hidden.
-fn hides_values(mode: Mode) -> bool {
-    matches!(mode, Mode::Zk(Hidden { values: true, .. }))
 }
 
 /// The next message, a root.

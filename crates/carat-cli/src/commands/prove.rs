@@ -66,7 +66,7 @@ pub(super) fn run(args: Args, context: &Context) -> Outcome {
         mode: prover::mode(args.mode, &args.private)?,
         ..How::succinct(args.profile, args.memory_limit)
     };
-    if prover::hidden(how.mode).values && args.receipts.len() > 1 {
+    if how.mode.hidden().values && args.receipts.len() > 1 {
         let message = "a proof that hides input and output covers one receipt; prove them one after the other";
         return Err(Failure::new(Exit::Usage, message));
     }
@@ -137,7 +137,7 @@ fn attach(
     }
     prover::fits(model, subjects.len(), &how)?;
     // Only a proof that hides something is counted, and only then is a data directory needed.
-    let counts = prover::hidden(how.mode) != Hidden::default();
+    let counts = how.mode.hidden() != Hidden::default();
     let home = counts.then(|| context.home()).transpose()?;
     let mut left = None;
     if let Some(home) = &home {

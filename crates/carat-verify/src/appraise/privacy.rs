@@ -5,10 +5,10 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use carat_receipt::evidence::{Body, Proof};
-use carat_zk::Mode;
+use carat_zk::{Mode, Profile};
 
 use super::Work;
-use super::proof::{hides_values, hides_weights, mode, profile};
+use super::proof::mode;
 use crate::appraisal::Privacy;
 
 /// Most proofs about one `io/v1` commitment whose leaves, taken together, still show nothing (`docs/io-commitment.md`).
@@ -30,7 +30,7 @@ impl Work<'_> {
             .collect();
         let modes: Vec<Option<Mode>> = bodies.iter().map(|body| mode(body)).collect();
         let zk = |mode: &Option<Mode>| matches!(mode, Some(Mode::Zk(_)));
-        let private = |mode: &Option<Mode>| mode.is_some_and(hides_values);
+        let private = |mode: &Option<Mode>| mode.is_some_and(|mode| mode.hidden().values);
         let checked = modes.len() == self.proofs.len();
         let between = modes.iter().all(zk) && checked;
         let count = modes.iter().filter(|mode| private(mode)).count();
@@ -63,13 +63,14 @@ impl Work<'_> {
                     .into(),
             );
         }
-        let weights = checked && (modes.iter()).all(|mode| mode.is_some_and(hides_weights));
+        let of_weights = |mode: &Option<Mode>| mode.is_some_and(|mode| mode.hidden().weights);
+        let weights = checked && modes.iter().all(of_weights);
         match self.overspent(&bodies) {
             Some((count, budget)) if weights => shown.push(format!(
                 "parts of the weights: {count} proofs are under one key that hides them, and only {budget} may ever be made"
             )),
             None if weights => hidden.push("the weights".to_string()),
-            _ if (modes.iter()).any(|mode| mode.is_some_and(hides_weights)) => shown.push(
+            _ if modes.iter().any(of_weights) => shown.push(
                 "functions of the weights: another proof in this file does not hide them, or was not checked".into(),
             ),
             _ => shown.push("functions of the weights: they are committed to, not hidden".into()),
@@ -94,12 +95,11 @@ impl Work<'_> {
     /// may. The registration counts as one.
     fn overspent(&self, bodies: &[&Proof]) -> Option<(usize, u32)> {
         let program = self.proof_program()?;
-        bodies.iter().find_map(|body| {
-            let profile = profile(body).filter(|_| mode(body).is_some_and(hides_weights))?;
+        let hides = |body: &Proof| mode(body).is_some_and(|mode| mode.hidden().weights);
+        bodies.iter().filter(|body| hides(body)).find_map(|body| {
+            let profile = Profile::named(body.profile.as_str())?;
             let budget = carat_zk::hidden_weights_budget(&program, profile).ok()?;
-            let same = |other: &&&Proof| {
-                mode(other).is_some_and(hides_weights) && other.weights_root == body.weights_root
-            };
+            let same = |other: &&&Proof| hides(other) && other.weights_root == body.weights_root;
             let count = bodies.iter().filter(same).count() + 1;
             (count > budget as usize).then_some((count, budget))
         })

@@ -53,21 +53,6 @@ pub(super) fn mode(body: &Proof) -> Option<Mode> {
     }
 }
 
-/// The security profile that evidence names, where this version knows it.
-pub(super) fn profile(body: &Proof) -> Option<Profile> {
-    (Profile::ALL.into_iter()).find(|profile| profile.name() == body.profile.as_str())
-}
-
-/// Whether a mode hides inputs and outputs.
-pub(super) fn hides_values(mode: Mode) -> bool {
-    matches!(mode, Mode::Zk(Hidden { values: true, .. }))
-}
-
-/// Whether a mode hides the weights.
-pub(super) fn hides_weights(mode: Mode) -> bool {
-    matches!(mode, Mode::Zk(Hidden { weights: true, .. }))
-}
-
 /// The check of a Statement's commitment to input and output.
 const IO_COMMITMENT: &str = "io_commitment";
 
@@ -82,7 +67,8 @@ enum About {
 impl Work<'_> {
     /// Verifies a proof. One that does not hold makes the file invalid: nobody attaches one by accident.
     pub(super) fn proof(&mut self, name: String, body: &Proof) {
-        let (Some(mode), Some(profile)) = (mode(body), profile(body)) else {
+        let profile = Profile::named(body.profile.as_str());
+        let (Some(mode), Some(profile)) = (mode(body), profile) else {
             let reason = format!(
                 "a proof by {}, mode {}, profile {}, which this version does not verify: it adds nothing",
                 body.protocol, body.mode, body.profile
@@ -98,7 +84,7 @@ impl Work<'_> {
         };
         // What was computed from the model is a commitment that hides nothing: of one that hides it says nothing.
         let own = (self.question.model_keys.iter())
-            .filter(|_| !hides_weights(mode))
+            .filter(|_| !mode.hidden().weights)
             .find(|own| own.profile == profile && own.program == key.program);
         let vouched = match own {
             Some(own) if own.root == key.root => Vouched::Recomputed,
@@ -120,7 +106,7 @@ impl Work<'_> {
         let id = self.receipt_id;
         // A proof that hides values covers one Statement: of another the commitment is not known here. Decoding refuses
         // this; the verdict does not rest on that.
-        if hides_values(mode) && body.statements != [id] {
+        if mode.hidden().values && body.statements != [id] {
             let reason =
                 "a proof that hides input and output must be about this receipt and no other";
             return self.refuse(name, reason);
@@ -179,7 +165,7 @@ impl Work<'_> {
 
     /// What a proof of a mode is to be checked against, or why it cannot be.
     fn about(&self, mode: Mode) -> Result<About, (Outcome, &'static str)> {
-        if hides_values(mode) {
+        if mode.hidden().values {
             let optional = &self.file.signed.statement().optional;
             let tied = (optional.io_commitment.as_ref())
                 .filter(|io| io.scheme.as_str() == carat_zk::io::SCHEME);
@@ -272,7 +258,7 @@ impl Work<'_> {
         let mut sets = Vec::new();
         let mut listed: Vec<(Vouched, bool, bool)> = Vec::new();
         for proof in &self.proofs {
-            let kind = (proof.key, proof.seen, hides_weights(proof.mode));
+            let kind = (proof.key, proof.seen, proof.mode.hidden().weights);
             if listed.contains(&kind) {
                 continue;
             }
@@ -325,7 +311,7 @@ impl Work<'_> {
         if let Some(block) = block {
             return (zero, block);
         }
-        let hides = hides_weights(proof.mode);
+        let hides = proof.mode.hidden().weights;
         if proof.key == Vouched::Publisher {
             let reason = if hides {
                 "nobody but its maker vouches for the proof's key, which hides the weights, so that the model does not help: \
@@ -393,7 +379,7 @@ impl Work<'_> {
         let mut vouched = (self.proofs.iter())
             .filter(|proof| proof.key != Vouched::Publisher)
             .peekable();
-        vouched.peek().is_some() && vouched.all(|proof| hides_weights(proof.mode))
+        vouched.peek().is_some() && vouched.all(|proof| proof.mode.hidden().weights)
     }
 
     /// Whether there are proofs, and all of them are about values that the relying party has not seen.
@@ -417,7 +403,7 @@ impl Proven {
                  it; both stayed hidden, so this is about no answer that you were told"
             }
         };
-        let hides = if hides_weights(self.mode) {
+        let hides = if self.mode.hidden().weights {
             "which hides the weights, and which "
         } else {
             "which "

@@ -16,7 +16,7 @@ use crate::{
     Error,
     checks::Checks,
     field::{DEGREE, E, F},
-    pcs::{Profile, Refused, Root, Security, Term, leaves::Leaves},
+    pcs::{Profile, Root, Security, Term, leaves::Leaves},
     steps::powers,
 };
 use alloc::{string::ToString, vec, vec::Vec};
@@ -402,10 +402,7 @@ impl Shape {
             return Err(Error::Check("the equations under the pads"));
         }
         let refused = |reason: &str| Error::Opening("pads", reason.to_string());
-        let shown = self.leaves().read(root, source).map_err(|r| match r {
-            Refused::Reading(error) => error,
-            Refused::Opening(reason) => refused(&reason),
-        })?;
+        let shown = (self.leaves().read(root, source)).map_err(|r| r.of("pads"))?;
         let places: Vec<F> = shown.positions.iter().map(|&p| self.place(p)).collect();
         let combinations = evaluate(&combination, &places);
         let sums = evaluate(&sum, &places);

@@ -15,7 +15,7 @@ use crate::{
     io::{LEAVES, ROWS, Table, leaf, node, top},
     layout::{eq, eq_index, eq_table},
     pcs::{
-        Profile, Refused, Security, Term,
+        Profile, Security, Term,
         leaves::{Leaves, Shown},
     },
     steps::powers,
@@ -151,10 +151,7 @@ pub(crate) fn verify(
     let code = code(profile);
     let shown = tape.shown((code.tail, weights.len()), |source| {
         let leaves = leaves(&code, table);
-        let positions = leaves.redraw(source).map_err(|r| match r {
-            Refused::Reading(error) => error,
-            Refused::Opening(reason) => Error::Opening("io/v1", reason),
-        })?;
+        let positions = leaves.redraw(source).map_err(|r| r.of("io/v1"))?;
         let elements = read_leaves(&positions, table.columns, program, root, source)?;
         Ok(Shown {
             positions,

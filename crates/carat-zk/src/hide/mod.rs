@@ -42,13 +42,8 @@ pub(crate) fn field_bits() -> usize {
 
 /// The shape of the equations of a plan, without any proof.
 pub(crate) fn shape(plan: &Plan, profile: Profile, hidden: Hidden) -> Result<Shape, Error> {
-    let nothing = || {
-        plan.weights
-            .iter()
-            .map(|store| Pin::nothing(store.vars))
-            .next()
-    };
-    let pin = if hidden.weights { nothing() } else { None };
+    let store = plan.weights.first().filter(|_| hidden.weights);
+    let pin = store.map(|store| Pin::nothing(store.vars));
     let tape = trace(plan, profile, hidden, pin, From::Nothing)?;
     Ok(Shape::of(&tape, profile))
 }

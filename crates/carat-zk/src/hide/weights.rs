@@ -19,7 +19,7 @@ use crate::{
     checks::Checks,
     field::{DEGREE, E, E_BYTES, F},
     key::ModelKey,
-    layout::eq_table,
+    layout::{eq_table, scaled_eq},
     pcs::{
         Profile, Refused, Root, Security, Term,
         fold::{Conditions, Fold},
@@ -326,17 +326,20 @@ impl Scheme {
         let mask = tape.root("weights mask")?;
         let masked = tape.hear("mask", 1)?[0];
         let beta = tape.challenge();
-        let shown = match &self.fold {
-            None => Some(tape.clear("fold", self.code.length())?),
-            Some(_) => None,
-        };
-        let committed = match &self.fold {
-            None => Root([0; 32]),
-            Some(_) => tape.root("fold root")?,
-        };
-        let at_column = match &shown {
-            Some(fold) => fold.iter().zip(eq_table(column)).map(|(&f, e)| f * e).sum(),
-            None => tape.clear("fold value", 1)?[0],
+        enum Sent<'a> {
+            Shown(Vec<E>),
+            Committed(&'a Fold, Root),
+        }
+        let (fold, at_column) = match &self.fold {
+            None => {
+                let fold = tape.clear("fold", self.code.length())?;
+                let at = fold.iter().zip(eq_table(column)).map(|(&f, e)| f * e).sum();
+                (Sent::Shown(fold), at)
+            }
+            Some(fold) => {
+                let root = tape.root("fold root")?;
+                (Sent::Committed(fold, root), tape.clear("fold value", 1)?[0])
+            }
         };
         let difference = tape.sum(-at_column, &[(E::ONE, masked), (beta, value)]);
         tape.zero(difference, "the opening of the weights")?;
@@ -344,47 +347,34 @@ impl Scheme {
             return Ok(());
         };
         let refused = |reason: &str| Error::Opening("weights", reason.to_string());
-        let reading = |r| match r {
-            Refused::Reading(error) => error,
-            Refused::Opening(reason) => refused(&reason),
-        };
+        let reading = |r: Refused| r.of("weights");
         let leaves = self.leaves();
         let positions = leaves.redraw(source).map_err(reading)?;
         let columns = leaves.read_at(&positions, root, source).map_err(reading)?;
         let masks = masks::leaves(self.code.levels, self.queries, self.code.work)
             .read_at(&positions, &mask, source)
             .map_err(reading)?;
-        let places = self.places(&positions, &columns, &masks, row, beta);
-        match (shown, &self.fold) {
-            (Some(fold), _) => {
+        let places = self.places(&positions, &columns, &masks, &scaled_eq(row, beta));
+        match fold {
+            Sent::Shown(fold) => {
                 let at: Vec<F> = places.iter().map(|p| p.0).collect();
                 let values = places.iter().map(|p| p.1);
                 if !evaluate(&fold, &at).into_iter().eq(values) {
                     return Err(refused("the fold is not that of the committed rows"));
                 }
             }
-            (None, Some(fold)) => {
+            Sent::Committed(fold, root) => {
                 let ends = (0..fold.variables()).map(|_| source.transcript.challenge());
                 let ends = ends.collect();
                 let conditions = self.conditions(fold, column, at_column, places, ends);
-                fold.verify(&committed, &conditions, source)
-                    .map_err(reading)?;
+                fold.verify(&root, &conditions, source).map_err(reading)?;
             }
-            (None, None) => unreachable!("a fold is shown or committed"),
         }
         Ok(())
     }
 
-    /// What the code word of the fold is at the shown places.
-    fn places(
-        &self,
-        positions: &[usize],
-        leaves: &[F],
-        masks: &[F],
-        row: &[E],
-        beta: E,
-    ) -> Vec<(F, E)> {
-        let weights: Vec<E> = eq_table(row).into_iter().map(|e| e * beta).collect();
+    /// What the code word of the fold is at the shown places, of rows with these weights.
+    fn places(&self, positions: &[usize], leaves: &[F], masks: &[F], weights: &[E]) -> Vec<(F, E)> {
         positions
             .iter()
             .zip(leaves.chunks_exact(self.leaves().width))
@@ -506,7 +496,7 @@ impl Scheme {
             .sum();
         sink.send("mask", &[masked]);
         let beta = sink.transcript.challenge();
-        let mut weights: Vec<E> = eq_table(row).into_iter().map(|e| e * beta).collect();
+        let mut weights = scaled_eq(row, beta);
         weights.truncate(self.rows);
         let mut fold = combine_rows(data.values(), 0, self.code.message, &weights).unpack();
         let tails = Values::Plain(&data.tails);
@@ -535,7 +525,7 @@ impl Scheme {
             let positions = leaves.draw(sink);
             let columns = leaves.show_at(&positions, &data.tree, sink);
             let masks = masks.show_at(&positions, &mask.tree, sink);
-            let places = self.places(&positions, &columns, &masks, row, beta);
+            let places = self.places(&positions, &columns, &masks, &weights);
             let ends = sink.transcript.point(committed.variables());
             let conditions = self.conditions(committed, column, value, places, ends);
             committed.prove(fold, inner, &conditions, sink)

@@ -13,8 +13,8 @@ use crate::{
     Error,
     checks::Checks,
     field::{DEGREE, E, F},
-    layout::eq_table,
-    pcs::{Profile, Refused, Root, Security, leaves::Leaves},
+    layout::{eq_table, scaled_eq},
+    pcs::{Profile, Root, Security, leaves::Leaves},
 };
 use alloc::{string::ToString, vec::Vec};
 use p3_field::PrimeCharacteristicRing;
@@ -150,7 +150,7 @@ impl Scheme {
         let masked: E = data.mask.iter().zip(&at_column).map(|(&m, &e)| m * e).sum();
         sink.send("mask", &[masked]);
         let beta = sink.transcript.challenge();
-        let weights: Vec<E> = eq_table(row).into_iter().map(|e| e * beta).collect();
+        let weights = scaled_eq(row, beta);
         let mut fold = combine_rows(data.values(), 0, self.code.message, &weights).unpack();
         fold.extend((0..self.code.tail).map(|j| {
             let tails = data.tails.iter().skip(j).step_by(self.code.tail);
@@ -183,16 +183,13 @@ impl Scheme {
             return Ok(());
         };
         let refused = |reason: &str| Error::Opening("witness", reason.to_string());
-        let shown = self.leaves().read(root, source).map_err(|r| match r {
-            Refused::Reading(error) => error,
-            Refused::Opening(reason) => refused(&reason),
-        })?;
+        let shown = (self.leaves().read(root, source)).map_err(|r| r.of("witness"))?;
         let places: Vec<F> = shown
             .positions
             .iter()
             .map(|&p| self.code.place(p))
             .collect();
-        let weights: Vec<E> = eq_table(row).into_iter().map(|e| e * beta).collect();
+        let weights = scaled_eq(row, beta);
         let leaves = shown.elements.chunks_exact(self.leaves().width);
         for (at, leaf) in evaluate(&fold, &places).into_iter().zip(leaves) {
             let rows: E = weights.iter().zip(leaf).map(|(&w, &v)| w * v).sum();

@@ -300,10 +300,7 @@ impl Whir {
             Form::Whir(scheme) => scheme.verify(root, point, value, source),
             Form::Rows(scheme) => scheme.verify(root, point, value, source),
         }
-        .map_err(|reason| match reason {
-            Refused::Reading(error) => error,
-            Refused::Opening(reason) => Error::Opening(self.purpose.name(), reason),
-        })
+        .map_err(|refused| refused.of(self.purpose.name()))
     }
 
     fn check_point(&self, point: &[E]) -> Result<(), Error> {
@@ -337,6 +334,16 @@ pub(crate) enum Refused {
     Reading(Error),
     /// The opening is wrong.
     Opening(String),
+}
+
+impl Refused {
+    /// The error of an opening of this commitment.
+    pub(crate) fn of(self, what: &'static str) -> Error {
+        match self {
+            Self::Reading(error) => error,
+            Self::Opening(reason) => Error::Opening(what, reason),
+        }
+    }
 }
 
 impl From<Error> for Refused {

@@ -36,6 +36,12 @@ impl Profile {
         }
     }
 
+    /// The profile with this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|profile| profile.name() == name)
+    }
+
     /// Bits of one opening under this profile, after the union over all its error terms: two more than the argument
     /// around it must reach, so that four openings fit.
     #[must_use]

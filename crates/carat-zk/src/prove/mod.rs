@@ -21,7 +21,7 @@ use crate::{
         random::{Purpose, Random},
     },
     io,
-    key::{Hidden, Mode, hides_weights},
+    key::{Hidden, Mode},
     layout::{self, bits, padded_positions, vars},
     pcs::{ProverData, Use, Whir},
     plan::Plan,
@@ -176,7 +176,7 @@ fn memory(plan: &Plan, mode: Mode) -> Result<u64, Error> {
     let mut constants = 0;
     for store in &plan.weights {
         // No profile changes what is kept.
-        constants += if hides_weights(mode) {
+        constants += if mode.hidden().weights {
             hide::weights::Scheme::new(Profile::Proven100, store)?.kept_bytes()
         } else {
             Whir::new(Profile::Proven100, store.vars, Use::Weights)?.kept_bytes()
@@ -199,7 +199,7 @@ pub fn prove(
     runs: &[Run],
     options: &Options<'_>,
 ) -> Result<Proof, Error> {
-    if hides_weights(options.mode) != key.hides() {
+    if options.mode.hidden().weights != key.hides() {
         return Err(Error::Values(
             "a proof hides its constants if, and only if, its key does".into(),
         ));
@@ -210,9 +210,7 @@ pub fn prove(
     for instance in instances {
         instance.check(program)?;
     }
-    if matches!(options.mode, Mode::Zk(Hidden { values: true, .. }))
-        && options.seeds.len() != instances.len()
-    {
+    if options.mode.hidden().values && options.seeds.len() != instances.len() {
         return Err(Error::Values(
             "one seed is needed for each statement".into(),
         ));

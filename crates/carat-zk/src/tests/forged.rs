@@ -581,7 +581,7 @@ fn hidden_inputs_outside_their_ranges() {
     };
     let case = Case::new(step(op, &[3], -20, 20), 1);
     let forged = |_: usize, _: &[i32]| Some(vec![1000, -7, 20]);
-    let values = Values::new(&case.program, &case.weights, &case.plan.graph, &case.runs);
+    let values = case.values();
     let values = values.forge(&forged);
     let tensor = |data: &[i32]| Tensor::new(Shape::new(&[3]).unwrap(), data.to_vec()).unwrap();
     let (x, y) = ([tensor(&[1000, -7, 20])], [tensor(&[2000, -14, 40])]);
@@ -631,7 +631,7 @@ fn another_table_than_the_commitments() {
         // What the prover says of its input and its table.
         let verdict = |x: &[i32], rows: hooks::Spoil| {
             let forged = |_: usize, _: &[i32]| Some(x.to_vec());
-            let values = Values::new(&case.program, &case.weights, &case.plan.graph, &case.runs);
+            let values = case.values();
             hooks::spoil_rows(Some(rows));
             let proof = case.prove(&instances, &values.forge(&forged)).unwrap();
             hooks::spoil_rows(None);

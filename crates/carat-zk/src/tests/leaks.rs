@@ -75,12 +75,7 @@ fn said(case: &Case, seed: u64, stage: Stage) -> (Proof, Vec<(String, Vec<F>)>) 
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let instances = case.instances(&case.outputs);
-    let values = Values::new(
-        &case.program,
-        &case.weights,
-        &case.setup().1.graph,
-        &case.runs,
-    );
+    let values = case.values();
     hooks::set(Stage {
         challenges: Some(CHALLENGES),
         seed: Some(bytes),
@@ -269,12 +264,7 @@ fn a_missing_mask_is_seen() {
 fn masks_are_as_long_as_what_they_hide() {
     let case = case(&[1, 2, 3], &[4, 5, 6], &CONSTANTS);
     let instances = case.instances(&case.outputs);
-    let values = Values::new(
-        &case.program,
-        &case.weights,
-        &case.setup().1.graph,
-        &case.runs,
-    );
+    let values = case.values();
     hooks::set(Stage {
         challenges: Some(CHALLENGES),
         ..Stage::default()
@@ -334,12 +324,7 @@ fn masks_are_as_long_as_what_they_hide() {
 fn nothing_is_repeated() {
     let case = case(&[1, 2, 3], &[4, 5, 6], &CONSTANTS);
     let instances = case.instances(&case.outputs);
-    let values = Values::new(
-        &case.program,
-        &case.weights,
-        &case.setup().1.graph,
-        &case.runs,
-    );
+    let values = case.values();
     // The operating system's randomness this time.
     let proofs: Vec<Proof> = (0..24)
         .map(|_| case.prove(&instances, &values).unwrap())
@@ -362,12 +347,7 @@ fn nothing_is_repeated() {
 fn a_repeated_state_repeats_the_proof() {
     let case = case(&[1, 2, 3], &[4, 5, 6], &CONSTANTS);
     let instances = case.instances(&case.outputs);
-    let values = Values::new(
-        &case.program,
-        &case.weights,
-        &case.setup().1.graph,
-        &case.runs,
-    );
+    let values = case.values();
     hooks::set(Stage {
         seed: Some([8; 32]),
         ..Stage::default()
@@ -407,13 +387,7 @@ fn simulated(honest: &Case) {
         let noise = |i: usize| (i as i32 * 7919 + c as i32 * 104_729) % 1_000_003;
         Some((0..honest.len()).map(noise).collect())
     };
-    let values = Values::new(
-        &honest.program,
-        &honest.weights,
-        &honest.setup().1.graph,
-        &honest.runs,
-    )
-    .forge(&garbage);
+    let values = honest.values().forge(&garbage);
     let instances = honest.instances(&honest.outputs);
     let stage = |offset| Stage {
         challenges: Some(CHALLENGES),

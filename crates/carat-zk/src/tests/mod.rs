@@ -137,6 +137,12 @@ impl Case {
         (key, plan)
     }
 
+    /// The values of the honest runs.
+    fn values(&self) -> Values<'_> {
+        let graph = &self.setup().1.graph;
+        Values::new(&self.program, &self.weights, graph, &self.runs)
+    }
+
     fn prove(&self, instances: &[Instance<'_>], values: &Values<'_>) -> Result<Proof, Error> {
         let options = Options {
             mode: self.mode.get(),
@@ -177,7 +183,7 @@ impl Case {
     /// The honest proof, and what was seen of it.
     fn honest(&self) -> (Proof, Vec<Event>) {
         let instances = self.instances(&self.outputs);
-        let values = Values::new(&self.program, &self.weights, &self.plan.graph, &self.runs);
+        let values = self.values();
         hooks::start(None, None);
         let proof = self.prove(&instances, &values).unwrap();
         let events = hooks::finish();
@@ -188,7 +194,7 @@ impl Case {
     /// A proof of the true statement with one lie in it.
     fn lie(&self, lie: Lie) -> (Proof, Vec<Event>) {
         let instances = self.instances(&self.outputs);
-        let values = Values::new(&self.program, &self.weights, &self.plan.graph, &self.runs);
+        let values = self.values();
         hooks::start(Some(lie), None);
         let proof = self.prove(&instances, &values).unwrap();
         (proof, hooks::finish())
@@ -219,7 +225,7 @@ impl Case {
 
     fn forge_in_mode(&self, forger: Forger<'_>) -> Result<(), Error> {
         let graph = &self.plan.graph;
-        let values = Values::new(&self.program, &self.weights, graph, &self.runs).forge(forger);
+        let values = self.values().forge(forger);
         let outputs: Vec<Vec<Tensor>> = (0..self.runs.len())
             .map(|slot| {
                 self.program

@@ -55,8 +55,19 @@ fn model(change: impl Fn(&mut Vec<i32>, usize)) -> (Program, Weights) {
     b.finish(&[y])
 }
 
-fn keyed((program, weights): &(Program, Weights)) -> ProvingKey {
-    ProvingKey::hiding(program, weights, PROFILE, &secret()).unwrap()
+/// Registers constants whatever they are, and asks the verifier.
+fn insisted(program: &Program, weights: &Weights) -> (ProvingKey, Result<(), Error>) {
+    let key = ProvingKey::hiding(program, weights, PROFILE, &secret()).unwrap();
+    let plan = Plan::registration(program).unwrap();
+    let keep = |_: usize, honest: &[i32]| Some(honest.to_vec());
+    let values = Values::new(program, weights, &plan.graph, &[]).forge(&keep);
+    let options = Options {
+        mode: Mode::Zk(crate::registration::HIDDEN),
+        ..Options::default()
+    };
+    let proof = crate::prove::prove_registration(&plan, &key, &values, &options).unwrap();
+    let verdict = verify_registration(program, key.key(), &proof);
+    (key, verdict)
 }
 
 fn registered(program: &Program, weights: &Weights) -> Result<(ModelKey, Proof), Error> {
@@ -122,16 +133,8 @@ fn constants_that_break_a_bound_are_not_registered() {
         let mut data = weights.data[which].wide().into_owned();
         change(&mut data);
         weights.data[which] = data.into();
-        let key = keyed(&(honest.0.clone(), weights.clone()));
-        let plan = Plan::registration(&honest.0).unwrap();
-        let keep = |_: usize, honest: &[i32]| Some(honest.to_vec());
-        let values = Values::new(&honest.0, &weights, &plan.graph, &[]).forge(&keep);
-        let options = Options {
-            mode: Mode::Zk(crate::registration::HIDDEN),
-            ..Options::default()
-        };
-        let proof = crate::prove::prove_registration(&plan, &key, &values, &options).unwrap();
-        refused(verify_registration(&honest.0, key.key(), &proof));
+        let (key, verdict) = insisted(&honest.0, &weights);
+        refused(verdict);
         let honestly = register(&honest.0, &weights, &key, &Options::default());
         assert!(honestly.is_err(), "{what}");
     }
@@ -162,7 +165,7 @@ fn other_constants_under_a_key_are_refused() {
     refused(verify(
         &b.program, &key, PROFILE, ALL_HIDDEN, &instances, &proof,
     ));
-    let values = Values::new(&b.program, &b.weights, &b.setup().1.graph, &b.runs);
+    let values = b.values();
     let options = Options {
         mode: ALL_HIDDEN,
         seeds: &seeds(1),
@@ -308,21 +311,12 @@ fn constants_of_every_kind_are_registered() {
             (c, last, range.lo as i32 - 1),
         ]);
     }
-    let plan = Plan::registration(&program).unwrap();
-    let options = Options {
-        mode: Mode::Zk(crate::registration::HIDDEN),
-        ..Options::default()
-    };
     for (c, at, value) in lies {
         let mut weights = weights.clone();
         let mut data = weights.data[c].wide().into_owned();
         data[at] = value;
         weights.data[c] = data.into();
-        let key = keyed(&(program.clone(), weights.clone()));
-        let keep = |_: usize, honest: &[i32]| Some(honest.to_vec());
-        let values = Values::new(&program, &weights, &plan.graph, &[]).forge(&keep);
-        let proof = crate::prove::prove_registration(&plan, &key, &values, &options).unwrap();
-        let verdict = verify_registration(&program, key.key(), &proof);
+        let (_, verdict) = insisted(&program, &weights);
         assert!(verdict.is_err(), "constant {c}, element {at}: {value}");
     }
 }
@@ -339,7 +333,7 @@ fn a_tree_of_two_polynomials_stands_for_one() {
     });
     let theirs = Case::new((program.clone(), second.1), 1);
     theirs.mode.set(ALL_HIDDEN);
-    let mine = keyed(&(program.clone(), first));
+    let mine = ProvingKey::hiding(&program, &first, PROFILE, &secret()).unwrap();
     let stage = Stage {
         challenges: Some(3),
         ..Stage::default()

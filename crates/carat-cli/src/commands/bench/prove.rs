@@ -263,7 +263,7 @@ fn measure(path: &Path, args: &Args) -> Result<Value, Failure> {
     infer.0.remove(0);
 
     let started = Instant::now();
-    let key = if prover::hidden(how.mode).weights {
+    let key = if how.mode.hidden().weights {
         // Nobody gets to see a proof from here, so nothing is counted, and the secret is thrown away.
         let secret = WeightsSecret::fresh().map_err(prover::failure)?;
         ProvingKey::hiding(program, weights, args.profile, &secret)
@@ -345,8 +345,8 @@ fn measure(path: &Path, args: &Args) -> Result<Value, Failure> {
         "mode": how.mode.name(),
         "profile": args.profile.name(),
         "bits": ledger.bits as u64,
-        "values_hidden": prover::hidden(how.mode).values,
-        "weights_hidden": prover::hidden(how.mode).weights,
+        "values_hidden": how.mode.hidden().values,
+        "weights_hidden": how.mode.hidden().weights,
         "infer_ms": infer_ms,
         "infer_ms_range": infer.range(),
         "setup_ms": prover::millis(setup),
@@ -388,7 +388,7 @@ fn commit(
     how: &How,
     instances: &mut [Instance<'_>],
 ) -> Result<Vec<Seed>, Failure> {
-    if !prover::hidden(how.mode).values {
+    if !how.mode.hidden().values {
         return Ok(Vec::new());
     }
     let salt = || Salt::generate().map_err(Failure::of(Exit::Io));
