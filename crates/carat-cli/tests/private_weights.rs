@@ -12,7 +12,7 @@ use carat_node::prover::{Hiding, Subject, proof_of};
 use carat_node::{private_weights, tell::Silent};
 use carat_receipt::evidence::{Body, Hides, Proof};
 use carat_receipt::{Digest, Label, Registration};
-use carat_zk::{Options, Profile, ProvingKey, WeightsSecret, register};
+use carat_zk::{HidingRoots, Options, Profile, ProvingKey, WeightsSecret, register};
 use common::weights::{
     BOTH, FILE, KEY, MODEL, OPEN, PROFILE, RUN, WEIGHTS, body, check, hiding, home, judged, keyed,
     model, proof_set, read, says, subject, trusting,
@@ -232,7 +232,9 @@ fn what_is_made_up_is_refused() {
     other.file.weights.data[0] = data.into();
     let secret = WeightsSecret::fresh().expect("random");
     let (program, weights) = (&other.file.program, &other.file.weights);
-    let forged = ProvingKey::hiding(program, weights, PROFILE, &secret).expect("a key");
+    let (public, roots) = HidingRoots::new(program, weights, PROFILE, &secret).expect("a key");
+    let forged = ProvingKey::hiding(program, weights, PROFILE, &secret, &roots, 0).expect("a key");
+    assert_eq!(forged.key(), &public);
     let said = subject(&sandbox.path(""));
     let outputs = other.answer(&said.inputs).expect("an answer");
     // They register as well as any: the program's hashes are not looked at.
@@ -256,6 +258,8 @@ fn what_is_made_up_is_refused() {
         let key = Hiding {
             key: *forged.key(),
             secret: secret.clone(),
+            roots: Some(roots.clone()),
+            before: 1,
         };
         let proved = proof_of(&other, &[subject], &hiding(key), &Silent).expect("a proof");
         match &proved.evidence[0].body {

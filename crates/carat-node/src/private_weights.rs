@@ -9,6 +9,7 @@
 //! ```text
 //! private-weights/PROGRAM-PROFILE/N/record               the secret and the count, mode 0600
 //! private-weights/PROGRAM-PROFILE/N/mark                 the count again
+//! private-weights/PROGRAM-PROFILE/N/commitments          roots of the commitments; without it they are made again
 //! private-weights/PROGRAM-PROFILE/N/NAME.carat-registration
 //! ```
 
@@ -18,8 +19,8 @@ use std::path::{Path, PathBuf};
 use carat_receipt::{Digest, Label, Registration, evidence};
 use carat_zk::pcs::Root;
 use carat_zk::{
-    Hidden, Ledger, ModelKey, Options, Profile, ProvingKey, WeightsSecret, hidden_weights_budget,
-    register, verify_registration,
+    Hidden, HidingRoots, Ledger, ModelKey, Options, Profile, ProvingKey, WeightsSecret,
+    hidden_weights_budget, register, verify_registration,
 };
 use zeroize::Zeroizing;
 
@@ -36,6 +37,7 @@ const DIRECTORY: &str = "private-weights";
 pub const EXTENSION: &str = "carat-registration";
 const RECORD: &str = "record";
 const MARK: &str = "mark";
+const COMMITMENTS: &str = "commitments";
 const REGISTRATION: &str = "key.carat-registration";
 /// Longest record or mark.
 const MAX_FILE: u64 = 4096;
@@ -151,6 +153,7 @@ impl WeightsKey {
             let budget = self.budget;
             return Err(Unusable::Spent { budget }.into());
         }
+        self.hiding.before = self.proofs;
         self.proofs = self.proofs.saturating_add(1);
         self.write(&self.dir)
     }
@@ -217,7 +220,7 @@ impl WeightsKey {
         let bytes = files::read_capped(&path, "a key that hides weights", MAX_FILE)?;
         let bytes = Zeroizing::new(bytes);
         let text = core::str::from_utf8(&bytes).unwrap_or_default();
-        let Some(key) = Self::parse(text, dir, budget) else {
+        let Some(mut key) = Self::parse(text, dir, budget) else {
             return refuse("the record is cut off or damaged");
         };
         let metadata = fs::metadata(&path).map_err(|e| files::io_failure("reading", &path, &e))?;
@@ -239,6 +242,9 @@ impl WeightsKey {
             let why = "the mark is ahead of the record: the record was put back, or one of the two is damaged";
             return Err(doubtful(&path, why));
         }
+        // Worth some time and no more, so nothing is refused for it.
+        let commitments = files::read_capped(&dir.join(COMMITMENTS), "roots", MAX_FILE);
+        key.hiding.roots = commitments.ok().and_then(|b| HidingRoots::from_bytes(&b));
         Ok(key)
     }
 
@@ -250,6 +256,7 @@ impl WeightsKey {
         let profile = Profile::named(value("profile")?)?;
         let mut secret = Zeroizing::new([0; 32]);
         hex::decode_to_slice(value("secret")?, &mut *secret).ok()?;
+        let proofs = value("proofs")?.parse().ok()?;
         let registration = match value("registration")? {
             "none" => None,
             digest => Some(digest.parse().ok()?),
@@ -262,8 +269,10 @@ impl WeightsKey {
                     root: Root(*digest("root")?.as_bytes()),
                 },
                 secret: WeightsSecret::from_bytes(*secret),
+                roots: None,
+                before: proofs,
             },
-            proofs: value("proofs")?.parse().ok()?,
+            proofs,
             budget,
             registration,
             dir: dir.to_path_buf(),
@@ -407,15 +416,18 @@ pub fn registered(
         .map_err(prover::failure)?;
     prover::registered_within(model, memory_limit)?;
     doing.say("committing to the weights");
-    let (dir, proving) = match there {
-        Some(key) => (key.dir, key.hiding.proving_key(model)?),
+    let dir = match there {
+        Some(key) => key.dir,
         None => make(home, model, profile)?,
     };
-    {
+    let counted = {
         let _held = home.hold()?;
-        WeightsKey::read(&dir, model, profile)?.count()?;
-    }
+        let mut key = WeightsKey::read(&dir, model, profile)?;
+        key.count()?;
+        key
+    };
     doing.say("proving what the program says of the weights");
+    let proving = counted.hiding.proving_key(model)?;
     let bytes = registration(model, &proving, memory_limit)?;
     let _held = home.hold()?;
     // Somebody may have counted meanwhile, or made a registration.
@@ -429,19 +441,22 @@ pub fn registered(
 }
 
 /// Makes a key, whole or not at all, and gives its directory.
-fn make(home: &Home, model: &Model, profile: Profile) -> Result<(PathBuf, ProvingKey), Failure> {
+fn make(home: &Home, model: &Model, profile: Profile) -> Result<PathBuf, Failure> {
     let budget = hidden_weights_budget(model.program(), profile).map_err(prover::failure)?;
     let secret = WeightsSecret::fresh().map_err(prover::failure)?;
-    let proving = ProvingKey::hiding(model.program(), &model.file.weights, profile, &secret)
+    let (public, roots) = HidingRoots::new(model.program(), &model.file.weights, profile, &secret)
         .map_err(prover::failure)?;
+    let commitments = roots.to_bytes();
     let folder = home.make_dir(&place(model, profile))?;
     let _held = home.hold()?;
     let number = numbers(&folder)?.first().map_or(1, |n| n.saturating_add(1));
     let dir = folder.join(number.to_string());
     let key = WeightsKey {
         hiding: Hiding {
-            key: *proving.key(),
+            key: public,
             secret,
+            roots: Some(roots),
+            before: 0,
         },
         proofs: 0,
         budget,
@@ -456,8 +471,13 @@ fn make(home: &Home, model: &Model, profile: Profile) -> Result<(PathBuf, Provin
     }
     let scratch = files::ScratchDir::new(temporary)?;
     key.write(scratch.path())?;
+    files::write_atomic(
+        &scratch.path().join(COMMITMENTS),
+        &commitments,
+        Mode::Private,
+    )?;
     fs::rename(scratch.path(), &dir).map_err(|error| files::io_failure("writing", &dir, &error))?;
-    Ok((dir, proving))
+    Ok(dir)
 }
 
 /// Proves what the constants under a key keep, and checks that before anybody sees it.

@@ -9,8 +9,8 @@ use carat_receipt::evidence::{Body, Hides, Proof as ProofBody, ZK_PROTOCOL as PR
 use carat_receipt::{Digest, Evidence, Label, ReceiptFile};
 use carat_zk::io::Seed;
 use carat_zk::{
-    Error, Hidden, Instance, Ledger, Mode, ModelKey, Observer, Options, Phase, Profile, ProvingKey,
-    Run, Values, WeightsSecret, prove,
+    Error, Hidden, HidingRoots, Instance, Ledger, Mode, ModelKey, Observer, Options, Phase,
+    Profile, ProvingKey, Run, Values, WeightsSecret, prove,
 };
 
 use crate::exit::{Exit, Failure};
@@ -128,20 +128,33 @@ pub struct How {
 pub struct Hiding {
     /// The public part.
     pub key: ModelKey,
-    /// What its commitment is made with.
+    /// What its commitments are made with.
     pub secret: WeightsSecret,
+    /// Their roots, if they were kept.
+    pub roots: Option<HidingRoots>,
+    /// How many proofs were begun under the key before the next one, the registration included.
+    pub before: u32,
 }
 
 impl Hiding {
-    /// Makes the commitment again.
+    /// Makes again the commitment that the next proof opens, and all of them if their roots were not kept.
     ///
     /// # Errors
-    /// Another one comes of the secret and this model; the model's Program has none.
+    /// Another key comes of the secret and this model; the model's Program has none; it is used up.
     pub fn proving_key(&self, model: &Model) -> Result<ProvingKey, Failure> {
         let (program, weights) = (model.program(), &model.file.weights);
-        let key = ProvingKey::hiding(program, weights, self.key.profile, &self.secret)
-            .map_err(failure)?;
-        if *key.key() != self.key {
+        let with = |roots: &HidingRoots| {
+            let profile = self.key.profile;
+            ProvingKey::hiding(program, weights, profile, &self.secret, roots, self.before)
+        };
+        // Whatever is wrong with roots that were kept, the secret is enough.
+        let kept = self.roots.as_ref().and_then(|roots| with(roots).ok());
+        if let Some(key) = kept.filter(|key| *key.key() == self.key) {
+            return Ok(key);
+        }
+        let (key, roots) =
+            HidingRoots::new(program, weights, self.key.profile, &self.secret).map_err(failure)?;
+        if key != self.key {
             let message = format!(
                 "another commitment comes of the secret of model key {} than that key's: the secret or the model is damaged; \
                  make a new key: carat model key MODEL --private --new",
@@ -149,7 +162,7 @@ impl Hiding {
             );
             return Err(Failure::new(Exit::Store, message));
         }
-        Ok(key)
+        with(&roots).map_err(failure)
     }
 }
 

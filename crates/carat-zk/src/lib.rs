@@ -36,6 +36,8 @@ pub mod transcript;
 mod verify;
 
 pub use error::Error;
+#[cfg(feature = "prover")]
+pub use hide::pin::HidingRoots;
 pub use key::{Hidden, Instance, Mode, ModelKey, Proof, Values};
 pub use ledger::{Ledger, Term};
 pub use pcs::Profile;

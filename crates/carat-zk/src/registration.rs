@@ -17,14 +17,14 @@ pub(crate) const HIDDEN: Hidden = Hidden {
     weights: true,
 };
 
-/// How many proofs may be made under one hiding commitment to a Program's constants, the registration included: each shows
-/// some places of it, and so many places are independent of the constants.
+/// How many proofs may be made under one key that hides a Program's constants, the registration included: each shows some places
+/// of one of its commitments, and so many places are independent of the constants.
 ///
 /// # Errors
 /// [`Error::Unsupported`] for a Program that has no such commitment.
 pub fn hidden_weights_budget(program: &Program, profile: Profile) -> Result<u32, Error> {
-    weights::Scheme::new(profile, &weights::store(program)?)?;
-    Ok(weights::BUDGET as u32)
+    let scheme = weights::Scheme::new(profile, &weights::store(program)?)?;
+    Ok(scheme.budget() as u32)
 }
 
 /// Checks that the constants under a key that hides them lie in the ranges that the Program gives them, and that their sums

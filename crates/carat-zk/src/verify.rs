@@ -7,7 +7,7 @@ use crate::{
     field::{E, int},
     gkr,
     graph::{Id, Kind},
-    hide::{self, weights::Pin},
+    hide::{self, pin::Pin},
     key::{Hidden, Mode, ModelKey},
     layout::{
         self, AxisMap, dot_eq, eq, eq_index, eq_table, ramp, reshape_groups, reshape_kernel, split,

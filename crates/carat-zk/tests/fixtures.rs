@@ -8,14 +8,14 @@ use carat_program::{
 };
 use carat_receipt::Digest;
 use carat_zk::{
-    Hidden, Instance, Mode, ModelKey, Options, Proof, ProvingKey, Values, io, pcs::Root, register,
-    verify, verify_registration,
+    Hidden, Instance, Mode, ModelKey, Options, Proof, Values, io, pcs::Root, register, verify,
+    verify_registration,
 };
 use std::path::PathBuf;
 use support::{
-    HIDDEN, PROFILE, Proven,
+    HIDDEN, PROFILE, Proven, hiding_key,
     programs::{Builder, Rng, inputs},
-    proven, proven_in, secret, seed,
+    proven, proven_in, seed,
 };
 
 /// Between them every form of these steps.
@@ -286,7 +286,7 @@ fn a_registration_that_was_made_once() {
     let (program, weights, _) = networks().swap_remove(0);
     let name = "network.registration";
     if written_anew() {
-        let key = ProvingKey::hiding(&program, &weights, PROFILE, &secret()).unwrap();
+        let key = hiding_key(&program, &weights).unwrap();
         let proof = register(&program, &weights, &key, &Options::default()).unwrap();
         let root = key.key().root.0.to_vec();
         let profile = PROFILE.name().as_bytes().to_vec();

@@ -16,6 +16,8 @@ fn fresh(dir: &Path) -> WeightsKey {
                 root: Root([7; 32]),
             },
             secret: WeightsSecret::from_bytes([0xa5; 32]),
+            roots: None,
+            before: 0,
         },
         proofs: 0,
         budget: 4,
@@ -48,8 +50,11 @@ fn what_is_written_is_read_and_counted_to_the_end() {
     assert_eq!(key.hiding.secret.as_bytes(), &[0xa5; 32]);
     for n in 1..=4 {
         key.count().unwrap();
+        // The number of the proof that was counted, from 0; of the next one, once read again.
+        assert_eq!(key.hiding.before, n - 1);
         let again = load(&dir).unwrap();
         assert_eq!((again.proofs, again.left()), (n, 4 - n));
+        assert_eq!(again.hiding.before, n);
     }
     let refused = key.count().unwrap_err();
     assert_eq!(refused.exit, Exit::Refused);

@@ -8,6 +8,7 @@ pub(crate) mod code;
 pub(crate) mod equations;
 pub(crate) mod io;
 mod masks;
+pub(crate) mod pin;
 #[cfg(feature = "prover")]
 pub(crate) mod random;
 pub(crate) mod tape;
@@ -29,8 +30,8 @@ use alloc::vec::Vec;
 use carat_receipt::Digest;
 use equations::Shape;
 use p3_field::Field;
+use pin::Pin;
 use tape::{From, Tape};
-use weights::Pin;
 
 #[cfg(feature = "prover")]
 use crate::transcript::Script;
@@ -143,7 +144,10 @@ pub(crate) fn verify_from(
     let profile = key.profile;
     let mut source = Source::new(transcript, &proof.bytes);
     let weights = match &plan.weights[..] {
-        [store] if hidden.weights => Weights::Hidden(Pin::read(&mut source, key, store.vars)?),
+        [store] if hidden.weights => {
+            let levels = weights::Scheme::new(profile, store)?.commitments();
+            Weights::Hidden(Pin::read(&mut source, key, store.vars, levels)?)
+        }
         _ => Weights::Public(weights_roots(&mut source, plan, key)?),
     };
     let pads = read_root(&mut source, "pads")?;
@@ -194,7 +198,7 @@ fn argument<'p>(
                 let join = v.join(1, false, Some(pin))?;
                 let (point, value) = v.open_hidden_weights(&join)?;
                 let scheme = weights::Scheme::new(profile, &plan.weights[0])?;
-                scheme.verify(&pin.root, &point, value, &mut v.checks)?;
+                scheme.verify(&pin.opened, &point, value, &mut v.checks)?;
             }
         }
     }

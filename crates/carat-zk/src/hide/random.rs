@@ -107,6 +107,11 @@ impl Random {
         u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
     }
 
+    /// The next 64 bits, for what is no element.
+    pub(crate) fn number(&mut self) -> u64 {
+        u64::from(self.word()) << 32 | u64::from(self.word())
+    }
+
     /// The next element of F: 31-bit words, those beyond the field left out.
     fn f(&mut self) -> F {
         loop {

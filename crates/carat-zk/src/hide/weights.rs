@@ -1,41 +1,35 @@
-//! A commitment to a model's constants that shows nothing of them, opened in many proofs.
+//! A commitment to a model's constants that shows nothing of them.
 //!
 //! It has the form of the witness's (`witness.rs`), and lives longer: rows get random tails for as many places as all proofs
-//! together may show of it (the budget), and the mask is made anew for each proof, with a tree of its own. A fold that is too
-//! long to be shown is committed to; under its mask it is uniform, so that commitment need not hide.
+//! that open it may show of it together. How a proof shows what rows add up to (their fold) depends on the size:
 //!
-//! At its distance a commitment may stand for any of a short list of polynomials, and a proof is about one of them. So that all
-//! proofs under one key are about the same one, the key holds the polynomial's value at a point that follows from the tree's
-//! root ([`Pin`]): two of the list hardly ever agree there. Five random constants that the Program does not know make the
-//! value uniform.
+//! - Up to 2^19 constants it is sent under pads, and its values at the places that are shown are equations like all others. A
+//!   key has 64 such commitments, each for two proofs ([`super::pin`]), so that tails and folds are short.
+//! - Beyond, it is committed to, under a mask that is made anew for each proof and has a tree of its own; so that commitment
+//!   need not hide. A key has one commitment.
 
-use super::{
-    code::{Code, evaluate},
-    masks,
-    tape::Tape,
-};
+use super::{code::Code, masks, pin::Pin, tape::Tape};
 use crate::{
     Error,
     checks::Checks,
-    field::{DEGREE, E, E_BYTES, F},
-    key::ModelKey,
+    field::{DEGREE, E, F},
     layout::{eq_table, scaled_eq},
     pcs::{
         Profile, Refused, Root, Security, Term,
         fold::{Conditions, Fold},
-        leaves::Leaves,
+        leaves::{Leaves, Shown},
     },
     store::Store,
-    transcript::{Source, Transcript},
-    verify::read_root,
 };
-use alloc::{string::ToString, vec, vec::Vec};
+use alloc::{vec, vec::Vec};
 use carat_program::Program;
-use carat_receipt::Digest;
 use p3_field::PrimeCharacteristicRing;
 
 #[cfg(feature = "prover")]
-use super::random::{Purpose, Random};
+use super::{
+    pin::HidingRoots,
+    random::{Purpose, Random},
+};
 #[cfg(feature = "prover")]
 use crate::{
     kernels::{
@@ -46,8 +40,6 @@ use crate::{
     transcript::Sink,
 };
 #[cfg(feature = "prover")]
-use p3_field::Field;
-#[cfg(feature = "prover")]
 use p3_matrix::dense::RowMajorMatrix;
 #[cfg(feature = "prover")]
 use std::{borrow::Cow, sync::Arc};
@@ -55,23 +47,19 @@ use std::{borrow::Cow, sync::Arc};
 /// Constants besides the Program's: as many random elements of F as an element of E has coefficients.
 pub(crate) const BLIND: usize = DEGREE;
 
-/// Proofs that one commitment is good for, the registration included.
-pub(crate) const BUDGET: usize = 32;
-// Tails then fill registers.
-const _: () = assert!(BUDGET.is_multiple_of(32));
-
-/// From so many variables on a fold is committed to rather than shown.
+/// From so many variables on a fold is committed to rather than sent.
 const COMMITTED: usize = 20;
 
 /// Leaves that one proof shows, by number of variables of the polynomial: the fewest with which the queries' term has 104 and
-/// 125 bits, and 110 and 131 where the fold is committed, work included. A test derives them anew.
+/// 125 bits for each way of reading the pads, and 110 and 131 where the fold is committed, work included. A test derives them
+/// anew.
 const QUERIES: [[u8; 27]; 2] = [
     [
-        41, 41, 41, 41, 42, 42, 42, 43, 43, 43, 43, 43, 43, 43, 45, 45, 48, 48, 40, 40, 54, 54, 72,
+        37, 37, 37, 37, 37, 38, 38, 38, 40, 40, 35, 35, 39, 33, 37, 37, 36, 36, 43, 43, 54, 54, 72,
         72, 110, 110, 106,
     ],
     [
-        56, 56, 56, 56, 56, 57, 57, 58, 58, 58, 58, 58, 58, 58, 60, 60, 64, 64, 51, 51, 67, 67, 90,
+        47, 47, 47, 47, 47, 49, 49, 49, 51, 51, 44, 44, 49, 40, 45, 45, 44, 44, 52, 52, 67, 67, 90,
         90, 138, 138, 130,
     ],
 ];
@@ -86,7 +74,7 @@ pub(crate) fn store(program: &Program) -> Result<Store, Error> {
     Store::one(&dims)
 }
 
-/// The commitment for one size.
+/// The commitments for one size.
 #[derive(Debug)]
 pub(crate) struct Scheme {
     code: Code,
@@ -95,80 +83,25 @@ pub(crate) struct Scheme {
     vars: usize,
     /// Rows that hold constants; the others are zero, and not in the tree.
     rows: usize,
-    /// How a fold is committed to, unless it is shown.
+    /// A key has `2^commitments` of them.
+    commitments: usize,
+    /// Proofs that may open one commitment.
+    uses: usize,
+    /// How a fold is committed to, unless it is sent.
     fold: Option<Fold>,
 }
 
-/// Which polynomial of those that a root may stand for: the one with this value at a point that follows from the root.
-#[derive(Debug, Clone)]
-pub(crate) struct Pin {
-    pub(crate) root: Root,
-    pub(crate) point: Vec<E>,
-    pub(crate) value: E,
-}
-
-impl Pin {
-    /// One that says nothing, for the shape of an argument.
-    pub(crate) fn nothing(vars: usize) -> Self {
-        Self {
-            root: Root([0; 32]),
-            point: vec![E::ZERO; vars],
-            value: E::ZERO,
-        }
-    }
-
-    fn point(program: &Digest, profile: Profile, root: &Root, vars: usize) -> Vec<E> {
-        let mut t = Transcript::new("carat/zk/v1 hidden weights");
-        t.bytes("profile", profile.name().as_bytes());
-        t.bytes("program", program.as_bytes());
-        t.bytes("weights root", &root.0);
-        t.derived(vars)
-    }
-
-    /// What a ModelKey holds of it.
-    pub(crate) fn joint_root(&self) -> Root {
-        let mut value = Vec::with_capacity(E_BYTES);
-        crate::field::write(&[self.value], &mut value);
-        let digest = Digest::of("carat/zk-hidden-weights/v1", &[&self.root.0, &value]);
-        Root(*digest.as_bytes())
-    }
-
-    /// Reads it from a proof, and checks that it is the key's.
-    pub(crate) fn read(
-        source: &mut Source<'_>,
-        key: &ModelKey,
-        vars: usize,
-    ) -> Result<Self, Error> {
-        let root = read_root(source, "weights root")?;
-        let value = source.receive("weights value", 1)?[0];
-        let pin = Self {
-            root,
-            point: Self::point(&key.program, key.profile, &root, vars),
-            value,
-        };
-        if pin.joint_root() == key.root {
-            Ok(pin)
-        } else {
-            Err(Error::Check("the root of the hidden constants"))
-        }
-    }
-
-    /// Sends what [`Pin::read`] reads.
-    #[cfg(feature = "prover")]
-    pub(crate) fn send(&self, sink: &mut Sink) {
-        sink.send_bytes("weights root", &self.root.0);
-        sink.send("weights value", &[self.value]);
-    }
-}
-
-/// What the committer keeps.
+/// What the committer keeps of the commitment that it opens next.
 #[cfg(feature = "prover")]
 #[derive(Clone)]
 pub(crate) struct Data {
     values: Arc<Compact>,
-    /// Row by row.
+    /// Row by row, with zeros after each.
     tails: Arc<Vec<F>>,
     tree: Arc<Tree>,
+    /// Which of the key's commitments it is.
+    number: usize,
+    roots: HidingRoots,
     pub(crate) pin: Pin,
 }
 
@@ -185,19 +118,43 @@ impl Data {
     pub(crate) fn values(&self) -> Values<'_> {
         Values::Compact(&self.values)
     }
+
+    /// Sends which polynomial a proof is about, and which commitment to it it opens.
+    pub(crate) fn send(&self, sink: &mut Sink) {
+        self.roots.send(&self.pin, self.number, sink);
+    }
 }
 
 #[cfg(all(test, feature = "prover"))]
 impl Data {
+    /// This key with a commitment of another one in its place: as it is, under the other's path, and under this one's.
+    pub(crate) fn exchanged(&self, other: &Self) -> [Self; 3] {
+        let pin = Pin {
+            opened: other.pin.opened,
+            ..self.pin.clone()
+        };
+        let theirs = Self {
+            pin,
+            ..other.clone()
+        };
+        let own = Self {
+            number: self.number,
+            roots: self.roots.clone(),
+            ..theirs.clone()
+        };
+        [other.clone(), theirs, own]
+    }
+
     /// What a dishonest committer has: a tree that stands for these constants and for others at once, whose code words are in
     /// it at some places. It goes on with the others; the key's value is theirs, or that of these.
     pub(crate) fn grafted(
         &self,
         others: &Self,
         places: &[usize],
-        key: &ModelKey,
+        key: &crate::ModelKey,
         value_of_others: bool,
     ) -> Self {
+        assert_eq!(self.number, others.number);
         let mut matrix = leaves::matrix(&self.tree).clone();
         let width = matrix.width;
         for place in places {
@@ -205,15 +162,20 @@ impl Data {
             let leaf = &leaves::matrix(&others.tree).values[range.clone()];
             matrix.values[range].copy_from_slice(leaf);
         }
-        let (root, tree) = leaves::commit(matrix);
-        let point = Pin::point(&key.program, key.profile, &root, self.pin.point.len());
+        let (opened, tree) = leaves::commit(matrix);
+        let mut roots = self.roots.clone();
+        roots.0[self.number] = opened;
         let of = if value_of_others { others } else { self };
-        let values = of.values().field(0..of.values().len());
-        let at = eq_table(&point);
-        let value = at.iter().zip(&*values).map(|(&e, &v)| e * v).sum();
         Self {
             tree: Arc::new(tree),
-            pin: Pin { root, point, value },
+            pin: Pin::of(
+                &roots,
+                self.number,
+                (&key.program, key.profile),
+                of.values(),
+                self.pin.point.len(),
+            ),
+            roots,
             ..others.clone()
         }
     }
@@ -229,23 +191,33 @@ impl Scheme {
             ));
         };
         let (columns, levels, work) = match n {
-            ..=13 => (n.min(7), 15, 12),
-            14..=15 => (8, 15, 12),
+            ..=4 => (n.min(3), 12, 12),
+            5..=7 => (4, 12, 12),
+            8..=9 => (5, 12, 12),
+            10..=11 => (6, 13, 12),
+            12 => (7, 13, 12),
+            13 => (7, 14, 12),
+            14..=15 => (8, 14, 12),
             16..=17 => (9, 15, 12),
-            18..=19 => (10, 16, 12),
+            18..=19 => (10, 15, 12),
             20..=21 => (13, 17, 14),
             22..=23 => (14, 17, 14),
             24..=25 => (15, 17, 16),
             _ => (16, 18, 16),
         };
+        #[cfg(test)]
+        let committed = n >= COMMITTED || crate::tests::hooks::stage().committed;
+        #[cfg(not(test))]
+        let committed = n >= COMMITTED;
+        let (commitments, uses) = if committed { (0, 32) } else { (6, 2) };
         let queries = usize::from(queries);
         let code = Code {
             message: 1 << columns,
-            tail: BUDGET * queries,
+            tail: uses * queries,
             levels,
             work,
         };
-        let fold = (n >= COMMITTED).then(|| {
+        let fold = committed.then(|| {
             let variables = code.length().next_power_of_two().ilog2() as usize;
             Fold::new(profile, variables)
         });
@@ -254,8 +226,20 @@ impl Scheme {
             queries,
             vars: n,
             rows: store.used().div_ceil(code.message),
+            commitments,
+            uses,
             fold: fold.transpose()?,
         })
+    }
+
+    /// `log2` of how many commitments a key has.
+    pub(crate) fn commitments(&self) -> usize {
+        self.commitments
+    }
+
+    /// How many proofs may be made under one key.
+    pub(crate) fn budget(&self) -> usize {
+        self.uses << self.commitments
     }
 
     /// Variables of a row.
@@ -276,38 +260,44 @@ impl Scheme {
     /// The error terms of an opening. What the messages in it are depends on which pads are meant, of `2^pads` that their
     /// commitment may stand for.
     pub(crate) fn security(&self, pads: f64) -> Security {
-        // One combination for each variable of the rows, and one with the mask.
-        let folds = self.vars - self.columns() + 1;
+        let field = super::field_bits() as f64;
         let candidates = self.code.candidates(self.code.length());
-        // Two conditions beside the places: the value, and that nothing lies beyond the end.
-        let fold = (self.fold.as_ref()).map(|fold| fold.security(self.queries + 2, 1));
-        let folded = fold.as_ref().map_or(0.0, |s| s.candidates_bits);
+        // Any two of the lists of all commitments.
+        let all = candidates + self.commitments as f64;
+        let mut terms = vec![Term {
+            name: "one polynomial for the key",
+            count: 1,
+            bits: field - (2.0 * all - 1.0) - libm::log2(self.vars.max(1) as f64),
+            grinding: 0,
+        }];
         let shown = Code {
             tail: self.queries,
             ..self.code
         };
         let mut queries = shown.queries("queries", self.code.length());
-        queries.bits -= folded;
-        let mut terms = vec![
-            Term {
-                name: "one polynomial for the key",
-                count: 1,
-                bits: super::field_bits() as f64
-                    - (2.0 * candidates - 1.0)
-                    - libm::log2(self.vars.max(1) as f64),
-                grinding: 0,
-            },
-            self.code
-                .agreement("correlated agreement", self.code.length(), folds),
-            Term {
+        // One combination for each variable of the rows.
+        let mut folds = self.vars - self.columns();
+        let mut committed = Vec::new();
+        if let Some(fold) = &self.fold {
+            // And one with the mask. Two conditions beside the places: the value, and that nothing lies beyond the end.
+            folds += 1;
+            let fold = fold.security(self.queries + 2, 1);
+            committed.push(Term {
                 name: "value under the mask",
                 count: 1,
-                bits: super::field_bits() as f64 - candidates - folded - pads,
+                bits: field - candidates - fold.candidates_bits - pads,
                 grinding: 0,
-            },
-            queries,
-        ];
-        terms.extend(fold.into_iter().flat_map(|fold| fold.terms));
+            });
+            queries.bits -= fold.candidates_bits;
+            committed.extend(fold.terms);
+        } else {
+            // The fold is fixed with the pads, and places are drawn after that for each way of reading them.
+            queries.bits -= pads;
+        }
+        let agreement = (self.code).agreement("correlated agreement", self.code.length(), folds);
+        terms.extend((folds > 0).then_some(agreement));
+        terms.push(queries);
+        terms.extend(committed);
         Security {
             terms,
             candidates_bits: candidates,
@@ -323,65 +313,63 @@ impl Scheme {
         tape: &mut Tape<'_>,
     ) -> Result<(), Error> {
         let (row, column) = point.split_at(self.vars - self.columns());
+        let opening = "the opening of the weights";
+        let reading = |r: Refused| r.of("weights");
+        let leaves = self.leaves();
+        let Some(committed) = &self.fold else {
+            let fold = tape.hear("weights fold", self.code.length())?;
+            let mut terms = vec![(-E::ONE, value)];
+            terms.extend(eq_table(column).into_iter().zip(fold.iter().copied()));
+            let difference = tape.sum(E::ZERO, &terms);
+            tape.zero(difference, opening)?;
+            let shown = tape.shown((self.queries, leaves.width), |source| {
+                leaves.read(root, source).map_err(reading)
+            })?;
+            let fold = tape.polynomial(fold);
+            let weights = eq_table(row);
+            let shown_leaves = shown.elements.chunks_exact(leaves.width);
+            for (&position, leaf) in shown.positions.iter().zip(shown_leaves) {
+                let sum = self.combined(&weights, leaf);
+                tape.value_at(fold, self.code.place(position), sum);
+            }
+            return Ok(());
+        };
         let mask = tape.root("weights mask")?;
         let masked = tape.hear("mask", 1)?[0];
         let beta = tape.challenge();
-        enum Sent<'a> {
-            Shown(Vec<E>),
-            Committed(&'a Fold, Root),
-        }
-        let (fold, at_column) = match &self.fold {
-            None => {
-                let fold = tape.clear("fold", self.code.length())?;
-                let at = fold.iter().zip(eq_table(column)).map(|(&f, e)| f * e).sum();
-                (Sent::Shown(fold), at)
-            }
-            Some(fold) => {
-                let root = tape.root("fold root")?;
-                (Sent::Committed(fold, root), tape.clear("fold value", 1)?[0])
-            }
-        };
+        let fold = tape.root("fold root")?;
+        let at_column = tape.clear("fold value", 1)?[0];
         let difference = tape.sum(-at_column, &[(E::ONE, masked), (beta, value)]);
-        tape.zero(difference, "the opening of the weights")?;
+        tape.zero(difference, opening)?;
         let Some(source) = tape.source() else {
             return Ok(());
         };
-        let refused = |reason: &str| Error::Opening("weights", reason.to_string());
-        let reading = |r: Refused| r.of("weights");
-        let leaves = self.leaves();
-        let positions = leaves.redraw(source).map_err(reading)?;
-        let columns = leaves.read_at(&positions, root, source).map_err(reading)?;
+        let shown = leaves.read(root, source).map_err(reading)?;
         let masks = masks::leaves(self.code.levels, self.queries, self.code.work)
-            .read_at(&positions, &mask, source)
+            .read_at(&shown.positions, &mask, source)
             .map_err(reading)?;
-        let places = self.places(&positions, &columns, &masks, &scaled_eq(row, beta));
-        match fold {
-            Sent::Shown(fold) => {
-                let at: Vec<F> = places.iter().map(|p| p.0).collect();
-                let values = places.iter().map(|p| p.1);
-                if !evaluate(&fold, &at).into_iter().eq(values) {
-                    return Err(refused("the fold is not that of the committed rows"));
-                }
-            }
-            Sent::Committed(fold, root) => {
-                let ends = (0..fold.variables()).map(|_| source.transcript.challenge());
-                let ends = ends.collect();
-                let conditions = self.conditions(fold, column, at_column, places, ends);
-                fold.verify(&root, &conditions, source).map_err(reading)?;
-            }
-        }
-        Ok(())
+        let places = self.places(&shown, &masks, &scaled_eq(row, beta));
+        let ends = (0..committed.variables()).map(|_| source.transcript.challenge());
+        let ends = ends.collect();
+        let conditions = self.conditions(committed, column, at_column, places, ends);
+        committed
+            .verify(&fold, &conditions, source)
+            .map_err(reading)
     }
 
-    /// What the code word of the fold is at the shown places, of rows with these weights.
-    fn places(&self, positions: &[usize], leaves: &[F], masks: &[F], weights: &[E]) -> Vec<(F, E)> {
-        positions
-            .iter()
-            .zip(leaves.chunks_exact(self.leaves().width))
+    /// What the rows of a leaf add up to, with these weights.
+    fn combined(&self, weights: &[E], leaf: &[F]) -> E {
+        let rows = &leaf[..self.rows];
+        weights.iter().zip(rows).map(|(&w, &v)| w * v).sum()
+    }
+
+    /// What the code word of a committed fold is at the shown places, of rows with these weights.
+    fn places(&self, shown: &Shown, masks: &[F], weights: &[E]) -> Vec<(F, E)> {
+        (shown.positions.iter())
+            .zip(shown.elements.chunks_exact(self.leaves().width))
             .zip(masks::shown(masks))
             .map(|((&position, leaf), mask)| {
-                let rows = &leaf[..self.rows];
-                let sum: E = weights.iter().zip(rows).map(|(&w, &v)| w * v).sum();
+                let sum = self.combined(weights, leaf);
                 (self.code.place(position), mask + sum)
             })
             .collect()
@@ -404,25 +392,26 @@ impl Scheme {
             ends: Some((self.code.length(), ends)),
         }
     }
+}
 
+#[cfg(feature = "prover")]
+impl Scheme {
     /// The integers that say how rows are encoded: under others, one secret must not stand behind the same constants.
-    #[cfg(feature = "prover")]
-    pub(crate) fn shape(&self) -> [u8; 24] {
-        let Code {
-            message,
-            tail,
-            levels,
-            ..
-        } = self.code;
-        let mut out = [0; 24];
-        for (out, v) in out.chunks_exact_mut(8).zip([message, tail, levels]) {
+    pub(crate) fn shape(&self) -> [u8; 32] {
+        let mut out = [0; 32];
+        let shape = [
+            self.code.message,
+            self.code.tail,
+            self.code.levels,
+            self.commitments,
+        ];
+        for (out, v) in out.chunks_exact_mut(8).zip(shape) {
             out.copy_from_slice(&(v as u64).to_le_bytes());
         }
         out
     }
 
     /// Bytes that a committer keeps: values, tails, code words and tree.
-    #[cfg(feature = "prover")]
     pub(crate) fn kept_bytes(&self) -> u64 {
         let element = crate::field::F_BYTES as u64;
         let word = (self.code.length() + self.code.size()) as u64;
@@ -430,25 +419,35 @@ impl Scheme {
             + (64 << self.code.levels)
     }
 
-    /// Commits to the constants, `blind` lying where the store has its last tensor.
-    #[cfg(feature = "prover")]
-    pub(crate) fn commit(
-        &self,
-        program: &Digest,
-        profile: Profile,
-        store: &Store,
-        compact: Compact,
-        random: &mut Random,
-    ) -> Result<Data, Error> {
+    /// Elements from one tail to the next: tails are combined a register at a time.
+    fn stride(&self) -> usize {
+        self.code.tail.next_multiple_of(32)
+    }
+
+    /// Which commitment a proof opens that is made after `before` others: each once before one is opened again. The order is
+    /// random, so that nobody sees how many proofs there were.
+    pub(crate) fn turn(&self, before: usize, random: &mut Random) -> usize {
+        let mut order: Vec<(u64, usize)> = (0..1 << self.commitments)
+            .map(|number| (random.number(), number))
+            .collect();
+        order.sort_unstable();
+        order[before % order.len()].1
+    }
+
+    /// Makes one of the commitments.
+    pub(crate) fn commit(&self, compact: &Compact, random: &mut Random) -> (Root, Tree, Vec<F>) {
         let (message, tail, length) = (self.code.message, self.code.tail, self.code.length());
-        let mut tails = F::zero_vec(self.rows * tail);
-        random.fill(Purpose::WeightsTail, &mut tails);
+        let stride = self.stride();
+        let mut tails = F::zero_vec(self.rows * stride);
+        for own in tails.chunks_exact_mut(stride) {
+            random.fill(Purpose::WeightsTail, &mut own[..tail]);
+        }
         let words = |rows: core::ops::Range<usize>| {
-            let values = Values::Compact(&compact).field(rows.start * message..rows.end * message);
+            let values = Values::Compact(compact).field(rows.start * message..rows.end * message);
             let mut out = Vec::with_capacity(rows.len() * length);
             for (row, values) in rows.zip(values.chunks_exact(message)) {
                 out.extend_from_slice(values);
-                out.extend_from_slice(&tails[row * tail..][..tail]);
+                out.extend_from_slice(&tails[row * stride..][..tail]);
             }
             Cow::Owned(out)
         };
@@ -458,27 +457,28 @@ impl Scheme {
             random.fill(Purpose::WeightsSalt, &mut leaf[self.rows..]);
         }
         let (root, tree) = leaves::commit(matrix);
-        let point = Pin::point(program, profile, &root, self.vars);
-        if !blinds(store, &point) {
-            return Err(Error::Randomness(
-                "the random constants do not hide the key's value, which happens once in 2^31 times: take another secret"
-                    .into(),
-            ));
-        }
-        let values = Values::Compact(&compact);
-        let (row, column) = point.split_at(self.vars - self.columns());
-        let combined = combine_rows(values, 0, message, &eq_table(row)).unpack();
-        let value = crate::layout::dot_eq(&combined, column);
-        Ok(Data {
+        (root, tree, tails)
+    }
+
+    /// What is kept of the commitment of this number.
+    pub(crate) fn keep(
+        &self,
+        compact: Compact,
+        (tree, tails): (Tree, Vec<F>),
+        (number, roots): (usize, &HidingRoots),
+        pin: Pin,
+    ) -> Data {
+        Data {
             values: Arc::new(compact),
             tails: Arc::new(tails),
             tree: Arc::new(tree),
-            pin: Pin { root, point, value },
-        })
+            number,
+            roots: roots.clone(),
+            pin,
+        }
     }
 
     /// Opens at a point. The value that is opened is none of its business: equations about it are the verifier's.
-    #[cfg(feature = "prover")]
     pub(crate) fn open(
         &self,
         data: &Data,
@@ -487,6 +487,13 @@ impl Scheme {
         sink: &mut Sink,
     ) -> Result<(), Error> {
         let (row, column) = point.split_at(self.vars - self.columns());
+        let leaves = self.leaves();
+        let Some(committed) = &self.fold else {
+            sink.send("weights fold", &self.combine(data, eq_table(row)));
+            let shown = sink.aside(|sink| leaves.show(&data.tree, sink));
+            sink.note(shown);
+            return Ok(());
+        };
         let purposes = [Purpose::WeightsMask, Purpose::WeightsMaskSalt];
         let (root, mask) = masks::Mask::new(self.code.length(), self.code.levels, purposes, random);
         sink.send_bytes("weights mask", &root.0);
@@ -496,25 +503,11 @@ impl Scheme {
             .sum();
         sink.send("mask", &[masked]);
         let beta = sink.transcript.challenge();
-        let mut weights = scaled_eq(row, beta);
-        weights.truncate(self.rows);
-        let mut fold = combine_rows(data.values(), 0, self.code.message, &weights).unpack();
-        let tails = Values::Plain(&data.tails);
-        fold.extend(combine_rows(tails, 0, self.code.tail, &weights).unpack());
+        let weights = scaled_eq(row, beta);
+        let mut fold = self.combine(data, weights.clone());
         for (f, m) in fold.iter_mut().zip(&mask.coefficients) {
             *f += *m;
         }
-        let leaves = self.leaves();
-        let masks = masks::leaves(self.code.levels, self.queries, self.code.work);
-        let Some(committed) = &self.fold else {
-            sink.send_clear("fold", &fold);
-            sink.aside(|sink| {
-                let positions = leaves.draw(sink);
-                let _ = leaves.show_at(&positions, &data.tree, sink);
-                let _ = masks.show_at(&positions, &mask.tree, sink);
-            });
-            return Ok(());
-        };
         let value: E = fold.iter().zip(&at_column).map(|(&f, &e)| f * e).sum();
         fold.resize(1 << committed.variables(), E::ZERO);
         let fold = Vector::new(fold);
@@ -522,45 +515,27 @@ impl Scheme {
         sink.send_bytes("fold root", &root.0);
         sink.send_clear("fold value", &[value]);
         sink.aside(|sink| {
-            let positions = leaves.draw(sink);
-            let columns = leaves.show_at(&positions, &data.tree, sink);
-            let masks = masks.show_at(&positions, &mask.tree, sink);
-            let places = self.places(&positions, &columns, &masks, &weights);
+            let shown = leaves.show(&data.tree, sink);
+            let masks = masks::leaves(self.code.levels, self.queries, self.code.work).show_at(
+                &shown.positions,
+                &mask.tree,
+                sink,
+            );
+            let places = self.places(&shown, &masks, &weights);
             let ends = sink.transcript.point(committed.variables());
             let conditions = self.conditions(committed, column, value, places, ends);
             committed.prove(fold, inner, &conditions, sink)
         })
     }
-}
 
-/// Whether the random constants make the value at a point uniform: what they count there, five elements of E, are
-/// independent over F.
-#[cfg(feature = "prover")]
-fn blinds(store: &Store, point: &[E]) -> bool {
-    let Some(blind) = store.pieces.iter().map(|p| p.tensor).max() else {
-        return false;
-    };
-    let mut matrix: Vec<Vec<F>> = store
-        .slots_of(blind)
-        .map(|slot| super::code::slices(&crate::layout::eq_index(point, slot)).to_vec())
-        .collect();
-    debug_assert_eq!(matrix.len(), BLIND);
-    // Elimination, row by row.
-    for column in 0..DEGREE {
-        let Some(pivot) = (column..matrix.len()).find(|&r| !matrix[r][column].is_zero()) else {
-            return false;
-        };
-        matrix.swap(column, pivot);
-        let scale = matrix[column][column].inverse();
-        let own = matrix[column].clone();
-        for row in &mut matrix[column + 1..] {
-            let factor = row[column] * scale;
-            for (r, &o) in row.iter_mut().zip(&own) {
-                *r -= factor * o;
-            }
-        }
+    /// What rows and their tails add up to with these weights.
+    fn combine(&self, data: &Data, mut weights: Vec<E>) -> Vec<E> {
+        weights.truncate(self.rows);
+        let mut fold = combine_rows(data.values(), 0, self.code.message, &weights).unpack();
+        let tails = combine_rows(Values::Plain(&data.tails), 0, self.stride(), &weights).unpack();
+        fold.extend_from_slice(&tails[..self.code.tail]);
+        fold
     }
-    true
 }
 
 #[cfg(test)]
@@ -570,14 +545,16 @@ mod tests {
     #[test]
     fn queries_are_the_fewest_that_are_enough() {
         for (profile, wanted) in [(Profile::Proven100, 104.0), (Profile::Proven120, 125.0)] {
+            let pads = Code::pads(profile);
+            let pads = pads.candidates(pads.length());
             for n in 3..QUERIES[0].len() {
                 let store = Store::one(&[vec![1 << (n - 1)], vec![(1 << (n - 1)) - 3]]).unwrap();
                 assert_eq!(store.vars, n);
                 let scheme = Scheme::new(profile, &store).unwrap();
-                let wanted = wanted + if scheme.fold.is_some() { 6.0 } else { 0.0 };
+                let wanted = wanted + if scheme.fold.is_some() { 6.0 } else { pads };
                 let bits = |queries: usize| {
                     let code = Code {
-                        tail: BUDGET * queries,
+                        tail: scheme.uses * queries,
                         ..scheme.code
                     };
                     let shown = Code {

@@ -5,7 +5,7 @@ use crate::{
     claims::ValueClaim,
     field::E,
     graph::Id,
-    hide::weights::Pin,
+    hide::pin::Pin,
     kernels::{
         Vector,
         compact::{Values, dot_rows},

@@ -3,11 +3,8 @@
 use crate::{
     Error, Profile,
     field::F,
-    hide::{
-        self,
-        random::{Purpose, Random},
-    },
-    kernels::compact::{Compact, Values},
+    hide,
+    kernels::compact::Values,
     key::ModelKey,
     layout,
     pcs::{ProverData, Root, Use, Whir},
@@ -50,8 +47,8 @@ impl ProvingKey {
         let mut data = Vec::new();
         for store in &weights_stores(program)? {
             let whir = Whir::new(profile, store.vars, Use::Weights)?;
-            // So much at once that no box is cut: the whole, as field elements, would be four times what is kept of it.
-            let part = PLACED.max(store.largest()).min(1 << store.vars);
+            // Not at once: the whole, as field elements, would be four times what is kept of it.
+            let part = placed(store);
             let values = |range| place(store, &tensors, range);
             data.push(whir.commit_parts(part, values)?.1);
         }
@@ -64,56 +61,6 @@ impl ProvingKey {
             },
             data,
             hidden: None,
-        })
-    }
-
-    /// Commits to a model's constants so that nothing of them shows: proofs under this key hide them. That they are the
-    /// Program's is not looked at again, as for [`ProvingKey::new`].
-    ///
-    /// # Errors
-    /// [`Error::Unsupported`] for a Program that has no proof.
-    pub fn hiding(
-        program: &Program,
-        weights: &Weights,
-        profile: Profile,
-        secret: &super::WeightsSecret,
-    ) -> Result<Self, Error> {
-        let store = hide::weights::store(program)?;
-        let scheme = hide::weights::Scheme::new(profile, &store)?;
-        let digest = program.digest();
-        let shape = scheme.shape();
-        let context: [&[u8]; 3] = [digest.as_bytes(), profile.name().as_bytes(), &shape];
-        let mut random = Random::kept(secret.as_bytes(), &context);
-        let mut blind = [F::ZERO; hide::weights::BLIND];
-        random.fill(Purpose::WeightsBlind, &mut blind);
-        let dims = shapes(program);
-        let mut tensors = tensors(&dims, weights);
-        // In its place for now: its elements are no integers of 32 bits.
-        let nothing = [0; hide::weights::BLIND];
-        let blinds = [nothing.len()];
-        tensors.push((&blinds, Ints::Wide(&nothing)));
-        let part = PLACED.max(store.largest()).min(1 << store.vars);
-        let parts = (0..1 << store.vars).step_by(part).map(|start| {
-            let range = start..start + part;
-            let mut values = place(&store, &tensors, range.clone());
-            let own = store.slots_of(tensors.len() - 1);
-            for (slot, &b) in own.zip(&blind) {
-                if range.contains(&slot) {
-                    values[slot - start] = b;
-                }
-            }
-            values
-        });
-        let compact = Compact::of_parts(1 << store.vars, parts);
-        let data = scheme.commit(&digest, profile, &store, compact, &mut random)?;
-        Ok(Self {
-            key: ModelKey {
-                program: digest,
-                profile,
-                root: data.pin.joint_root(),
-            },
-            data: Vec::new(),
-            hidden: Some(data),
         })
     }
 
@@ -145,17 +92,25 @@ impl ProvingKey {
     }
 }
 
-fn shapes(program: &Program) -> Vec<Vec<usize>> {
+pub(super) fn shapes(program: &Program) -> Vec<Vec<usize>> {
     program.constants.iter().map(|c| c.shape.dims()).collect()
 }
 
-fn tensors<'a>(dims: &'a [Vec<usize>], weights: &'a Weights) -> Vec<(&'a [usize], Ints<'a>)> {
+pub(super) fn tensors<'a>(
+    dims: &'a [Vec<usize>],
+    weights: &'a Weights,
+) -> Vec<(&'a [usize], Ints<'a>)> {
     let data = weights.data.iter().map(|v| v.ints());
     dims.iter().map(|d| &d[..]).zip(data).collect()
 }
 
 /// Constants that are placed at once.
 const PLACED: usize = 1 << 21;
+
+/// Slots of a store that are filled at once: so many that no box is cut.
+pub(super) fn placed(store: &Store) -> usize {
+    PLACED.max(store.largest()).min(1 << store.vars)
+}
 
 /// A stretch of the polynomial of a store, which cuts no box: each tensor's elements in its boxes.
 pub(super) fn place(

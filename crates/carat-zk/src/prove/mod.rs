@@ -3,6 +3,7 @@
 mod ahead;
 mod fold;
 mod gkr;
+mod hiding;
 mod join;
 mod key;
 mod lookups;
@@ -269,7 +270,7 @@ fn prove_from(
         }
     }
     if let Some(data) = &key.hidden {
-        data.pin.send(&mut p.sink);
+        data.send(&mut p.sink);
     }
     match options.mode {
         Mode::Succinct => p.succinct(polynomial, options)?,

@@ -41,6 +41,10 @@ pub(crate) struct Stage {
     pub(crate) silent: Option<Purpose>,
     /// What the mask of the sum of equations adds up to (over every 128th coefficient), instead of zero.
     pub(crate) offset: Option<E>,
+    /// Few constants are hidden as many would be: with a fold that is committed to.
+    pub(crate) committed: bool,
+    /// Of a key's commitments only the one for its first proof is made; the other roots are made up.
+    pub(crate) few: bool,
 }
 
 #[derive(Default)]

@@ -79,10 +79,11 @@ fn said(case: &Case, seed: u64, stage: Stage) -> (Proof, Vec<(String, Vec<F>)>) 
     hooks::set(Stage {
         challenges: Some(CHALLENGES),
         seed: Some(bytes),
+        few: true,
         ..stage
     });
     let secret = WeightsSecret::from_bytes(bytes);
-    let key = ProvingKey::hiding(&case.program, &case.weights, PROFILE, &secret).unwrap();
+    let key = hiding_key(&case.program, &case.weights, &secret).unwrap();
     let options = Options {
         mode: ALL_HIDDEN,
         seeds: &seeds(instances.len()),
@@ -174,7 +175,11 @@ fn statistics(case: &Case, proofs: u64, stage: Stage) -> Vec<(String, f64)> {
     let mut cells: Vec<[u32; CELLS]> = Vec::new();
     for seed in 0..proofs {
         let (_, heard) = said(case, seed, stage);
-        let behind = behind_pads(case, &heard);
+        // The shape of the equations is that of a fold under pads.
+        let behind = match stage.committed {
+            true => Vec::new(),
+            false => behind_pads(case, &heard),
+        };
         let mut at = 0;
         let all = (heard.iter().enumerate())
             .filter(|(_, (label, _))| label != "io leaves" && label != "positions")
@@ -235,18 +240,36 @@ fn a_missing_mask_is_seen() {
     let small = case(&[1, 2, 3], &[4, 5, 6], &CONSTANTS);
     // More than a row: of the only one, the random constants that the Program does not know would hide each place alone.
     let two_rows = case(&[1, 2, 3], &[4, 5, 6], &CONSTANTS.repeat(25));
+    // A fold that is committed to is uniform, and what is shown of it has zeros where it was made longer.
+    let committed = Stage {
+        committed: true,
+        ..Stage::default()
+    };
+    let skewed = |case: &Case, stage| -> BTreeSet<String> {
+        let all = statistics(case, 40, stage).into_iter();
+        all.filter(|(_, chi)| *chi > LIMIT)
+            .map(|(name, _)| name)
+            .collect()
+    };
+    let zeros = skewed(&small, committed);
     for purpose in ALL {
-        let case = match purpose {
-            Purpose::WeightsTail => &two_rows,
-            _ => &small,
+        let (case, stage) = match purpose {
+            Purpose::WeightsTail => (&two_rows, Stage::default()),
+            Purpose::WeightsMask | Purpose::WeightsMaskSalt => (&small, committed),
+            _ => (&small, Stage::default()),
         };
         let stage = Stage {
             silent: Some(purpose),
-            ..Stage::default()
+            ..stage
         };
-        let all = statistics(case, 40, stage);
-        let seen = all.iter().filter(|(_, chi)| *chi > LIMIT).count();
-        assert!(seen > 0, "{purpose:?} is missing, and nothing shows it");
+        let seen = skewed(case, stage);
+        let seen = seen
+            .iter()
+            .filter(|name| !stage.committed || !zeros.contains(*name));
+        assert!(
+            seen.count() > 0,
+            "{purpose:?} is missing, and nothing shows it"
+        );
     }
     // Each element of a fold that is sent is under a pad.
     let stage = Stage {
@@ -283,13 +306,11 @@ fn masks_are_as_long_as_what_they_hide() {
             .collect()
     };
     let masks = |purpose| hooks::taken(purpose) * DEGREE;
-    // Of the witness, and of the constants.
-    let folds = [Purpose::WitnessMask, Purpose::WeightsMask].map(masks);
-    assert_eq!(lengths("fold"), folds);
-    assert_eq!(
-        lengths("weights value"),
-        [hooks::taken(Purpose::WeightsBlind)]
-    );
+    // That of constants is under pads.
+    assert_eq!(lengths("fold"), [masks(Purpose::WitnessMask)]);
+    // The commitment that is opened is made twice, the first time with all the others for their roots.
+    let blind = hooks::taken(Purpose::WeightsBlind) / 2;
+    assert_eq!(lengths("weights value"), [blind]);
     assert_eq!(lengths("combination"), [masks(Purpose::CombinationMask)]);
     assert_eq!(lengths("sum"), [masks(Purpose::SumMask)]);
     let padded: usize = (heard.iter())
@@ -298,21 +319,21 @@ fn masks_are_as_long_as_what_they_hide() {
         .sum();
     // One more hides nothing.
     assert_eq!(padded + DEGREE, masks(Purpose::Pad));
-    // Leaves of the witness (rows, mask, salt), of the constants (rows, salt) and their mask, of the commitment to inputs and
-    // outputs, and of the pads (rows of elements of E, rows of secrets, two masks, salt).
+    // Leaves of the witness (rows, mask, salt), of the constants (rows, salt), of the commitment to inputs and outputs, and of
+    // the pads (rows of elements of E, rows of secrets, two masks, salt).
     let (columns, positions) = (lengths("pcs columns"), lengths("positions"));
-    assert_eq!((columns.len(), positions.len()), (4, 4));
+    assert_eq!((columns.len(), positions.len()), (3, 4));
     let witness = columns[0] / positions[0] - 2 * DEGREE;
     assert_eq!(hooks::taken(Purpose::WitnessTail), witness * positions[0]);
-    // For all proofs together.
+    // For the two proofs that may open each commitment.
     let weights = columns[1] / positions[1] - DEGREE;
     let budget = hidden_weights_budget(&case.program, PROFILE).unwrap() as usize;
     let tails = hooks::taken(Purpose::WeightsTail);
-    assert_eq!(tails, weights * positions[1] * budget);
+    assert_eq!(tails, weights * positions[1] * (budget + 2));
     // Four columns of 512 secrets.
     let secrets = 4 * 512 / 128;
     assert_eq!(hooks::taken(Purpose::SecretTail), secrets * positions[3]);
-    let pads = columns[3] / positions[3] - 3 * DEGREE - secrets;
+    let pads = columns[2] / positions[3] - 3 * DEGREE - secrets;
     assert_eq!(masks(Purpose::PadTail), pads * positions[3]);
     // Three proofs about one commitment show at most as many leaves as it has random rows.
     assert!(3 * positions[2] <= io::MAX_SHOWN);
@@ -332,8 +353,8 @@ fn nothing_is_repeated() {
     let mut seen = BTreeSet::new();
     for proof in &proofs {
         case.verify(&instances, proof).unwrap();
-        // After the key's root and value: both roots, and the first elements under pads.
-        let key = 32 + E_BYTES;
+        // After the key's root and value, and the commitment with its path: both roots, and the first elements under pads.
+        let key = 32 + E_BYTES + 4 + 32 + 6 * 32;
         for piece in proof.bytes[key..key + 640].chunks_exact(16) {
             assert!(seen.insert(piece.to_vec()), "a part of a proof came twice");
         }
@@ -392,8 +413,8 @@ fn simulated(honest: &Case) {
     let stage = |offset| Stage {
         challenges: Some(CHALLENGES),
         seed: Some([9; 32]),
-        silent: None,
         offset,
+        ..Stage::default()
     };
     let simulate = |offset| {
         hooks::set(stage(offset));

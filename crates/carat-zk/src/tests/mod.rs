@@ -13,8 +13,8 @@ mod weights;
 mod programs;
 
 use crate::{
-    Error, Hidden, Instance, Mode, Options, Profile, Proof, ProvingKey, Run, Values as Edges,
-    WeightsSecret,
+    Error, Hidden, HidingRoots, Instance, Mode, Options, Profile, Proof, ProvingKey, Run,
+    Values as Edges, WeightsSecret,
     graph::Fill,
     io,
     plan::Plan,
@@ -67,6 +67,16 @@ const MODES: [Mode; 3] = [Mode::Succinct, VALUES_HIDDEN, ALL_HIDDEN];
 /// The secret of hiding keys.
 fn secret() -> WeightsSecret {
     WeightsSecret::from_bytes([5; 32])
+}
+
+/// The key that hides constants with a secret, for its first proof.
+fn hiding_key(
+    program: &Program,
+    weights: &Weights,
+    secret: &WeightsSecret,
+) -> Result<ProvingKey, Error> {
+    let (_, roots) = HidingRoots::new(program, weights, PROFILE, secret)?;
+    ProvingKey::hiding(program, weights, PROFILE, secret, &roots, 0)
 }
 
 /// What the `io/v1` commitment of a statement is made from.
@@ -130,7 +140,7 @@ impl Case {
             return (&self.key, &self.plan);
         }
         let (key, plan) = self.hiding.get_or_init(|| {
-            let key = ProvingKey::hiding(&self.program, &self.weights, PROFILE, &secret());
+            let key = hiding_key(&self.program, &self.weights, &secret());
             let plan = Plan::of(&self.program, self.runs.len(), ALL_HIDDEN);
             (key.unwrap(), plan.unwrap())
         });

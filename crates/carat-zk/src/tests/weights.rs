@@ -4,6 +4,7 @@ use super::*;
 use crate::{ModelKey, field::E, register, verify_registration};
 use hooks::Stage;
 use p3_field::{PrimeCharacteristicRing, PrimeField32};
+use std::collections::BTreeSet;
 
 /// A contraction with a stated sum of weights, a bias that is no byte, a table, and a kernel of a convolution.
 fn model(change: impl Fn(&mut Vec<i32>, usize)) -> (Program, Weights) {
@@ -57,7 +58,7 @@ fn model(change: impl Fn(&mut Vec<i32>, usize)) -> (Program, Weights) {
 
 /// Registers constants whatever they are, and asks the verifier.
 fn insisted(program: &Program, weights: &Weights) -> (ProvingKey, Result<(), Error>) {
-    let key = ProvingKey::hiding(program, weights, PROFILE, &secret()).unwrap();
+    let key = hiding_key(program, weights, &secret()).unwrap();
     let plan = Plan::registration(program).unwrap();
     let keep = |_: usize, honest: &[i32]| Some(honest.to_vec());
     let values = Values::new(program, weights, &plan.graph, &[]).forge(&keep);
@@ -71,7 +72,7 @@ fn insisted(program: &Program, weights: &Weights) -> (ProvingKey, Result<(), Err
 }
 
 fn registered(program: &Program, weights: &Weights) -> Result<(ModelKey, Proof), Error> {
-    let key = ProvingKey::hiding(program, weights, PROFILE, &secret())?;
+    let key = hiding_key(program, weights, &secret())?;
     let proof = register(program, weights, &key, &Options::default())?;
     Ok((*key.key(), proof))
 }
@@ -190,9 +191,7 @@ fn a_proof_is_for_one_secret() {
     let (program, weights) = model(|_, _| ());
     let key = |byte| {
         let secret = WeightsSecret::from_bytes([byte; 32]);
-        *ProvingKey::hiding(&program, &weights, PROFILE, &secret)
-            .unwrap()
-            .key()
+        *hiding_key(&program, &weights, &secret).unwrap().key()
     };
     assert_eq!(key(1), key(1));
     assert_ne!(key(1).root, key(2).root);
@@ -200,7 +199,65 @@ fn a_proof_is_for_one_secret() {
     refused(verify_registration(&program, &key(1), &proof));
 }
 
-/// A fold that is too long to be shown: 2^20 constants.
+/// A key has many commitments, each for two proofs, and all of them prove under it.
+#[test]
+fn every_commitment_of_a_key_is_opened_twice() {
+    let case = Case::new(network(3), 1);
+    case.mode.set(ALL_HIDDEN);
+    let (program, weights) = (&case.program, &case.weights);
+    let (name, roots) = HidingRoots::new(program, weights, PROFILE, &secret()).unwrap();
+    let key = |before| ProvingKey::hiding(program, weights, PROFILE, &secret(), &roots, before);
+    let budget = crate::hidden_weights_budget(program, PROFILE).unwrap();
+    assert_eq!(budget, 128);
+    let opened = |before| key(before).unwrap().hidden.unwrap().pin.opened;
+    let order: Vec<_> = (0..budget).map(opened).collect();
+    let (first, second) = order.split_at(64);
+    assert_eq!(first, second);
+    assert_eq!(first.iter().collect::<BTreeSet<_>>().len(), 64);
+    // In no order that the roots have.
+    assert_ne!(first, roots.0);
+    assert!(matches!(key(budget), Err(Error::Values(_))));
+    // Kept and read again; of another secret, or with one root changed.
+    assert_eq!(
+        HidingRoots::from_bytes(&roots.to_bytes()),
+        Some(roots.clone())
+    );
+    for cut in [0, 1, 31, 32 * 63, 32 * 64 - 1] {
+        let some = HidingRoots::from_bytes(&roots.to_bytes()[..cut]);
+        assert_eq!(some, None, "{cut} bytes");
+    }
+    let other = WeightsSecret::from_bytes([6; 32]);
+    let strange = ProvingKey::hiding(program, weights, PROFILE, &other, &roots, 0);
+    assert!(matches!(strange, Err(Error::Values(_))));
+    let instances = case.instances(&case.outputs);
+    let values = case.values();
+    let options = Options {
+        mode: ALL_HIDDEN,
+        seeds: &seeds(1),
+        ..Options::default()
+    };
+    let prove = |key: &ProvingKey| {
+        let proof = prove_with(case.setup().1, key, &instances, &values, &options).unwrap();
+        verify(program, &name, PROFILE, ALL_HIDDEN, &instances, &proof)
+    };
+    for before in [0, 1, 77, 127] {
+        let key = key(before).unwrap();
+        assert_eq!(key.key(), &name);
+        prove(&key).unwrap();
+    }
+    // A commitment that is none of the key's: beside the others, or in the place of one.
+    let mut honest = key(5).unwrap();
+    let mut strange = hiding_key(program, weights, &other).unwrap();
+    let own = honest.hidden.take().unwrap();
+    let theirs = strange.hidden.take().unwrap();
+    for data in own.exchanged(&theirs) {
+        let mut key = key(5).unwrap().named(name);
+        key.hidden = Some(data);
+        refused(prove(&key));
+    }
+}
+
+/// A fold that is too long to be sent: 2^20 constants.
 #[test]
 fn a_fold_that_is_committed_to() {
     let mut b = Builder::new(3);
@@ -333,7 +390,7 @@ fn a_tree_of_two_polynomials_stands_for_one() {
     });
     let theirs = Case::new((program.clone(), second.1), 1);
     theirs.mode.set(ALL_HIDDEN);
-    let mine = ProvingKey::hiding(&program, &first, PROFILE, &secret()).unwrap();
+    let mine = hiding_key(&program, &first, &secret()).unwrap();
     let stage = Stage {
         challenges: Some(3),
         ..Stage::default()

@@ -8,8 +8,8 @@ use carat_nn::exec::reference;
 use carat_program::{Program, Tensor, Weights};
 use carat_receipt::Salt;
 use carat_zk::{
-    Error, Hidden, Instance, Mode, ModelKey, Options, Profile, Proof, ProvingKey, Run, Values,
-    WeightsSecret, io, prove, verify,
+    Error, Hidden, HidingRoots, Instance, Mode, ModelKey, Options, Profile, Proof, ProvingKey, Run,
+    Values, WeightsSecret, io, prove, verify,
 };
 use programs::{Rng, inputs};
 
@@ -43,6 +43,12 @@ const fn hidden(values: bool, weights: bool) -> Hidden {
 /// The secret of hiding keys.
 pub fn secret() -> WeightsSecret {
     WeightsSecret::from_bytes([5; 32])
+}
+
+/// The key that hides constants, for its first proof.
+pub fn hiding_key(program: &Program, weights: &Weights) -> Result<ProvingKey, Error> {
+    let (_, roots) = HidingRoots::new(program, weights, PROFILE, &secret())?;
+    ProvingKey::hiding(program, weights, PROFILE, &secret(), &roots, 0)
 }
 
 /// What a statement's `io/v1` commitment is made from.
@@ -175,7 +181,7 @@ pub fn proven_in(
         all.iter().map(|x| run(program, weights, x)).unzip();
     let public = ProvingKey::new(program, weights, PROFILE)?;
     let hiding = if hidden.iter().any(|h| h.weights) && !program.constants.is_empty() {
-        Some(ProvingKey::hiding(program, weights, PROFILE, &secret())?)
+        Some(hiding_key(program, weights)?)
     } else {
         None
     };

@@ -10,8 +10,8 @@ use carat_program::{Program, Tensor};
 use carat_receipt::Salt;
 use carat_zk::io::Seed;
 use carat_zk::{
-    Instance, Options, Phase, Profile, ProvingKey, Run, WeightsSecret, prove, register, verify,
-    verify_registration,
+    HidingRoots, Instance, Options, Phase, Profile, ProvingKey, Run, WeightsSecret, prove,
+    register, verify, verify_registration,
 };
 use serde_json::{Value, json};
 
@@ -262,11 +262,17 @@ fn measure(path: &Path, args: &Args) -> Result<Value, Failure> {
     }
     infer.0.remove(0);
 
-    let started = Instant::now();
+    let mut started = Instant::now();
+    let mut key_ms = None;
     let key = if how.mode.hidden().weights {
         // Nobody gets to see a proof from here, so nothing is counted, and the secret is thrown away.
         let secret = WeightsSecret::fresh().map_err(prover::failure)?;
-        ProvingKey::hiding(program, weights, args.profile, &secret)
+        let (_, roots) =
+            HidingRoots::new(program, weights, args.profile, &secret).map_err(prover::failure)?;
+        key_ms = Some(prover::millis(started.elapsed()));
+        // From here on what each proof of its own needs.
+        started = Instant::now();
+        ProvingKey::hiding(program, weights, args.profile, &secret, &roots, 0)
     } else {
         ProvingKey::new(program, weights, args.profile)
     }
@@ -350,6 +356,7 @@ fn measure(path: &Path, args: &Args) -> Result<Value, Failure> {
         "infer_ms": infer_ms,
         "infer_ms_range": infer.range(),
         "setup_ms": prover::millis(setup),
+        "key_ms": key_ms,
         "registration_ms": registration.map(|(time, _)| prover::millis(time)),
         "registration_bytes": registration.map(|(_, bytes)| bytes),
         "prove_ms": prove_ms,
