@@ -9,9 +9,19 @@ from carat_proof import weights, zk
 from carat_proof.checks import Clear
 from carat_proof.field import P
 from carat_proof.multilinear import eq_table, total
-from carat_proof.program import tagged_hash
+from carat_proof.program import Program, tagged_hash
 from carat_proof.transcript import Source, Transcript
+from test_proof import cbor
 from zk_prover import Sender, Tree
+
+
+def program(constants, nodes=(), inputs=((4,),), outputs=(0,)):
+    """A Program with these constants, (dims, lo, hi), and steps, (op, operands, dims, range). Inputs are in 0..1."""
+    told = [[f"x{i}", 0, list(d), [0, 1], [0, []]] for i, d in enumerate(inputs)]
+    named = [[list(d), [lo, hi], bytes(32)] for d, lo, hi in constants]
+    steps = [[op, list(v), list(d), list(r)] for op, v, d, r in nodes]
+    given = [[f"y{i}", 0, v, [0, []], []] for i, v in enumerate(outputs)]
+    return Program(cbor(["integer/v1", [told, named, steps, given]]))
 
 
 class Shown(Clear):

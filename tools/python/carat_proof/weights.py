@@ -5,7 +5,7 @@ docs/protocol-weights.md.
 from dataclasses import dataclass
 
 from . import whir, zk
-from .field import DEGREE, ONE, P, E, eq, root_of_unity, select
+from .field import DEGREE, P, E, eq, root_of_unity, select
 from .graph import bits
 from .multilinear import dot, eq_below, eq_table, powers
 from .program import need, tagged_hash
