@@ -5,9 +5,9 @@
 
 FOLDER holds `.registration` and `.zkproof` files (see verify_proof.py); without it those in tools/python/testdata are
 used, which crates/carat-zk/tests/fixtures.rs made. (test_zk.py changes the proofs.) Also checked are the pieces, which
-small files do not reach: the parameters against the rule that they follow from, where constants lie, the kernel of a
-committed fold, the graphs of registrations against graphs written down by hand, and all of it with what a simulator says
-(weights_simulator.py). Needs Python 3.11 and the package `blake3`. Prints what was checked and ends with status 0, or
+small files do not reach: the parameters against the rule that they follow from, where constants lie, the commitments of a
+key and openings of them by a prover that is honest or lies (weights_prover.py, weights_lies.py), the kernel of a committed fold, the graphs
+of registrations against graphs written down by hand, and all of it with what a simulator says (weights_simulator.py). Needs Python 3.11 and the package `blake3`. Prints what was checked and ends with status 0, or
 with 1.
 """
 
@@ -20,23 +20,25 @@ from math import log2, sqrt
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools" / "python"))
 
-from carat_proof import weights, whir  # noqa: E402
-from carat_proof.field import P, E, eq  # noqa: E402
+from carat_proof import weights, whir, zk  # noqa: E402
+from carat_proof.field import P, E  # noqa: E402
 from carat_proof.graph import TABLE, Plan, bits  # noqa: E402
 from carat_proof.multilinear import dot, eq_table, powers, total  # noqa: E402
-from carat_proof.program import HALF, Program, tagged_hash  # noqa: E402
+from carat_proof.program import HALF  # noqa: E402
 from carat_proof.registration import RegistrationPlan, verify_registration  # noqa: E402
 from carat_proof.verify import Hidden, Statement, verify  # noqa: E402
 from carat_proof.weights_schedules import ROWS  # noqa: E402
-from test_proof import cbor, element, refused  # noqa: E402
+from test_proof import element, refused  # noqa: E402
 from test_zk import flip, reason  # noqa: E402
 from verify_proof import from_parts, from_registration_parts, from_zk_parts  # noqa: E402
+from weights_lies import ABSENT, FEWER, PINNED, changed_parts, commitments, other_pins  # noqa: E402
+from weights_prover import program  # noqa: E402
 from weights_simulator import simulate, simulate_registration  # noqa: E402
 
 DATA = ROOT / "tools" / "python" / "testdata"
 CHANGED = 96  # bytes changed per registration
 
-# Of the term for queries, work included, and more where a fold is committed.
+# Of the term for queries, lists and work included: of a committed fold the list counts as so many bits.
 WANTED = {"proven-100": 104, "proven-120": 125}
 COMMITTED = 6
 
@@ -50,43 +52,39 @@ def parameters():
         sys.exit("docs/protocol-weights.md prints other parameters")
     assert {n for _, n in weights.SCHEDULES} == set(range(3, 27)), "a size without parameters"
     for (profile, n), s in weights.SCHEDULES.items():
+        # The list of the rows of pads, or that of the commitment to the fold.
+        pads = log2(10 * (1 << zk.PAD_LEVELS) / (zk.ROW + zk.PAD_POSITIONS[profile]))
+        lists = pads if s.sent else COMMITTED
 
         def found(t):
             """Bits of so many positions, with tails for as many."""
-            rate = ((1 << s.columns) + 32 * t) / (1 << s.levels)
-            return s.work - t * log2(21 / 20 * sqrt(rate))
+            rate = ((1 << s.columns) + s.proofs * t) / (1 << s.levels)
+            return s.work - t * log2(21 / 20 * sqrt(rate)) - lists
 
-        wanted = WANTED[profile] + (0 if s.shown else COMMITTED)
-        assert found(s.positions - 1) < wanted <= found(s.positions), f"{profile} {n}: {found(s.positions)} bits"
+        wanted = WANTED[profile]
+        assert found(s.positions) >= wanted, f"{profile} {n}: {found(s.positions)} bits"
+        assert all(found(t) < wanted for t in range(1, s.positions)), f"{profile} {n}: fewer positions are enough"
         assert s.columns <= n and s.length < 1 << s.levels, f"{profile} {n}: rows too long"
-        assert s.shown == (n < 20), f"{profile} {n}: the fold"
-        if not s.shown:
+        assert s.sent == (n < 20) and 1 << s.depth == s.commitments, f"{profile} {n}: the fold"
+        assert (s.proofs, s.commitments) == ((2, 64) if s.sent else (32, 1)), f"{profile} {n}: how many proofs"
+        if not s.sent:
             inner = whir.SCHEDULES[profile, "fold", bits(s.length) + whir.SLICES]
-            # The list of the commitment to the fold: 10 over its rate.
+            # 10 over its rate.
             assert log2(10) + inner.rates[0] <= COMMITTED, f"{profile} {n}: the fold's list"
 
 
 # Layout ------------------------------------------------------------------------
 
 
-def program(constants, nodes=(), inputs=((4,),), outputs=(0,)):
-    """A Program with these constants, (dims, lo, hi), and steps, (op, operands, dims, range). Inputs are in 0..1."""
-    told = [[f"x{i}", 0, list(d), [0, 1], [0, []]] for i, d in enumerate(inputs)]
-    named = [[list(d), [lo, hi], bytes(32)] for d, lo, hi in constants]
-    steps = [[op, list(v), list(d), list(r)] for op, v, d, r in nodes]
-    given = [[f"y{i}", 0, v, [0, []], []] for i, v in enumerate(outputs)]
-    return Program(cbor(["integer/v1", [told, named, steps, given]]))
-
-
 def layout():
     """Where hidden constants lie, worked out by hand: tensor, offset and variables of each box; n; rows."""
     cases = (
         # One element, then the blind in eight slots, which come first for their size.
-        ([()], [(0, 8, 0), (1, 0, 3)], 4, 1),
+        ([()], [(0, 8, 0), (1, 0, 3)], 4, 2),
         # 72 = 64 + 8 rows of 4 are two boxes; 3x1x2x3 has too few slots for more than one.
-        ([(3, 1, 2, 3), (72, 4)], [(0, 256, 5), (1, 0, 8), (1, 288, 5), (2, 320, 3)], 9, 3),
+        ([(3, 1, 2, 3), (72, 4)], [(0, 256, 5), (1, 0, 8), (1, 288, 5), (2, 320, 3)], 9, 11),
         # Of equal size: in order, the blind last. 24 of 32 slots are used.
-        ([(5,), (2, 3)], [(0, 0, 3), (1, 8, 3), (2, 16, 3)], 5, 1),
+        ([(5,), (2, 3)], [(0, 0, 3), (1, 8, 3), (2, 16, 3)], 5, 2),
         # Published, these are two polynomials: 8204 exceeds 8192 by little.
         ([(8192,), (3,)], [(0, 0, 13), (1, 8200, 2), (2, 8192, 3)], 14, 33),
         # 2^19 elements and the blind: 65 rows of the 128.
@@ -314,7 +312,7 @@ def simulated(chance):
     for p in programs:
         sizes.add(Plan(p, 1, True).weights[0].vars)
         for profile in ("proven-100", "proven-120"):
-            committed = not weights.SCHEDULES[profile, Plan(p, 1, True).weights[0].vars].shown
+            committed = not weights.SCHEDULES[profile, Plan(p, 1, True).weights[0].vars].sent
             if committed and profile == "proven-120":
                 continue
             assert simulate(chance, p, profile, 1 + len(p.inputs)).inner == committed, "the opening of the fold"
@@ -325,16 +323,19 @@ def simulated(chance):
         "scaled": "a denominator of the lookups is zero",
         "sum": "an equation does not hold",
         "witness": "the fold is not that of the committed rows",
-        "weights": "the fold is not that of the committed constants",
         "equations": "the rows of pads are no code words",
+        "pin": PINNED,
+        "path": ABSENT,
+        "number": FEWER,
     }
     for step, expected in why.items():
         assert reason(simulate_registration, chance, small, "proven-100", step) == expected, step
-    assert reason(simulate, chance, small, "proven-100", 1, "weights") == why["weights"]
+    for step in ("sum", "equations", "pin", "path", "number"):
+        # Its own proofs have no lookups.
+        assert reason(simulate, chance, small, "proven-100", 1, step) == why[step], step
     for step in ("weights", "end"):
         expected = "the conditions do not reduce to the fold"
         assert reason(simulate, chance, large, "proven-100", 1, step) == expected, step
-    assert reason(simulate, chance, small, "proven-100", 1, "pin") == "the constants are pinned otherwise"
     # Without constants there are none to hide.
     assert reason(simulate, chance, program([]), "proven-100", 1) == "a Program without constants has none to hide"
     return len(programs)
@@ -343,7 +344,19 @@ def simulated(chance):
 # Whole proofs --------------------------------------------------------------------
 
 
-def registrations(chance, path, programs):
+def hiding(chance, path):
+    """A proof about statements whose constants are hidden. (test_zk.py has what is the same for others.)"""
+    program, profile, root, statements, proof, hidden = from_zk_parts(path.read_bytes())
+
+    def check(proof=proof, root=root):
+        verify(program, profile, root, statements, proof, hidden)
+
+    found, count = changed_parts(chance, path.name, check, proof)
+    other_pins(path.name, check, found, proof, root)
+    print(f"{path.name}: {count} changes in its parts are refused")
+
+
+def registrations(chance, path, programs, keys):
     found, profile, root, proof = from_registration_parts(path.read_bytes())
 
     def check(proof=proof, root=root, profile=profile, program=found):
@@ -356,19 +369,17 @@ def registrations(chance, path, programs):
         refused(f"{path.name} with byte {place} changed", check, flip(proof, place, chance.randrange(8)))
     for cut in (proof + b"\0", proof[:-1], proof[: len(proof) // 2], b""):
         refused(f"{path.name} in another length", check, cut)
-    refused(f"{path.name} under another root", check, proof, flip(root))
+    for other in {flip(root), *(key for key in keys if key != root)}:
+        assert reason(check, proof, other) == PINNED, f"{path.name} under another key"
     other = {"proven-100": "proven-120", "proven-120": "proven-100"}[profile]
     refused(f"{path.name} under another profile", check, proof, root, other)
     refused(f"{path.name} under an unknown profile", check, proof, root, "proven-1")
     for another in programs:
         if another.digest != found.digest:
             refused(f"{path.name} for another Program", check, proof, root, profile, another)
-    # Another tree, or another value of the polynomial, under the key that fits them.
-    for at in (0, 32):
-        changed = flip(proof, at)
-        key = tagged_hash(weights.ROOT_DOMAIN, changed[:32], changed[32:52])
-        refused(f"{path.name} with another pin", check, changed, key)
-    print(f"{path.name}: {len(proof)} bytes verify in {seconds:.2f} s")
+    parts, count = changed_parts(chance, path.name, check, proof)
+    other_pins(path.name, check, parts, proof, root)
+    print(f"{path.name}: {len(proof)} bytes verify in {seconds:.2f} s; {count} changes in its parts are refused")
     return found, profile, root, proof
 
 
@@ -389,24 +400,31 @@ def other_kinds(registered, hiding):
 def main():
     folder = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else DATA
     files = sorted(folder.glob("*.registration"))
-    hiding = [from_zk_parts(path.read_bytes()) for path in sorted(folder.glob("*.zkproof"))]
-    if not files or not any(case[5].weights for case in hiding):
+    paths = sorted(folder.glob("*.zkproof"))
+    proofs = [from_zk_parts(path.read_bytes()) for path in paths]
+    if not files or not any(case[5].weights for case in proofs):
         sys.exit("the fixtures are missing")
     chance = random.Random(1)
     parameters()
     print(f"{len(weights.SCHEDULES)} parameters are those of docs/protocol-weights.md, and the least that are enough")
     layout()
     print("constants and the blind lie where they should")
+    commitments(chance)
+    print("commitments of a key open, each to what the key pins, and lies about them do not")
     kernels(chance)
     print("kernels of committed folds are the sums that they stand for")
     graphs()
     print("graphs of registrations are those written by hand")
     print(f"a simulator passes for {simulated(chance)} Programs and their registrations")
-    registered = [registrations(chance, path, [case[0] for case in hiding]) for path in files]
-    keys = {(case[0].digest, case[1], case[2]) for case in hiding if case[5].weights}
+    keys = {(case[0].digest, case[1], case[2]) for case in proofs if case[5].weights}
+    programs, roots = [case[0] for case in proofs], [root for _, _, root in keys]
+    registered = [registrations(chance, path, programs, roots) for path in files]
+    for path, case in zip(paths, proofs, strict=True):
+        if case[5].weights and case[0].constants:
+            hiding(chance, path)
     if len(sys.argv) == 1 and not any((p.digest, profile, root) in keys for p, profile, root, _ in registered):
         sys.exit("no proof is under a registered key")
-    other_kinds(registered, hiding)
+    other_kinds(registered, proofs)
     print(f"{len(files)} registrations hold, and none of their changed forms")
 
 

@@ -19,15 +19,26 @@ from carat_proof.verify import Hidden, Statement
 
 
 class Simulator(zk_simulator.Simulator):
-    """`forgets` may also be "pin": the key is another; "weights": what masks show does not fit; or "end": a committed
-    fold is longer than it may be.
+    """`forgets` may also be "pin": the key is another; "path": the opened commitment is not under it; "number": nor has
+    it so many; "weights": what masks show of a committed fold does not fit; or "end": that fold is longer than it may be.
     """
 
-    def __init__(self, chance, forgets=None):
+    def __init__(self, chance, program, profile, forgets=None):
         super().__init__(chance, [], forgets)
         self.opening = None
         self.pinned = zk.elements(self.numbers(DEGREE))
-        self.roots = [chance.randbytes(32)]
+        # Of the key's commitments one, and digests of others: none is of anything.
+        self.commitment = node = chance.randbytes(32)
+        self.path = b""
+        if program.constants:
+            self.schedule = weights.SCHEDULES[profile, Plan(program, 1, True).weights[0].vars]
+            self.number = chance.randrange(self.schedule.commitments)
+            for level in range(self.schedule.depth):
+                other = chance.randbytes(32)
+                self.path += other
+                pair = (other, node) if self.number & 1 << level else (node, other)
+                node = tagged_hash(weights.NODE_DOMAIN, *pair)
+        self.roots = [node]
         self.fold = None  # a committed one, from when it is asked about
         self.factors = None  # the fold and its kernel, as far as variables are bound
         self.inner = 0  # openings of commitments to folds
@@ -37,6 +48,16 @@ class Simulator(zk_simulator.Simulator):
         if self.forgets == "pin":
             value = value + 1
         return tagged_hash(weights.ROOT_DOMAIN, self.roots[0], b"".join(c.to_bytes(4, "little") for c in value.c))
+
+    def receive_bytes(self, label, n):
+        if label == "weights commitment":
+            number = self.number + (self.schedule.commitments if self.forgets == "number" else 0)
+            return number.to_bytes(n, "little")
+        if label == "weights commitment root":
+            return self.chance.randbytes(32) if self.forgets == "path" else self.commitment
+        if label == "weights path":
+            return self.path
+        return super().receive_bytes(label, n)
 
     def receive(self, label, n):
         if label == "weights value":
@@ -51,11 +72,12 @@ class Simulator(zk_simulator.Simulator):
             return self.slices()
         return super().receive(label, n)
 
-    # The opening of the constants: rows are uniform, and the mask's entries follow.
+    # The opening of the constants: rows are uniform. What they say of a fold that is sent is an equation, whatever it is;
+    # of a committed one the mask's entries follow.
 
     def open_weights(self, checks, profile, store, root, point, value):
         self.opening = "weights"
-        self.schedule = weights.SCHEDULES[profile, store.vars]
+        assert root == self.commitment, "another commitment is opened"
         self.row = eq_table(point[: store.vars - self.schedule.columns])
         self.column = point[store.vars - self.schedule.columns :]
         REAL(checks, profile, store, root, point, value)
@@ -64,7 +86,7 @@ class Simulator(zk_simulator.Simulator):
     def read_columns(self, source, root, levels, queries, work, width):
         if self.opening != "weights":
             return super().read_columns(source, root, levels, queries, work, width)
-        self.beta = self.transcript.drawn[-1]
+        self.beta = self.transcript.drawn[-1]  # where there are masks
         positions = [self.transcript.draw_bits(levels) for _ in range(queries)]
         self.leaves = {p: self.numbers(width) for p in positions}
         return positions, [self.leaves[p] for p in positions]
@@ -81,8 +103,7 @@ class Simulator(zk_simulator.Simulator):
                 fold = fold + 1
             entries[p] = [*(fold - self.beta * zk.weighted(rows, own)).c, *self.numbers(zk.SALT)]
         self.places = [pow(root_of_unity(levels), p, P) for p in positions]
-        if not self.schedule.shown:
-            self.fold = self.said["fold"]
+        self.fold = self.said["fold"]
         return [entries[p] for p in positions]
 
     # A committed fold: the sumcheck, from sums over all its elements.
@@ -154,11 +175,11 @@ def run(simulator, check, *arguments):
 
 def simulate(chance, program, profile, count, forgets=None):
     """A proof about so many statements that hides everything."""
-    simulator = Simulator(chance, forgets)
+    simulator = Simulator(chance, program, profile, forgets)
     told = [Statement(chance.randbytes(32), io=chance.randbytes(32)) for _ in range(count)]
     return run(simulator, verifier.verify, program, profile, simulator.key(), told, b"", Hidden(True, True))
 
 
 def simulate_registration(chance, program, profile, forgets=None):
-    simulator = Simulator(chance, forgets)
+    simulator = Simulator(chance, program, profile, forgets)
     return run(simulator, registration.verify_registration, program, profile, simulator.key(), b"")
