@@ -233,7 +233,7 @@ fn what_is_made_up_is_refused() {
     let secret = WeightsSecret::fresh().expect("random");
     let (program, weights) = (&other.file.program, &other.file.weights);
     let (public, roots) = HidingRoots::new(program, weights, PROFILE, &secret).expect("a key");
-    let forged = ProvingKey::hiding(program, weights, PROFILE, &secret, &roots, 0).expect("a key");
+    let forged = ProvingKey::hiding(program, weights, &public, &secret, &roots, 0).expect("a key");
     assert_eq!(forged.key(), &public);
     let said = subject(&sandbox.path(""));
     let outputs = other.answer(&said.inputs).expect("an answer");

@@ -144,12 +144,17 @@ impl Hiding {
     pub fn proving_key(&self, model: &Model) -> Result<ProvingKey, Failure> {
         let (program, weights) = (model.program(), &model.file.weights);
         let with = |roots: &HidingRoots| {
-            let profile = self.key.profile;
-            ProvingKey::hiding(program, weights, profile, &self.secret, roots, self.before)
+            ProvingKey::hiding(
+                program,
+                weights,
+                &self.key,
+                &self.secret,
+                roots,
+                self.before,
+            )
         };
         // Whatever is wrong with roots that were kept, the secret is enough.
-        let kept = self.roots.as_ref().and_then(|roots| with(roots).ok());
-        if let Some(key) = kept.filter(|key| *key.key() == self.key) {
+        if let Some(Ok(key)) = self.roots.as_ref().map(with) {
             return Ok(key);
         }
         let (key, roots) =

@@ -241,16 +241,6 @@ impl Scheme {
         self.code.tail.next_multiple_of(32)
     }
 
-    /// Which commitment a proof opens that is made after `before` others: each once before one is opened again. The order is
-    /// random, so that nobody sees how many proofs there were.
-    pub(crate) fn turn(&self, before: usize, random: &mut Random) -> usize {
-        let mut order: Vec<(u64, usize)> = (0..1 << self.commitments)
-            .map(|number| (random.number(), number))
-            .collect();
-        order.sort_unstable();
-        order[before % order.len()].1
-    }
-
     /// Makes one of the commitments.
     pub(crate) fn commit(&self, compact: &Compact, random: &mut Random) -> (Root, Tree, Vec<F>) {
         let (message, tail, length) = (self.code.message, self.code.tail, self.code.length());

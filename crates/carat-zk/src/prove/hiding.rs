@@ -8,6 +8,7 @@ use crate::{
     Error, Profile,
     field::F,
     hide::{
+        self,
         pin::{HidingRoots, Pin},
         random::{Purpose, Random},
         weights::{self, Scheme},
@@ -57,9 +58,15 @@ impl<'a> Hider<'a> {
         self.random(&[b"commitment ", &(number as u32).to_le_bytes()[..]].concat())
     }
 
-    /// The number of the commitment that a proof opens which is made after `before` others.
+    /// The number of the commitment that a proof opens which is made after `before` others: each once before one is opened
+    /// again, in an order that is another one each time, so that the numbers say next to nothing of how many proofs there were.
     fn turn(&self, before: usize) -> usize {
-        self.scheme.turn(before, &mut self.random(b"order"))
+        let all = 1 << self.scheme.commitments();
+        let round = (before / all) as u32;
+        let mut random = self.random(&[b"order ", &round.to_le_bytes()[..]].concat());
+        let mut order: Vec<(u64, usize)> = (0..all).map(|n| (random.number(), n)).collect();
+        order.sort_unstable();
+        order[before % all].1
     }
 
     fn pin(&self, roots: &HidingRoots, number: usize, polynomial: &Compact) -> Pin {
@@ -147,35 +154,49 @@ impl ProvingKey {
     ///
     /// # Errors
     /// [`Error::Unsupported`] for a Program that has no proof; [`Error::Values`] if as many proofs were made as may be
-    /// ([`crate::hidden_weights_budget`]), or the roots are not those of this secret and these constants.
+    /// ([`crate::hidden_weights_budget`]), or the key or the roots are not those of this secret and these constants.
     pub fn hiding(
         program: &Program,
         weights: &Weights,
-        profile: Profile,
+        key: &ModelKey,
         secret: &WeightsSecret,
         roots: &HidingRoots,
         before: u32,
     ) -> Result<Self, Error> {
-        let hider = Hider::new(program, profile, secret)?;
+        let hider = Hider::new(program, key.profile, secret)?;
         let before = before as usize;
         if before >= hider.scheme.budget() {
             return Err(Error::Values(
                 "as many proofs were made under this key as may be; a further one could show its constants".into(),
             ));
         }
+        let strange = || {
+            let message = "a key that hides constants is another one than these constants and this secret give";
+            Err(Error::Values(message.into()))
+        };
+        if roots.0.len() != 1 << hider.scheme.commitments() {
+            return strange();
+        }
         let compact = hider.polynomial(program, weights);
         let number = hider.turn(before);
-        let (root, tree, tails) = (hider.scheme).commit(&compact, &mut hider.commitment(number));
-        if roots.0.len() != 1 << hider.scheme.commitments() || roots.0[number] != root {
-            return Err(Error::Values(
-                "the commitments of a key that hides constants are others than these constants and this secret give".into(),
-            ));
-        }
         let pin = hider.pin(roots, number, &compact);
+        // Under other roots the pin would be at another point, and two values are not under the random constants.
+        if hider.key(&pin) != *key {
+            return strange();
+        }
+        let (root, tree, tails) = (hider.scheme).commit(&compact, &mut hider.commitment(number));
+        if root != pin.opened {
+            return strange();
+        }
         Ok(Self {
-            key: hider.key(&pin),
+            key: *key,
             data: Vec::new(),
-            hidden: Some((hider.scheme).keep(compact, (tree, tails), (number, roots), pin)),
+            hidden: Some(hide::weights::Data::new(
+                compact,
+                (tree, tails),
+                (number, roots),
+                pin,
+            )),
         })
     }
 }

@@ -15,7 +15,7 @@ mod values;
 use crate::{
     Error, Instance, Profile, Proof,
     claims::Claims,
-    field::{E, F},
+    field::{self, E, F},
     graph::{Id, Kind, Rows, Table},
     hide::{
         self,
@@ -317,11 +317,10 @@ impl<'a> Prover<'a, '_> {
         options: &Options<'_>,
     ) -> Result<(), Error> {
         let profile = self.key.key.profile;
-        let key = self.key.key.digest();
-        let flags = [hidden.values, hidden.weights].map(u8::from);
-        let mut context: Vec<&[u8]> = vec![key.as_bytes(), &flags];
-        context.extend(instances.iter().map(|i| &i.statement.as_bytes()[..]));
-        let mut random = Random::fresh(&context)?;
+        // Everything that is absorbed before the first pad, and so every reason why challenges could be others.
+        let mut context = Vec::new();
+        field::write(&self.sink.transcript.clone().derived(2), &mut context);
+        let mut random = Random::fresh(&[&context])?;
         if hidden.values {
             self.ties = Some(vec![Vec::new(); instances.len()]);
         }

@@ -75,8 +75,8 @@ fn hiding_key(
     weights: &Weights,
     secret: &WeightsSecret,
 ) -> Result<ProvingKey, Error> {
-    let (_, roots) = HidingRoots::new(program, weights, PROFILE, secret)?;
-    ProvingKey::hiding(program, weights, PROFILE, secret, &roots, 0)
+    let (key, roots) = HidingRoots::new(program, weights, PROFILE, secret)?;
+    ProvingKey::hiding(program, weights, &key, secret, &roots, 0)
 }
 
 /// What the `io/v1` commitment of a statement is made from.

@@ -206,16 +206,18 @@ fn every_commitment_of_a_key_is_opened_twice() {
     case.mode.set(ALL_HIDDEN);
     let (program, weights) = (&case.program, &case.weights);
     let (name, roots) = HidingRoots::new(program, weights, PROFILE, &secret()).unwrap();
-    let key = |before| ProvingKey::hiding(program, weights, PROFILE, &secret(), &roots, before);
+    let key = |before| ProvingKey::hiding(program, weights, &name, &secret(), &roots, before);
     let budget = crate::hidden_weights_budget(program, PROFILE).unwrap();
     assert_eq!(budget, 128);
     let opened = |before| key(before).unwrap().hidden.unwrap().pin.opened;
     let order: Vec<_> = (0..budget).map(opened).collect();
     let (first, second) = order.split_at(64);
-    assert_eq!(first, second);
-    assert_eq!(first.iter().collect::<BTreeSet<_>>().len(), 64);
-    // In no order that the roots have.
-    assert_ne!(first, roots.0);
+    for round in [first, second] {
+        assert_eq!(round.iter().collect::<BTreeSet<_>>().len(), 64);
+        // In no order that the roots have.
+        assert_ne!(round, roots.0);
+    }
+    assert_ne!(first, second);
     assert!(matches!(key(budget), Err(Error::Values(_))));
     // Kept and read again; of another secret, or with one root changed.
     assert_eq!(
@@ -226,8 +228,13 @@ fn every_commitment_of_a_key_is_opened_twice() {
         let some = HidingRoots::from_bytes(&roots.to_bytes()[..cut]);
         assert_eq!(some, None, "{cut} bytes");
     }
+    let mut changed = roots.clone();
+    let unused = roots.0.iter().position(|&root| root != first[0]).unwrap();
+    changed.0[unused].0[7] ^= 1;
+    let strange = ProvingKey::hiding(program, weights, &name, &secret(), &changed, 0);
+    assert!(matches!(strange, Err(Error::Values(_))));
     let other = WeightsSecret::from_bytes([6; 32]);
-    let strange = ProvingKey::hiding(program, weights, PROFILE, &other, &roots, 0);
+    let strange = ProvingKey::hiding(program, weights, &name, &other, &roots, 0);
     assert!(matches!(strange, Err(Error::Values(_))));
     let instances = case.instances(&case.outputs);
     let values = case.values();
@@ -244,6 +251,27 @@ fn every_commitment_of_a_key_is_opened_twice() {
         let key = key(before).unwrap();
         assert_eq!(key.key(), &name);
         prove(&key).unwrap();
+    }
+    // A machine that is set back while its count goes on: other commitments are opened, and nothing else is the same either.
+    hooks::set(Stage {
+        seed: Some([8; 32]),
+        ..Stage::default()
+    });
+    let after = |before| {
+        let key = key(before).unwrap();
+        let proof = prove_with(case.setup().1, &key, &instances, &values, &options).unwrap();
+        // The roots of pads and witness, and what is under the first pads.
+        proof.bytes[32 + 20 + 4 + 32 + 6 * 32..].to_vec()
+    };
+    let set_back: Vec<_> = [0, 0, 1].map(after).into();
+    hooks::set(Stage::default());
+    assert!(set_back[0] == set_back[1]);
+    for (a, b) in set_back[0]
+        .chunks_exact(16)
+        .zip(set_back[2].chunks_exact(16))
+        .take(40)
+    {
+        assert_ne!(a, b, "one state stands behind two proofs");
     }
     // A commitment that is none of the key's: beside the others, or in the place of one.
     let mut honest = key(5).unwrap();

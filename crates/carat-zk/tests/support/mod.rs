@@ -47,8 +47,8 @@ pub fn secret() -> WeightsSecret {
 
 /// The key that hides constants, for its first proof.
 pub fn hiding_key(program: &Program, weights: &Weights) -> Result<ProvingKey, Error> {
-    let (_, roots) = HidingRoots::new(program, weights, PROFILE, &secret())?;
-    ProvingKey::hiding(program, weights, PROFILE, &secret(), &roots, 0)
+    let (key, roots) = HidingRoots::new(program, weights, PROFILE, &secret())?;
+    ProvingKey::hiding(program, weights, &key, &secret(), &roots, 0)
 }
 
 /// What a statement's `io/v1` commitment is made from.

@@ -272,7 +272,7 @@ fn measure(path: &Path, args: &Args) -> Result<Value, Failure> {
         key_ms = Some(prover::millis(started.elapsed()));
         // From here on what each proof of its own needs.
         started = Instant::now();
-        ProvingKey::hiding(program, weights, args.profile, &secret, &roots, 0)
+        ProvingKey::hiding(program, weights, &key, &secret, &roots, 0)
     } else {
         ProvingKey::new(program, weights, args.profile)
     }

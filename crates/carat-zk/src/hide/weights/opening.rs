@@ -55,6 +55,23 @@ impl core::fmt::Debug for Data {
 
 #[cfg(feature = "prover")]
 impl Data {
+    /// The commitment of this number: its tree, and the tails of its rows.
+    pub(crate) fn new(
+        compact: Compact,
+        (tree, tails): (Tree, Vec<F>),
+        (number, roots): (usize, &HidingRoots),
+        pin: Pin,
+    ) -> Self {
+        Self {
+            values: Arc::new(compact),
+            tails: Arc::new(tails),
+            tree: Arc::new(tree),
+            number,
+            roots: roots.clone(),
+            pin,
+        }
+    }
+
     /// The committed values.
     pub(crate) fn values(&self) -> Values<'_> {
         Values::Compact(&self.values)
@@ -215,24 +232,6 @@ impl Scheme {
 
 #[cfg(feature = "prover")]
 impl Scheme {
-    /// What is kept of the commitment of this number.
-    pub(crate) fn keep(
-        &self,
-        compact: Compact,
-        (tree, tails): (Tree, Vec<F>),
-        (number, roots): (usize, &HidingRoots),
-        pin: Pin,
-    ) -> Data {
-        Data {
-            values: Arc::new(compact),
-            tails: Arc::new(tails),
-            tree: Arc::new(tree),
-            number,
-            roots: roots.clone(),
-            pin,
-        }
-    }
-
     /// Opens at a point. The value that is opened is none of its business: equations about it are the verifier's.
     pub(crate) fn open(
         &self,
