@@ -4,7 +4,11 @@
 use super::*;
 use crate::{
     field::{DEGREE, E, E_BYTES, F, F_BYTES, read_f},
-    hide::{code::element, random::Random, weights::Scheme},
+    hide::{
+        code::element,
+        random::{Purpose, Random},
+        weights::Scheme,
+    },
     layout::eq_table,
     register,
     store::Store,
@@ -300,6 +304,28 @@ fn two_openings_fit_any_constants_and_three_give_them_away() {
         let found = solved(all.clone(), right).expect("one polynomial");
         assert_eq!(found[..message], values[row * message..][..message]);
     }
+}
+
+/// Where a fold is committed to, its mask is as long as it, and tails are for all proofs under the only commitment.
+#[test]
+fn the_mask_of_a_committed_fold_is_as_long_as_it() {
+    let case = case(&[1, -2, 3, 4, -5, 6].repeat(25));
+    hooks::set(Stage {
+        committed: true,
+        challenges: Some(3),
+        ..Stage::default()
+    });
+    prove_under(&case, &key(&case, &secret(), 0));
+    let (mask, tails) = (Purpose::WeightsMask, Purpose::WeightsTail);
+    let (mask, tails) = (hooks::taken(mask), hooks::taken(tails));
+    let heard = hooks::heard();
+    hooks::set(Stage::default());
+    let (message, shown, uses) = (32, 40, 32);
+    assert_eq!(mask, message + uses * shown);
+    let leaves = heard.iter().filter(|h| h.0 == "pcs columns").nth(1);
+    let rows = leaves.unwrap().1.len() / shown - DEGREE;
+    // Made for the case, for its roots and for the proof.
+    assert_eq!(tails, 4 * rows * uses * shown);
 }
 
 /// A solution of linear equations whose rows are independent.
