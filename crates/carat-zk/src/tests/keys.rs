@@ -83,8 +83,8 @@ fn a_key_over_two_models_proves_the_registered_one() {
     let hiding = |weights: &Weights, secret, before| {
         ProvingKey::hiding(program, weights, PROFILE, secret, &roots, before)
     };
-    // One of the first two opens a commitment to the first model.
-    let honest = (0..2).find_map(|before| hiding(&first.weights, &one, before).ok());
+    // One of the first three opens a commitment to the first model.
+    let honest = (0..3).find_map(|before| hiding(&first.weights, &one, before).ok());
     let honest = honest.expect("a commitment of its own");
     let name = *honest.key();
     let proof = register(program, &first.weights, &honest, &Options::default()).unwrap();
