@@ -399,21 +399,41 @@ fn a_repeated_state_repeats_the_proof() {
 /// they are uniform is a property of the commitment, `docs/io-commitment.md`.)
 #[test]
 fn garbage_is_simulated() {
-    simulated(&case(&[1, 2, 3], &[4, 5, 6], &CONSTANTS));
-    simulated(&large(1));
+    let small = || case(&[1, 2, 3], &[4, 5, 6], &CONSTANTS);
+    simulated(&small(), None, false);
+    simulated(&large(1), None, false);
+    simulated(&small(), None, true);
+    // A key over other constants than those that gave the outputs.
+    let ones = |constants: &[i32]| case(&[1; 3], &[1; 3], constants);
+    let honest = ones(&CONSTANTS);
+    let other = ones(&CONSTANTS.map(|c| if c == 1 { 2 } else { c }));
+    for committed in [false, true] {
+        let inputs = honest.runs[0].inputs.clone();
+        let model = (honest.program.clone(), other.weights.clone());
+        let garbage = Case::on(model, vec![inputs]);
+        garbage.mode.set(ALL_HIDDEN);
+        assert_ne!(garbage.outputs, honest.outputs);
+        simulated(&garbage, Some(&honest.outputs), committed);
+    }
 }
 
-fn simulated(honest: &Case) {
+fn simulated(honest: &Case, outputs: Option<&[Vec<Tensor>]>, committed: bool) {
+    // Before the key is made.
+    hooks::set(Stage {
+        committed,
+        ..Stage::default()
+    });
     let garbage = |c: usize, honest: &[i32]| {
         let noise = |i: usize| (i as i32 * 7919 + c as i32 * 104_729) % 1_000_003;
         Some((0..honest.len()).map(noise).collect())
     };
     let values = honest.values().forge(&garbage);
-    let instances = honest.instances(&honest.outputs);
+    let instances = honest.instances(outputs.unwrap_or(&honest.outputs));
     let stage = |offset| Stage {
         challenges: Some(CHALLENGES),
         seed: Some([9; 32]),
         offset,
+        committed,
         ..Stage::default()
     };
     let simulate = |offset| {

@@ -4,6 +4,7 @@
 mod forged;
 mod frozen;
 pub(crate) mod hooks;
+mod keys;
 mod leaks;
 mod lies;
 mod peers;
