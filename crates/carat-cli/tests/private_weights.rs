@@ -258,7 +258,7 @@ fn what_is_made_up_is_refused() {
         let key = Hiding {
             key: *forged.key(),
             secret: secret.clone(),
-            roots: Some(roots.clone()),
+            roots: None,
             before: 1,
         };
         let proved = proof_of(&other, &[subject], &hiding(key), &Silent).expect("a proof");

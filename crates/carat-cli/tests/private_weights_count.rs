@@ -81,9 +81,11 @@ fn a_damaged_or_restored_record_is_refused() {
     for bytes in [&changed, &roots[..32].to_vec(), &vec![7; 5000]] {
         fs::write(&commitments, bytes).expect("write");
         assert_eq!(sandbox.json(&PROVE, 0)["model_key"], key["model_key"]);
+        assert_eq!(fs::read(&commitments).expect("roots"), roots);
     }
     fs::remove_file(&commitments).expect("removed");
     sandbox.good(&PROVE);
+    assert_eq!(fs::read(&commitments).expect("roots"), roots);
     // The whole directory put back from a copy, and a key that goes on.
     let copied = Command::new("cp")
         .arg("-a")

@@ -1,6 +1,6 @@
 //! Keys that hide a model's weights: their secrets, their registrations, and how often each was used.
 //!
-//! Every proof under such a key shows some places of its commitment, and so many may be shown ([`hidden_weights_budget`]).
+//! Every proof under such a key shows some places of one of its commitments, and so many may be shown ([`hidden_weights_budget`]).
 //! The count is on disk before a proof is begun, so that whatever ends the process loses a proof at most, and never makes one
 //! too many. A count that could be too low is worse than none, so it is read twice: from the record, which has the secret too
 //! and says which file it is, and from a mark beside it. A record that was put back from a copy differs from one of them, and
@@ -42,7 +42,9 @@ const REGISTRATION: &str = "key.carat-registration";
 /// Longest record or mark.
 const MAX_FILE: u64 = 4096;
 /// First lines of the files.
-const RECORD_HEAD: &str = "carat private weights v1";
+const RECORD_HEAD: &str = "carat private weights v2";
+/// What it was when a key had one commitment, of another form.
+const OLD_HEAD: &str = "carat private weights v1\n";
 const MARK_HEAD: &str = "carat private weights mark v1";
 /// Domain of the checks that end them.
 const DOMAIN: &str = "carat/private-weights/v1";
@@ -220,7 +222,12 @@ impl WeightsKey {
         let bytes = files::read_capped(&path, "a key that hides weights", MAX_FILE)?;
         let bytes = Zeroizing::new(bytes);
         let text = core::str::from_utf8(&bytes).unwrap_or_default();
-        let Some(mut key) = Self::parse(text, dir, budget) else {
+        if text.starts_with(OLD_HEAD) {
+            return refuse(
+                "an earlier version made this key, and its commitment has a form that is not used any more",
+            );
+        }
+        let Some(key) = Self::parse(text, dir, budget) else {
             return refuse("the record is cut off or damaged");
         };
         let metadata = fs::metadata(&path).map_err(|e| files::io_failure("reading", &path, &e))?;
@@ -242,9 +249,6 @@ impl WeightsKey {
             let why = "the mark is ahead of the record: the record was put back, or one of the two is damaged";
             return Err(doubtful(&path, why));
         }
-        // Worth some time and no more, so nothing is refused for it.
-        let commitments = files::read_capped(&dir.join(COMMITMENTS), "roots", MAX_FILE);
-        key.hiding.roots = commitments.ok().and_then(|b| HidingRoots::from_bytes(&b));
         Ok(key)
     }
 
@@ -269,7 +273,7 @@ impl WeightsKey {
                     root: Root(*digest("root")?.as_bytes()),
                 },
                 secret: WeightsSecret::from_bytes(*secret),
-                roots: None,
+                roots: Some(dir.join(COMMITMENTS)),
                 before: proofs,
             },
             proofs,
@@ -446,7 +450,6 @@ fn make(home: &Home, model: &Model, profile: Profile) -> Result<PathBuf, Failure
     let secret = WeightsSecret::fresh().map_err(prover::failure)?;
     let (public, roots) = HidingRoots::new(model.program(), &model.file.weights, profile, &secret)
         .map_err(prover::failure)?;
-    let commitments = roots.to_bytes();
     let folder = home.make_dir(&place(model, profile))?;
     let _held = home.hold()?;
     let number = numbers(&folder)?.first().map_or(1, |n| n.saturating_add(1));
@@ -455,7 +458,8 @@ fn make(home: &Home, model: &Model, profile: Profile) -> Result<PathBuf, Failure
         hiding: Hiding {
             key: public,
             secret,
-            roots: Some(roots),
+            // Not yet where it will be.
+            roots: None,
             before: 0,
         },
         proofs: 0,
@@ -471,11 +475,8 @@ fn make(home: &Home, model: &Model, profile: Profile) -> Result<PathBuf, Failure
     }
     let scratch = files::ScratchDir::new(temporary)?;
     key.write(scratch.path())?;
-    files::write_atomic(
-        &scratch.path().join(COMMITMENTS),
-        &commitments,
-        Mode::Private,
-    )?;
+    let commitments = scratch.path().join(COMMITMENTS);
+    files::write_atomic(&commitments, &roots.to_bytes(), Mode::Private)?;
     fs::rename(scratch.path(), &dir).map_err(|error| files::io_failure("writing", &dir, &error))?;
     Ok(dir)
 }

@@ -1,5 +1,6 @@
 //! Proofs for the commands: keys, traces, progress, and the evidence that goes into receipts.
 
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use carat_zk::{
 };
 
 use crate::exit::{Exit, Failure};
+use crate::files;
 use crate::model::{self, Model};
 use crate::tell::{Doing, Tell};
 
@@ -123,6 +125,9 @@ pub struct How {
     pub ties: Vec<Tie>,
 }
 
+/// Longest file of roots.
+const MAX_ROOTS: u64 = 1 << 16;
+
 /// A key that hides a model's weights. Whoever has one counts what is proven under it: [`crate::private_weights`].
 #[derive(Debug, Clone)]
 pub struct Hiding {
@@ -130,8 +135,8 @@ pub struct Hiding {
     pub key: ModelKey,
     /// What its commitments are made with.
     pub secret: WeightsSecret,
-    /// Their roots, if they were kept.
-    pub roots: Option<HidingRoots>,
+    /// Where their roots are kept, if they are.
+    pub roots: Option<PathBuf>,
     /// How many proofs were begun under the key before the next one, the registration included.
     pub before: u32,
 }
@@ -154,7 +159,7 @@ impl Hiding {
             )
         };
         // Whatever is wrong with roots that were kept, the secret is enough.
-        if let Some(Ok(key)) = self.roots.as_ref().map(with) {
+        if let Some(Ok(key)) = self.kept().as_ref().map(with) {
             return Ok(key);
         }
         let (key, roots) =
@@ -167,7 +172,20 @@ impl Hiding {
             );
             return Err(Failure::new(Exit::Store, message));
         }
+        self.keep(&roots);
         with(&roots).map_err(failure)
+    }
+
+    fn kept(&self) -> Option<HidingRoots> {
+        let bytes = files::read_capped(self.roots.as_ref()?, "roots", MAX_ROOTS).ok()?;
+        HidingRoots::from_bytes(&bytes)
+    }
+
+    /// Keeps roots. They are worth some time and nothing else, so it does not matter if that fails.
+    pub(crate) fn keep(&self, roots: &HidingRoots) {
+        if let Some(path) = &self.roots {
+            let _ = files::write_atomic(path, &roots.to_bytes(), files::Mode::Private);
+        }
     }
 }
 

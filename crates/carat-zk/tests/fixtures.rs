@@ -13,7 +13,7 @@ use carat_zk::{
 };
 use std::path::PathBuf;
 use support::{
-    HIDDEN, PROFILE, Proven, hiding_key,
+    HIDDEN, PROFILE, Proven, hiding_keys,
     programs::{Builder, Rng, inputs},
     proven, proven_in, seed,
 };
@@ -286,7 +286,7 @@ fn a_registration_that_was_made_once() {
     let (program, weights, _) = networks().swap_remove(0);
     let name = "network.registration";
     if written_anew() {
-        let key = hiding_key(&program, &weights).unwrap();
+        let key = hiding_keys(&program, &weights).unwrap()(7).unwrap();
         let proof = register(&program, &weights, &key, &Options::default()).unwrap();
         let root = key.key().root.0.to_vec();
         let profile = PROFILE.name().as_bytes().to_vec();

@@ -64,6 +64,20 @@ fn what_is_written_is_read_and_counted_to_the_end() {
     assert_eq!(WeightsKey::load(&dir, 2).unwrap().left(), 0);
 }
 
+/// A key whose commitment had another form gives no proofs any more, and says so before anything is counted.
+#[test]
+fn a_key_of_an_earlier_version_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("1");
+    fresh(&dir);
+    let path = dir.join(RECORD);
+    let text = fs::read_to_string(&path).unwrap();
+    let older = text.replace(RECORD_HEAD, OLD_HEAD.trim_end());
+    assert_ne!(text, older);
+    fs::write(&path, older).unwrap();
+    doubted(&dir, "an earlier version made this key");
+}
+
 #[test]
 fn only_its_owner_reads_the_secret() {
     use std::os::unix::fs::PermissionsExt as _;

@@ -72,6 +72,11 @@ impl ProvingKey {
         }
     }
 
+    /// Takes the key for one proof. One that hides is for no second.
+    pub(super) fn spend(&self) -> Result<(), Error> {
+        self.hidden.as_ref().map_or(Ok(()), |data| data.spend())
+    }
+
     /// Whether proofs under this key hide the constants.
     #[must_use]
     pub fn hides(&self) -> bool {

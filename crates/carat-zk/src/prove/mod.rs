@@ -190,8 +190,8 @@ fn memory(plan: &Plan, mode: Mode) -> Result<u64, Error> {
 /// came from.
 ///
 /// # Errors
-/// [`Error::Unsupported`] for a Program that has no proof, [`Error::Values`] if runs and instances do not fit,
-/// [`Error::Memory`] if it would need more memory than allowed, [`Error::Cancelled`].
+/// [`Error::Unsupported`] for a Program that has no proof, [`Error::Values`] if runs and instances do not fit, or if the key
+/// hides constants and was used before, [`Error::Memory`] if it would need more memory than allowed, [`Error::Cancelled`].
 pub fn prove(
     program: &Program,
     weights: &Weights,
@@ -218,6 +218,7 @@ pub fn prove(
     }
     let plan = Plan::of(program, instances.len(), options.mode)?;
     options.fits(memory(&plan, options.mode)?)?;
+    key.spend()?;
     let _counted = Counted::new();
     // On one of the pool's own threads: from outside, each parallel loop would wake and wait for another thread.
     rayon::scope(|_| {

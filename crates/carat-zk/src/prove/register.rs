@@ -13,7 +13,7 @@ use carat_program::{Program, Weights};
 /// the proofs that may be made under the key. Of the options, the mode and the seeds do not matter.
 ///
 /// # Errors
-/// [`Error::Unsupported`] for a Program that has none, [`Error::Values`] for a key that hides nothing, [`Error::Memory`],
+/// [`Error::Unsupported`] for a Program that has none, [`Error::Values`] for a key that hides nothing or was used before, [`Error::Memory`],
 /// [`Error::Cancelled`].
 pub fn register(
     program: &Program,
@@ -33,6 +33,7 @@ pub fn register(
     };
     let plan = Plan::registration(program)?;
     options.fits(memory(&plan, options.mode)?)?;
+    key.spend()?;
     let _counted = Counted::new();
     rayon::scope(|_| {
         options.begin(Phase::Witness)?;

@@ -3,10 +3,10 @@
 use crate::Error;
 use zeroize::Zeroize;
 
-/// 32 bytes from which everything random in a hiding commitment to constants is expanded. Whoever has them, and the model,
-/// can make the commitment again; whoever has them and a guess of the constants can check the guess.
+/// 32 bytes from which everything random in the commitments of a key that hides constants is expanded. Whoever has them, and
+/// the model, can make the commitments again; whoever has them and a guess of the constants can check the guess.
 ///
-/// One secret is for one model and one profile. Each proof under it shows some places of the commitment, so there may be
+/// One secret is for one model and one profile. Each proof under it shows some places of a commitment, so there may be
 /// [`crate::hidden_weights_budget`] proofs with one secret, the registration included, and no more: whoever keeps it keeps
 /// count, on disk, before a proof is made.
 #[derive(Clone)]

@@ -217,8 +217,20 @@ fn every_commitment_of_a_key_is_opened_twice() {
         // In no order that the roots have.
         assert_ne!(round, roots.0);
     }
-    assert_ne!(first, second);
+    // Two proofs that open the same one do not say how many were made between them.
+    let again = |root| second.iter().position(|other| other == root).unwrap() + 64;
+    let distances: BTreeSet<_> = first
+        .iter()
+        .enumerate()
+        .map(|(i, root)| again(root) - i)
+        .collect();
+    assert!(distances.len() > 8, "{distances:?}");
     assert!(matches!(key(budget), Err(Error::Values(_))));
+    // A key is for one proof, whatever it is of.
+    let once = key(0).unwrap();
+    register(program, weights, &once, &Options::default()).unwrap();
+    let again = register(program, weights, &once.clone(), &Options::default());
+    assert!(matches!(again, Err(Error::Values(_))));
     // Kept and read again; of another secret, or with one root changed.
     assert_eq!(
         HidingRoots::from_bytes(&roots.to_bytes()),
@@ -251,27 +263,6 @@ fn every_commitment_of_a_key_is_opened_twice() {
         let key = key(before).unwrap();
         assert_eq!(key.key(), &name);
         prove(&key).unwrap();
-    }
-    // A machine that is set back while its count goes on: other commitments are opened, and nothing else is the same either.
-    hooks::set(Stage {
-        seed: Some([8; 32]),
-        ..Stage::default()
-    });
-    let after = |before| {
-        let key = key(before).unwrap();
-        let proof = prove_with(case.setup().1, &key, &instances, &values, &options).unwrap();
-        // The roots of pads and witness, and what is under the first pads.
-        proof.bytes[32 + 20 + 4 + 32 + 6 * 32..].to_vec()
-    };
-    let set_back: Vec<_> = [0, 0, 1].map(after).into();
-    hooks::set(Stage::default());
-    assert!(set_back[0] == set_back[1]);
-    for (a, b) in set_back[0]
-        .chunks_exact(16)
-        .zip(set_back[2].chunks_exact(16))
-        .take(40)
-    {
-        assert_ne!(a, b, "one state stands behind two proofs");
     }
     // A commitment that is none of the key's: beside the others, or in the place of one.
     let mut honest = key(5).unwrap();

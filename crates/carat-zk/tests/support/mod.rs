@@ -45,10 +45,13 @@ pub fn secret() -> WeightsSecret {
     WeightsSecret::from_bytes([5; 32])
 }
 
-/// The key that hides constants, for its first proof.
-pub fn hiding_key(program: &Program, weights: &Weights) -> Result<ProvingKey, Error> {
+/// Keys that hide constants with a secret: for each number of a proof the one that it is made under.
+pub fn hiding_keys(
+    program: &Program,
+    weights: &Weights,
+) -> Result<impl Fn(u32) -> Result<ProvingKey, Error>, Error> {
     let (key, roots) = HidingRoots::new(program, weights, PROFILE, &secret())?;
-    ProvingKey::hiding(program, weights, &key, &secret(), &roots, 0)
+    Ok(move |before| ProvingKey::hiding(program, weights, &key, &secret(), &roots, before))
 }
 
 /// What a statement's `io/v1` commitment is made from.
@@ -181,7 +184,7 @@ pub fn proven_in(
         all.iter().map(|x| run(program, weights, x)).unzip();
     let public = ProvingKey::new(program, weights, PROFILE)?;
     let hiding = if hidden.iter().any(|h| h.weights) && !program.constants.is_empty() {
-        Some(hiding_key(program, weights)?)
+        Some(hiding_keys(program, weights)?)
     } else {
         None
     };
@@ -206,18 +209,20 @@ pub fn proven_in(
         prove(program, weights, key, &instances, &runs, &options)
     };
     let proof = prove(Mode::Succinct, &public)?;
-    let hidden = (hidden.iter())
-        // Constants that there are not cannot be hidden.
-        .filter_map(|&hidden| {
-            let key = if hidden.weights {
-                hiding.as_ref()
-            } else {
-                Some(&public)
-            };
-            Some((hidden, key?))
-        })
-        .map(|(hidden, key)| Ok((hidden, *key.key(), prove(Mode::Zk(hidden), key)?)))
-        .collect::<Result<_, Error>>()?;
+    let mut proofs = Vec::new();
+    for (&hidden, before) in hidden.iter().zip(0..) {
+        let own;
+        let key = match (&hiding, hidden.weights) {
+            (_, false) => &public,
+            // Constants that there are not cannot be hidden.
+            (None, true) => continue,
+            (Some(keys), true) => {
+                own = keys(before)?;
+                &own
+            }
+        };
+        proofs.push((hidden, *key.key(), prove(Mode::Zk(hidden), key)?));
+    }
     Ok(Proven {
         program: program.clone(),
         weights: weights.clone(),
@@ -225,6 +230,6 @@ pub fn proven_in(
         inputs: all,
         outputs,
         proof,
-        hidden,
+        hidden: proofs,
     })
 }

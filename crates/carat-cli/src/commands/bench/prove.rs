@@ -10,8 +10,8 @@ use carat_program::{Program, Tensor};
 use carat_receipt::Salt;
 use carat_zk::io::Seed;
 use carat_zk::{
-    HidingRoots, Instance, Options, Phase, Profile, ProvingKey, Run, WeightsSecret, prove,
-    register, verify, verify_registration,
+    HidingRoots, Instance, ModelKey, Options, Phase, Profile, ProvingKey, Run, WeightsSecret,
+    prove, register, verify, verify_registration,
 };
 use serde_json::{Value, json};
 
@@ -262,28 +262,17 @@ fn measure(path: &Path, args: &Args) -> Result<Value, Failure> {
     }
     infer.0.remove(0);
 
-    let mut started = Instant::now();
-    let mut key_ms = None;
-    let key = if how.mode.hidden().weights {
-        // Nobody gets to see a proof from here, so nothing is counted, and the secret is thrown away.
-        let secret = WeightsSecret::fresh().map_err(prover::failure)?;
-        let (_, roots) =
-            HidingRoots::new(program, weights, args.profile, &secret).map_err(prover::failure)?;
-        key_ms = Some(prover::millis(started.elapsed()));
-        // From here on what each proof of its own needs.
-        started = Instant::now();
-        ProvingKey::hiding(program, weights, &key, &secret, &roots, 0)
-    } else {
-        ProvingKey::new(program, weights, args.profile)
-    }
-    .map_err(prover::failure)?;
-    let setup = started.elapsed();
+    let keys = Keys::new(program, weights, &how)?;
+    let (mut key, setup) = keys.next(0)?;
     let registration = registered(&model, &key)?;
 
     let (mut proving, mut verifying) = (Times(Vec::new()), Times(Vec::new()));
     let mut phases: BTreeMap<Phase, Times> = BTreeMap::new();
     let (mut cold, mut bytes) = (None, 0);
     for i in 0..=args.runs {
+        if key.hides() {
+            key = keys.next(i as u32 + 1)?.0;
+        }
         let started = Instant::now();
         let mut edges = Vec::with_capacity(statements);
         let mut runs = Vec::with_capacity(statements);
@@ -356,7 +345,7 @@ fn measure(path: &Path, args: &Args) -> Result<Value, Failure> {
         "infer_ms": infer_ms,
         "infer_ms_range": infer.range(),
         "setup_ms": prover::millis(setup),
-        "key_ms": key_ms,
+        "key_ms": keys.hiding.as_ref().map(|hiding| prover::millis(hiding.time)),
         "registration_ms": registration.map(|(time, _)| prover::millis(time)),
         "registration_bytes": registration.map(|(_, bytes)| bytes),
         "prove_ms": prove_ms,
@@ -374,6 +363,64 @@ fn measure(path: &Path, args: &Args) -> Result<Value, Failure> {
         "proofs_per_second": statements as f64 * 1000.0 / prove_ms,
         "prove_over_infer": prove_ms / (infer_ms * statements as f64),
     }))
+}
+
+/// Makes what each proof is made under.
+struct Keys<'a> {
+    program: &'a Program,
+    weights: &'a carat_program::Weights,
+    profile: Profile,
+    /// Where the weights are hidden.
+    hiding: Option<HidingKey>,
+}
+
+/// A key that hides the weights.
+struct HidingKey {
+    key: ModelKey,
+    secret: WeightsSecret,
+    roots: HidingRoots,
+    /// How long it took to make.
+    time: Duration,
+}
+
+impl<'a> Keys<'a> {
+    fn new(
+        program: &'a Program,
+        weights: &'a carat_program::Weights,
+        how: &How,
+    ) -> Result<Self, Failure> {
+        let make = || {
+            // Nobody gets to see a proof from here, so nothing is counted, and the secret is thrown away.
+            let secret = WeightsSecret::fresh()?;
+            let started = Instant::now();
+            let (key, roots) = HidingRoots::new(program, weights, how.profile, &secret)?;
+            Ok(HidingKey {
+                key,
+                secret,
+                roots,
+                time: started.elapsed(),
+            })
+        };
+        let hiding = how.mode.hidden().weights.then(make).transpose();
+        Ok(Self {
+            program,
+            weights,
+            profile: how.profile,
+            hiding: hiding.map_err(prover::failure)?,
+        })
+    }
+
+    /// The key for a proof, and how long the commitment takes that it opens.
+    fn next(&self, before: u32) -> Result<(ProvingKey, Duration), Failure> {
+        let started = Instant::now();
+        let key = match &self.hiding {
+            None => ProvingKey::new(self.program, self.weights, self.profile),
+            Some(HidingKey {
+                key, secret, roots, ..
+            }) => ProvingKey::hiding(self.program, self.weights, key, secret, roots, before),
+        };
+        Ok((key.map_err(prover::failure)?, started.elapsed()))
+    }
 }
 
 /// How long the registration of a key that hides the weights takes, once for the key, and its bytes.

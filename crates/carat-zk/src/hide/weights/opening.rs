@@ -30,7 +30,10 @@ use crate::{
     transcript::Sink,
 };
 #[cfg(feature = "prover")]
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 /// What the committer keeps of the commitment that it opens next.
 #[cfg(feature = "prover")]
@@ -44,6 +47,8 @@ pub(crate) struct Data {
     number: usize,
     roots: HidingRoots,
     pub(crate) pin: Pin,
+    /// Whether it was made use of, here or in a clone.
+    spent: Arc<AtomicBool>,
 }
 
 #[cfg(feature = "prover")]
@@ -69,7 +74,18 @@ impl Data {
             number,
             roots: roots.clone(),
             pin,
+            spent: Arc::default(),
         }
+    }
+
+    /// Takes it for one proof, if there was none. Few places of a commitment may be shown.
+    pub(crate) fn spend(&self) -> Result<(), Error> {
+        if self.spent.swap(true, Ordering::Relaxed) {
+            let message =
+                "a key that hides constants was used for a proof: it is made anew for each";
+            return Err(Error::Values(message.into()));
+        }
+        Ok(())
     }
 
     /// The committed values.
