@@ -87,7 +87,7 @@ fn trust_files() {
             program: digest("8e4b6c7ee4f1b067029354a9fc79ffff623019791e8baa115ac3a8bb9eacc3db"),
             proof_keys: vec![
                 digest("c725cc95ac1043c102a4f6445dd5053d8cbedbbffae274f3f0328b8467edf637"),
-                digest("deb719c4ca3b7012557c7ab6e91e4a0fe0a1168cdcca98ebfa7d2580d6336859"),
+                digest("98ef9e80b0be296aa4c9d68c1e503f8d6418651e28ff2e11b637d32a2994eb9e"),
             ],
         });
     });
