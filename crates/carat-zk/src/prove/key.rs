@@ -7,7 +7,10 @@ use crate::{
         self,
         random::{Purpose, Random},
     },
-    kernels::compact::{Compact, Values},
+    kernels::{
+        compact::{Compact, Values},
+        filled,
+    },
     key::ModelKey,
     layout,
     pcs::{ProverData, Root, Use, Whir},
@@ -163,7 +166,7 @@ pub(super) fn place(
     tensors: &[(&[usize], Ints<'_>)],
     range: Range<usize>,
 ) -> Vec<F> {
-    let mut out = F::zero_vec(range.len());
+    let mut out = filled(F::ZERO, range.len());
     // Boxes do not overlap, so each has a stretch of its own.
     let within = |piece: &&Piece| range.contains(&piece.block.offset);
     let mut pieces: Vec<&Piece> = store.pieces.iter().filter(within).collect();
