@@ -256,7 +256,10 @@ impl Executable {
             let stacked: Vec<Cow<'_, [i32]>> = (0..self.program.inputs.len())
                 .map(|i| match batch {
                     [one] => Cow::Borrowed(one[i].data()),
-                    many => many.iter().flat_map(|x| x[i].data()).copied().collect(),
+                    many => {
+                        let each: Vec<&[i32]> = many.iter().map(|x| x[i].data()).collect();
+                        Cow::Owned(each.concat())
+                    }
                 })
                 .collect();
             let from: Vec<&[i32]> = stacked.iter().map(|data| &data[..]).collect();
@@ -374,12 +377,7 @@ impl Executable {
                 .map(|(x, len)| &x[i * block * len..][..n * len])
                 .collect();
             let mut session = self.session();
-            session.run(
-                &self.plan,
-                &self.constants,
-                self.run_of(n, within),
-                &from,
-            );
+            session.run(&self.plan, &self.constants, self.run_of(n, within), &from);
             for (out, spec) in part.iter_mut().zip(&self.program.outputs) {
                 let value = session.value(&self.plan, &self.constants, spec.value.index());
                 if self.program.constant_index(spec.value).is_some() {

@@ -217,9 +217,10 @@ pub fn prove(
     }
     let plan = Plan::of(program, instances.len(), options.mode)?;
     options.fits(memory(&plan, options.mode)?)?;
-    let _counted = Counted::new();
+    let counted = Counted::new();
     // On one of the pool's own threads: from outside, each parallel loop would wake and wait for another thread.
     rayon::scope(|_| {
+        counted.keep_awake();
         options.begin(Phase::Witness)?;
         let values = Values::new(program, weights, &plan.graph, runs);
         values.check()?;
