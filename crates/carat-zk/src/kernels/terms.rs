@@ -2,7 +2,7 @@
 
 use super::{
     GRAIN, P, Vector, WIDTH, eq_vector, filled,
-    stripes::{Stripes, both},
+    stripes::{Stripes, both, eq_stripe},
 };
 use crate::{field::E, layout::eq_table, plan::Block};
 use p3_field::{PackedFieldExtension, PrimeCharacteristicRing};
@@ -83,15 +83,13 @@ impl Term {
             .point
             .split_at(self.block.vars - (row * WIDTH).ilog2() as usize);
         let rows: Vec<E> = eq_table(head).iter().map(|&e| e * self.scale).collect();
-        let Vector::Packed(column) = eq_vector(tail, E::ONE) else {
-            unreachable!("two registers or more are packed");
-        };
+        let column = eq_stripe(tail, E::ONE, s);
         out.par_chunks_mut(row / 2)
             .zip(&rows)
             .with_min_len(GRAIN / row)
             .for_each(|(out, &scale)| {
-                for (i, o) in out.iter_mut().enumerate() {
-                    *o += column[2 * i + s] * scale;
+                for (o, &c) in out.iter_mut().zip(&column) {
+                    *o += c * scale;
                 }
             });
     }
