@@ -3,10 +3,7 @@
 //! The library's own takes one thread to clear the code word's memory and to transpose the message; everything else, and
 //! every byte of a proof, is its.
 
-use crate::{
-    field::{E, F},
-    kernels::filled,
-};
+use crate::field::{E, F};
 use alloc::vec::Vec;
 use p3_challenger::{FieldChallenger, GrindingChallenger};
 use p3_commit::{Encoder, Mmcs};
@@ -19,7 +16,7 @@ use p3_sumcheck::{
 };
 use rayon::prelude::*;
 
-/// Elements that one task transposes.
+/// Elements that one task clears or transposes.
 const TASK: usize = 1 << 14;
 
 /// Columns that are read side by side: what they give of a row fills a line of the cache.
@@ -33,7 +30,8 @@ pub(super) struct Single(PrefixProver<F, E>);
 /// `folding` variables, over zeros.
 fn padded(values: &[F], folding: usize, rate: usize) -> RowMajorMatrix<F> {
     let (width, height) = (1usize << folding, values.len() >> folding);
-    let mut out = filled(F::default(), values.len() << rate);
+    let all = (0..values.len() << rate).into_par_iter();
+    let mut out: Vec<F> = all.with_min_len(TASK).map(|_| F::default()).collect();
     let rows = (TASK >> folding).clamp(1, height);
     (out[..values.len()].par_chunks_mut(rows * width).enumerate()).for_each(|(part, out)| {
         for first in (0..width).step_by(LINE) {
