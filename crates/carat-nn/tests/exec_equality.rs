@@ -54,6 +54,10 @@ fn check(program: &Program, weights: &Weights, rng: &mut Rng) -> Result<(), Test
         let trace = executable.trace(&batch[0]).unwrap();
         prop_assert_eq!(&trace.nodes, &nodes, "trace, {:?}", options);
         prop_assert_eq!(&trace.outputs, &expected[0]);
+        let all: Vec<&[Tensor]> = batch.iter().map(Vec::as_slice).collect();
+        let each: Vec<_> = batch.iter().map(|x| executable.trace(x).unwrap()).collect();
+        let traces = executable.trace_batch(&all).unwrap();
+        prop_assert_eq!(traces, each, "traces, {:?}", options);
     }
     Ok(())
 }

@@ -361,6 +361,26 @@ fn at_most(needed: u64, allowed: u64) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Runs a model on the inputs of some Statements, side by side: what a proof is made from, and each one's outputs.
+pub fn run(
+    executable: &Executable,
+    inputs: &[&[Tensor]],
+) -> Result<(Vec<Run>, Vec<Vec<Tensor>>), Failure> {
+    let traces = match inputs {
+        [one] => executable.trace(one).map(|trace| vec![trace]),
+        many => executable.trace_batch(many),
+    };
+    let traces = traces.map_err(model::exec_failure)?;
+    let parts = traces.into_iter().map(|trace| {
+        let run = Run {
+            inputs: trace.inputs,
+            nodes: trace.nodes,
+        };
+        (run, trace.outputs)
+    });
+    Ok(parts.unzip())
+}
+
 /// As [`proof_of`], with a key and an executable that are there already.
 pub fn proof_with(
     model: &Model,
@@ -384,23 +404,15 @@ pub fn proof_with(
     }
     doing.say("proving: running the model");
     let started = Instant::now();
-    let mut runs = Vec::with_capacity(subjects.len());
-    for subject in subjects {
-        let trace = executable
-            .trace(&subject.inputs)
-            .map_err(model::exec_failure)?;
-        if trace.outputs != subject.outputs {
-            let message = format!(
-                "this machine computes another answer than receipt {} says: the receipt is wrong, or this machine is; \
-                 nothing was proven",
-                subject.statement
-            );
-            return Err(Failure::new(Exit::Mismatch, message));
-        }
-        runs.push(Run {
-            inputs: trace.inputs,
-            nodes: trace.nodes,
-        });
+    let inputs: Vec<&[Tensor]> = subjects.iter().map(|s| &s.inputs[..]).collect();
+    let (runs, outputs) = run(executable, &inputs)?;
+    if let Some((subject, _)) = (subjects.iter().zip(&outputs)).find(|(s, y)| s.outputs != **y) {
+        let message = format!(
+            "this machine computes another answer than receipt {} says: the receipt is wrong, or this machine is; \
+             nothing was proven",
+            subject.statement
+        );
+        return Err(Failure::new(Exit::Mismatch, message));
     }
     let instances: Vec<Instance<'_>> = subjects
         .iter()

@@ -6,8 +6,9 @@ use super::plan::{Plan, bytes_needed};
 use super::simd::{Isa, Simd};
 use super::step::Place;
 use super::{ExecError, Trace, input};
-use carat_program::{Program, Tensor, Weights};
+use carat_program::{Program, Tensor, ValueId, Weights};
 use rayon::prelude::*;
+use std::borrow::Cow;
 use std::sync::{Mutex, OnceLock};
 
 /// How to execute.
@@ -226,39 +227,92 @@ impl Executable {
     /// As [`Executable::run`].
     pub fn trace(&self, inputs: &[Tensor]) -> Result<Trace, ExecError> {
         input::check(&self.program, inputs, None)?;
+        let mut traces = self.traces(&[inputs])?;
+        Ok(traces.swap_remove(0))
+    }
+
+    /// Runs a batch of samples and keeps every value. The result is the same as that of [`Executable::trace`] on each.
+    ///
+    /// # Errors
+    /// As [`Executable::run`], naming the first sample that does not fit. No sample is run if one does not fit.
+    pub fn trace_batch(&self, batch: &[&[Tensor]]) -> Result<Vec<Trace>, ExecError> {
+        for (s, inputs) in batch.iter().enumerate() {
+            input::check(&self.program, inputs, Some(s))?;
+        }
+        self.traces(batch)
+    }
+
+    /// Traces of checked inputs.
+    fn traces(&self, batch: &[&[Tensor]]) -> Result<Vec<Trace>, ExecError> {
         let plan = self.traced.get_or_init(|| {
             let shared = Some(&self.plan);
             Plan::new(&self.program, &self.constants, self.isa, false, shared)
         });
-        let slices: Vec<&[i32]> = inputs.iter().map(Tensor::data).collect();
-        let mut session = Session::default();
-        self.spread(plan.work, || {
-            session.run(
-                plan,
-                &self.constants,
-                self.run_of(1, self.spreads(plan.work)),
-                &slices,
-            )
-        })?;
-        let value = |id: carat_program::ValueId| {
-            let n = self.program.value(id).map_or(0, |v| v.shape.elements());
-            self.tensor(
-                id,
-                session.value(plan, &self.constants, id.index())[..n].to_vec(),
-            )
+        let all = plan.work.saturating_mul(batch.len());
+        let block = self.block(plan, batch.len());
+        let blocks: Vec<&[&[Tensor]]> = batch.chunks(block).collect();
+        let (across, within) = self.sides(all, blocks.len());
+        let one = |batch: &[&[Tensor]]| -> Vec<Trace> {
+            let stacked: Vec<Cow<'_, [i32]>> = (0..self.program.inputs.len())
+                .map(|i| match batch {
+                    [one] => Cow::Borrowed(one[i].data()),
+                    many => {
+                        let each: Vec<&[i32]> = many.iter().map(|x| x[i].data()).collect();
+                        Cow::Owned(each.concat())
+                    }
+                })
+                .collect();
+            let from: Vec<&[i32]> = stacked.iter().map(|data| &data[..]).collect();
+            let mut session = Session::default();
+            let run = self.run_of(batch.len(), within);
+            session.run(plan, &self.constants, run, &from);
+            let trace = |(s, inputs): (usize, &&[Tensor])| {
+                let value = |id: ValueId| {
+                    let n = self.program.value(id).map_or(0, |v| v.shape.elements());
+                    let all = session.value(plan, &self.constants, id.index());
+                    // All samples share one copy of a constant.
+                    let s = if self.program.constant_index(id).is_some() {
+                        0
+                    } else {
+                        s
+                    };
+                    self.tensor(id, all[s * n..(s + 1) * n].to_vec())
+                };
+                Trace {
+                    inputs: inputs.to_vec(),
+                    nodes: (0..self.program.nodes.len())
+                        .map(|i| value(self.program.node_value(i)))
+                        .collect(),
+                    outputs: (self.program.outputs.iter())
+                        .map(|out| value(out.value))
+                        .collect(),
+                }
+            };
+            batch.iter().enumerate().map(trace).collect()
         };
-        Ok(Trace {
-            inputs: inputs.to_vec(),
-            nodes: (0..self.program.nodes.len())
-                .map(|i| value(self.program.node_value(i)))
-                .collect(),
-            outputs: self
-                .program
-                .outputs
-                .iter()
-                .map(|out| value(out.value))
-                .collect(),
-        })
+        let traces: Vec<Vec<Trace>> = if across {
+            self.spread(all, || blocks.into_par_iter().map(one).collect())?
+        } else {
+            self.spread(all, || blocks.into_iter().map(one).collect())?
+        };
+        Ok(traces.into_iter().flatten().collect())
+    }
+
+    /// How many samples of a batch are computed together.
+    fn block(&self, plan: &Plan, samples: usize) -> usize {
+        let elements = plan.slots.iter().sum::<usize>().max(1);
+        let fits = (BLOCK_ELEMENTS / elements).clamp(1, BLOCK_SAMPLES);
+        if self.spreads(plan.work.saturating_mul(samples)) {
+            fits.min(samples.div_ceil(self.threads)).max(1)
+        } else {
+            fits
+        }
+    }
+
+    /// Whether blocks run side by side, and whether a step of one may spread over threads, as where there are fewer blocks.
+    fn sides(&self, work: usize, blocks: usize) -> (bool, bool) {
+        let spread = self.spreads(work);
+        (spread && blocks > 1, spread && blocks < self.threads)
     }
 
     fn run_of(&self, samples: usize, parallel: bool) -> Run {
@@ -274,7 +328,7 @@ impl Executable {
         self.threads > 1 && work >= self.parallel_work / 8
     }
 
-    fn tensor(&self, id: carat_program::ValueId, data: Vec<i32>) -> Tensor {
+    fn tensor(&self, id: ValueId, data: Vec<i32>) -> Tensor {
         let shape = self
             .program
             .value(id)
@@ -304,15 +358,7 @@ impl Executable {
             .collect();
         let mut outputs: Vec<Vec<i32>> = sizes.iter().map(|n| vec![0; n * samples]).collect();
         let all = self.plan.work.saturating_mul(samples);
-        let spread = self.spreads(all);
-        let fits =
-            (BLOCK_ELEMENTS / self.plan.slots.iter().sum::<usize>().max(1)).clamp(1, BLOCK_SAMPLES);
-        let block = if spread {
-            fits.min(samples.div_ceil(self.threads))
-        } else {
-            fits
-        }
-        .max(1);
+        let block = self.block(&self.plan, samples);
         // Each block's part of each output.
         let mut parts: Vec<Vec<&mut [i32]>> =
             (0..samples.div_ceil(block)).map(|_| vec![]).collect();
@@ -322,7 +368,7 @@ impl Executable {
                 .zip(out.chunks_mut(block * n))
                 .for_each(|(part, out)| part.push(out));
         }
-        let across = spread && parts.len() > 1;
+        let (across, within) = self.sides(all, parts.len());
         let one = |(i, mut part): (usize, Vec<&mut [i32]>)| {
             let n = block.min(samples - i * block);
             let from: Vec<&[i32]> = inputs
@@ -331,12 +377,7 @@ impl Executable {
                 .map(|(x, len)| &x[i * block * len..][..n * len])
                 .collect();
             let mut session = self.session();
-            session.run(
-                &self.plan,
-                &self.constants,
-                self.run_of(n, spread && !across),
-                &from,
-            );
+            session.run(&self.plan, &self.constants, self.run_of(n, within), &from);
             for (out, spec) in part.iter_mut().zip(&self.program.outputs) {
                 let value = session.value(&self.plan, &self.constants, spec.value.index());
                 if self.program.constant_index(spec.value).is_some() {

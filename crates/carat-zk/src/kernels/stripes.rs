@@ -7,7 +7,7 @@
 
 use super::{P, Vector, WIDTH, eq_vector, step};
 use crate::field::E;
-use p3_field::PrimeCharacteristicRing;
+use p3_field::{PackedFieldExtension, PrimeCharacteristicRing};
 
 /// Registers with even numbers, and with odd ones.
 pub(crate) type Stripes = [Vec<P>; 2];
@@ -35,17 +35,21 @@ pub(crate) fn eq_striped(point: &[E], scale: E) -> Vector {
     if point.len() < lanes + 2 {
         return eq_vector(point, scale);
     }
+    Vector::Striped(both(|s| eq_stripe(point, scale, s)))
+}
+
+/// A stripe of `eq(point, .)`, which has at least one register in it.
+pub(crate) fn eq_stripe(point: &[E], scale: E, stripe: usize) -> Vec<P> {
+    let lanes = WIDTH.trailing_zeros() as usize;
     // The coordinate that numbers the stripes is the last one above the lanes.
     let mut rest = point.to_vec();
     let own = rest.remove(point.len() - lanes - 1);
-    let stripe = |i: usize| {
-        let factor = if i == 1 { own } else { E::ONE - own };
-        match eq_vector(&rest, scale * factor) {
-            Vector::Packed(v) => v,
-            _ => unreachable!("two registers or more are packed"),
-        }
-    };
-    Vector::Striped(both(stripe))
+    let factor = if stripe == 1 { own } else { E::ONE - own };
+    match eq_vector(&rest, scale * factor) {
+        Vector::Packed(v) => v,
+        Vector::Plain(v) => vec![P::from_ext_slice(&v)],
+        Vector::Striped(_) => unreachable!("a stripe is not striped"),
+    }
 }
 
 /// [`step::fold_and_sum`] for both stripes of each vector.

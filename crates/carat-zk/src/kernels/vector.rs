@@ -169,7 +169,7 @@ pub(super) fn fold_slice<A: Algebra<E> + Copy>(low: &mut [A], high: &[A], r: E) 
 }
 
 /// A vector of one element, written by all threads: memory that nobody has touched is slow to touch.
-pub(crate) fn filled(element: P, len: usize) -> Vec<P> {
+pub(crate) fn filled<T: Copy + Send + Sync>(element: T, len: usize) -> Vec<T> {
     let elements = (0..len).into_par_iter().with_min_len(GRAIN);
     elements.map(|_| element).collect()
 }

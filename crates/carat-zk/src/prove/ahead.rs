@@ -21,7 +21,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
 };
 
@@ -29,18 +29,43 @@ use std::{
 /// would wait for that one: where there are several, no thread is idle anyway.
 static PROOFS: AtomicUsize = AtomicUsize::new(0);
 
-/// Counts a proof while it is made.
-pub(super) struct Counted(());
+/// Counts a proof while it is made, and keeps a thread awake for it.
+pub(super) struct Counted {
+    done: Arc<AtomicBool>,
+}
 
 impl Counted {
     pub(super) fn new() -> Self {
         PROOFS.fetch_add(1, Relaxed);
-        Self(())
+        Self {
+            done: Arc::default(),
+        }
+    }
+
+    /// Keeps one of the pool's other threads awake until the proof is done or another one begins. A proof shares its work
+    /// many times in each millisecond, with stretches in between that are too short to share. A thread that fell asleep
+    /// in one of them would be back only after what it was woken for.
+    pub(super) fn keep_awake(&self) {
+        if rayon::current_num_threads() == 1 {
+            return;
+        }
+        let proof = rayon::current_thread_index();
+        let done = Arc::clone(&self.done);
+        // Not in the proof's scope: what this thread finds may be a whole proof, for which this one must not wait.
+        rayon::spawn(move || {
+            let wanted = || !done.load(Relaxed) && PROOFS.load(Relaxed) == 1;
+            while wanted() && rayon::current_thread_index() != proof {
+                if rayon::yield_now() != Some(Yield::Executed) {
+                    std::thread::yield_now();
+                }
+            }
+        });
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
+        self.done.store(true, Relaxed);
         PROOFS.fetch_sub(1, Relaxed);
     }
 }

@@ -313,5 +313,21 @@ pub(crate) fn evaluate(dims: &[usize], data: Ints<'_>, point: &[E]) -> E {
     fold(dims, data, &axes)[0]
 }
 
+/// [`evaluate`] for each of several tensors of one shape, which lie one after the other.
+pub(crate) fn evaluate_each(dims: &[usize], data: &[i32], point: &[E]) -> Vec<E> {
+    let size: usize = dims.iter().product();
+    let count = data.len() / size.max(1);
+    if count == 1 || matches!(*dims, [n] if n >= LONG) {
+        let each = data.par_chunks(size).with_min_len(TASK / size + 1);
+        return each.map(|x| evaluate(dims, Ints::Wide(x), point)).collect();
+    }
+    // One table of an axis serves all.
+    let bound = split(dims, point).into_iter().map(Axis::Bind);
+    let axes: Vec<Axis<'_>> = core::iter::once(Axis::Keep).chain(bound).collect();
+    let mut values = fold(&[&[count], dims].concat(), Ints::Wide(data), &axes);
+    values.truncate(count);
+    values
+}
+
 #[allow(dead_code, reason = "the bound on limbs rests on it")]
 const _: () = assert!(F::ORDER_U32 < 1 << 31);

@@ -4,7 +4,7 @@ use crate::{
     Error, Profile,
     field::F,
     hide,
-    kernels::compact::Values,
+    kernels::{compact::Values, filled},
     key::ModelKey,
     layout,
     pcs::{ProverData, Root, Use, Whir},
@@ -123,7 +123,7 @@ pub(super) fn place(
     tensors: &[(&[usize], Ints<'_>)],
     range: Range<usize>,
 ) -> Vec<F> {
-    let mut out = F::zero_vec(range.len());
+    let mut out = filled(F::ZERO, range.len());
     // Boxes do not overlap, so each has a stretch of its own.
     let within = |piece: &&Piece| range.contains(&piece.block.offset);
     let mut pieces: Vec<&Piece> = store.pieces.iter().filter(within).collect();

@@ -33,7 +33,7 @@ use crate::{
 use ahead::{Ahead, Counted};
 use carat_program::{Ints, Program, Tensor, Weights};
 use carat_receipt::Digest;
-use fold::evaluate;
+use fold::{evaluate, evaluate_each};
 use key::place;
 use p3_field::PrimeCharacteristicRing;
 pub(crate) use values::Values;
@@ -219,9 +219,10 @@ pub fn prove(
     let plan = Plan::of(program, instances.len(), options.mode)?;
     options.fits(memory(&plan, options.mode)?)?;
     key.spend()?;
-    let _counted = Counted::new();
+    let counted = Counted::new();
     // On one of the pool's own threads: from outside, each parallel loop would wake and wait for another thread.
     rayon::scope(|_| {
+        counted.keep_awake();
         options.begin(Phase::Witness)?;
         let values = Values::new(program, weights, &plan.graph, runs);
         values.check()?;
@@ -440,12 +441,7 @@ impl<'a> Prover<'a, '_> {
                 (1, &dims[..])
             };
             let point = self.sink.transcript.point(vars(own));
-            let data = self.values.get(id);
-            let size: usize = own.iter().product();
-            let sent: Vec<E> = data
-                .chunks(size)
-                .map(|d| evaluate(own, Ints::Wide(d), &point))
-                .collect();
+            let sent = evaluate_each(own, self.values.get(id), &point);
             if let Some(ties) = &mut self.ties {
                 self.sink.send("edge", &sent);
                 for (slot, claims) in ties.iter_mut().enumerate() {

@@ -106,11 +106,7 @@ impl<'a> Values<'a> {
             };
             return match self.runs {
                 [one] => Cow::Borrowed(tensor(one)),
-                many => Cow::Owned(
-                    many.iter()
-                        .flat_map(|r| tensor(r).iter().copied())
-                        .collect(),
-                ),
+                many => Cow::Owned(many.iter().map(tensor).collect::<Vec<_>>().concat()),
             };
         }
         let values = self.evaluate(id);
@@ -292,11 +288,10 @@ impl<'a> Values<'a> {
 
     fn fill(&self, fill: Fill) -> Vec<i32> {
         match fill {
-            Fill::Input(i) => self
-                .runs
-                .iter()
-                .flat_map(|r| r.inputs[i].data().iter().copied())
-                .collect(),
+            Fill::Input(i) => {
+                let each: Vec<&[i32]> = self.runs.iter().map(|r| r.inputs[i].data()).collect();
+                each.concat()
+            }
             Fill::Shift { x, bits } => self
                 .get(x)
                 .par_iter()

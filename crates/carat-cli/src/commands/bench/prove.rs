@@ -10,8 +10,8 @@ use carat_program::{Program, Tensor};
 use carat_receipt::Salt;
 use carat_zk::io::Seed;
 use carat_zk::{
-    HidingRoots, Instance, ModelKey, Options, Phase, Profile, ProvingKey, Run, WeightsSecret,
-    prove, register, verify, verify_registration,
+    HidingRoots, Instance, ModelKey, Options, Phase, Profile, ProvingKey, WeightsSecret, prove,
+    register, verify, verify_registration,
 };
 use serde_json::{Value, json};
 
@@ -253,6 +253,7 @@ fn measure(path: &Path, args: &Args) -> Result<Value, Failure> {
     let inputs: Vec<Vec<Tensor>> = (0..statements)
         .map(|i| random_inputs(program, i as u64))
         .collect::<Result<_, _>>()?;
+    let each: Vec<&[Tensor]> = inputs.iter().map(Vec::as_slice).collect();
 
     let mut infer = Times(Vec::new());
     for _ in 0..2 * args.runs + 1 {
@@ -274,16 +275,7 @@ fn measure(path: &Path, args: &Args) -> Result<Value, Failure> {
             key = keys.next(i as u32 + 1)?.0;
         }
         let started = Instant::now();
-        let mut edges = Vec::with_capacity(statements);
-        let mut runs = Vec::with_capacity(statements);
-        for inputs in &inputs {
-            let trace = executable.trace(inputs).map_err(model::exec_failure)?;
-            edges.push(trace.outputs);
-            runs.push(Run {
-                inputs: trace.inputs,
-                nodes: trace.nodes,
-            });
-        }
+        let (runs, edges) = prover::run(&executable, &each)?;
         let ran = started.elapsed();
         let mut instances: Vec<Instance<'_>> = inputs
             .iter()
