@@ -43,15 +43,16 @@ impl ByteGrindingChallenger for Chain {
         encode: impl Fn(u64) -> [u8; W] + Sync,
         accepts: impl Fn([u8; S]) -> bool + Sync,
     ) -> Option<u64> {
-        /// Candidates that all threads look at before any that come later.
+        /// Candidates that all threads look at before any that come later, at most. The first blocks are short: most proofs
+        /// of work are small, and what a thread finds far out is of no use while there may be a smaller one.
         const BLOCK: u64 = 1 << 14;
-        let mut first = 0;
+        let (mut first, mut block) = (0, 1 << 9);
         while first < candidates {
             let some = |len| {
                 let encode = |i| encode(first + i);
                 self.0.find_witness::<W, S>(len, encode, &accepts)
             };
-            let len = BLOCK.min(candidates - first);
+            let len = block.min(candidates - first);
             if let Some(mut found) = some(len) {
                 // Some thread's first: there may be smaller ones.
                 while let Some(smaller) = some(found) {
@@ -60,6 +61,7 @@ impl ByteGrindingChallenger for Chain {
                 return Some(first + found);
             }
             first += len;
+            block = (2 * block).min(BLOCK);
         }
         None
     }
@@ -74,7 +76,7 @@ mod tests {
         let mut chain = Chain::new();
         chain.observe_slice(b"before");
         let encode = |c: u64| (c as u32).to_le_bytes();
-        // The second one lies beyond the first block, the third nowhere.
+        // The second one lies beyond the first blocks, the third nowhere.
         for (mask, candidates) in [(0xff, 1 << 31), (0xf_ffff, 1 << 31), (0xff_ffff, 1 << 10)] {
             let accepts = |bytes: [u8; 4]| u32::from_le_bytes(bytes) & mask == 0;
             let expected = (0..candidates).find(|&c| {
