@@ -150,7 +150,8 @@ impl HidingRoots {
 impl ProvingKey {
     /// Makes that commitment of a key that hides a model's constants which a proof opens after `before` others, the
     /// registration among them. It is good for that one proof. Whoever keeps the secret keeps count, on disk, so that no
-    /// commitment is opened more often than may be: one proof too many can show all constants. That the constants are the Program's is not looked at again, as for [`ProvingKey::new`].
+    /// commitment is opened more often than may be: one proof too many can show all constants. That the constants are the
+    /// Program's is not looked at again, as for [`ProvingKey::new`].
     ///
     /// # Errors
     /// [`Error::Unsupported`] for a Program that has no proof; [`Error::Values`] if as many proofs were made as may be
