@@ -182,7 +182,7 @@ impl Hiding {
     }
 
     /// Keeps roots. They are worth some time and nothing else, so it does not matter if that fails.
-    pub(crate) fn keep(&self, roots: &HidingRoots) {
+    fn keep(&self, roots: &HidingRoots) {
         if let Some(path) = &self.roots {
             let _ = files::write_atomic(path, &roots.to_bytes(), files::Mode::Private);
         }
@@ -366,11 +366,9 @@ pub fn run(
     executable: &Executable,
     inputs: &[&[Tensor]],
 ) -> Result<(Vec<Run>, Vec<Vec<Tensor>>), Failure> {
-    let traces = match inputs {
-        [one] => executable.trace(one).map(|trace| vec![trace]),
-        many => executable.trace_batch(many),
-    };
-    let traces = traces.map_err(model::exec_failure)?;
+    let traces = executable
+        .trace_batch(inputs)
+        .map_err(model::exec_failure)?;
     let parts = traces.into_iter().map(|trace| {
         let run = Run {
             inputs: trace.inputs,

@@ -226,24 +226,19 @@ impl Executable {
     /// # Errors
     /// As [`Executable::run`].
     pub fn trace(&self, inputs: &[Tensor]) -> Result<Trace, ExecError> {
-        input::check(&self.program, inputs, None)?;
-        let mut traces = self.traces(&[inputs])?;
+        let mut traces = self.trace_batch(&[inputs])?;
         Ok(traces.swap_remove(0))
     }
 
     /// Runs a batch of samples and keeps every value. The result is the same as that of [`Executable::trace`] on each.
     ///
     /// # Errors
-    /// As [`Executable::run`], naming the first sample that does not fit. No sample is run if one does not fit.
+    /// As [`Executable::run`], naming the first sample that does not fit, if there are several. No sample is run if one does not
+    /// fit.
     pub fn trace_batch(&self, batch: &[&[Tensor]]) -> Result<Vec<Trace>, ExecError> {
         for (s, inputs) in batch.iter().enumerate() {
-            input::check(&self.program, inputs, Some(s))?;
+            input::check(&self.program, inputs, (batch.len() > 1).then_some(s))?;
         }
-        self.traces(batch)
-    }
-
-    /// Traces of checked inputs.
-    fn traces(&self, batch: &[&[Tensor]]) -> Result<Vec<Trace>, ExecError> {
         let plan = self.traced.get_or_init(|| {
             let shared = Some(&self.plan);
             Plan::new(&self.program, &self.constants, self.isa, false, shared)

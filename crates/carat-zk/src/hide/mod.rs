@@ -145,7 +145,7 @@ pub(crate) fn verify_from(
     let mut source = Source::new(transcript, &proof.bytes);
     let weights = match &plan.weights[..] {
         [store] if hidden.weights => {
-            let levels = weights::Scheme::new(profile, store)?.commitments();
+            let (levels, _) = weights::commitments(store.vars);
             Weights::Hidden(Pin::read(&mut source, key, store.vars, levels)?)
         }
         _ => Weights::Public(weights_roots(&mut source, plan, key)?),

@@ -86,15 +86,13 @@ impl Pin {
             return Err(Error::Check("the root of the hidden constants"));
         }
         if levels > 0 {
-            let mut number = [0; 4];
-            number.copy_from_slice(source.receive_bytes("weights commitment", 4)?);
-            let number = u32::from_le_bytes(number) as usize;
+            let number = source.receive_bytes("weights commitment", 4)?;
+            let number =
+                u32::from_le_bytes(number.try_into().map_err(|_| Error::Truncated)?) as usize;
             pin.opened = read_root(source, "weights commitment root")?;
             let path = source.receive_bytes("weights path", levels * 32)?;
             let mut top = pin.opened;
-            for (level, sibling) in path.chunks_exact(32).enumerate() {
-                let mut other = Root([0; 32]);
-                other.0.copy_from_slice(sibling);
+            for (level, other) in digests(path).enumerate() {
                 top = match number >> level & 1 {
                     0 => parent(&top, &other),
                     _ => parent(&other, &top),
@@ -161,6 +159,12 @@ impl Pin {
     }
 }
 
+/// Roots that lie one after the other, 32 bytes each.
+fn digests(bytes: &[u8]) -> impl Iterator<Item = Root> + '_ {
+    let (whole, _) = bytes.as_chunks();
+    whole.iter().map(|&digest| Root(digest))
+}
+
 fn parent(left: &Root, right: &Root) -> Root {
     let digest = Digest::of("carat/zk-hidden-weights/v1 node", &[&left.0, &right.0]);
     Root(*digest.as_bytes())
@@ -184,13 +188,8 @@ impl HidingRoots {
     /// one of the commitments is made again.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let roots = bytes.chunks_exact(32).map(|chunk| {
-            let mut root = Root([0; 32]);
-            root.0.copy_from_slice(chunk);
-            root
-        });
         let whole = bytes.len().is_multiple_of(32) && (bytes.len() / 32).is_power_of_two();
-        whole.then(|| Self(roots.collect()))
+        whole.then(|| Self(digests(bytes).collect()))
     }
 
     /// The root of the tree over them, and the siblings on the way up from one.

@@ -70,6 +70,20 @@ pub(crate) fn store(program: &Program) -> Result<Store, Error> {
     Store::one(&dims)
 }
 
+/// Whether the fold of a polynomial in `n` variables is committed to.
+fn is_committed(n: usize) -> bool {
+    #[cfg(test)]
+    if crate::tests::hooks::stage().committed {
+        return true;
+    }
+    n >= COMMITTED
+}
+
+/// `log2` of how many commitments a key for a polynomial in `n` variables has, and how many proofs may open each.
+pub(crate) fn commitments(n: usize) -> (usize, usize) {
+    if is_committed(n) { (0, 32) } else { (6, 2) }
+}
+
 /// The commitments for one size.
 #[derive(Debug)]
 pub(crate) struct Scheme {
@@ -111,11 +125,7 @@ impl Scheme {
             24..=25 => (15, 17, 16),
             _ => (16, 18, 16),
         };
-        #[cfg(test)]
-        let committed = n >= COMMITTED || crate::tests::hooks::stage().committed;
-        #[cfg(not(test))]
-        let committed = n >= COMMITTED;
-        let (commitments, uses) = if committed { (0, 32) } else { (6, 2) };
+        let (commitments, uses) = commitments(n);
         let queries = usize::from(queries);
         let code = Code {
             message: 1 << columns,
@@ -123,7 +133,7 @@ impl Scheme {
             levels,
             work,
         };
-        let fold = committed.then(|| {
+        let fold = is_committed(n).then(|| {
             let variables = code.length().next_power_of_two().ilog2() as usize;
             Fold::new(profile, variables)
         });

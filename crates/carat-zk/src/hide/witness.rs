@@ -13,7 +13,7 @@ use crate::{
     Error,
     checks::Checks,
     field::{DEGREE, E, F},
-    layout::{eq_table, scaled_eq},
+    layout::{dot_eq, scaled_eq},
     pcs::{Profile, Root, Security, leaves::Leaves},
 };
 use alloc::{string::ToString, vec::Vec};
@@ -146,9 +146,7 @@ impl Scheme {
     pub(crate) fn open(&self, data: Data, point: &[E], sink: &mut Sink) {
         let columns = self.code.message.ilog2() as usize;
         let (row, column) = point.split_at(point.len() - columns);
-        let at_column = eq_table(column);
-        let masked: E = data.mask.iter().zip(&at_column).map(|(&m, &e)| m * e).sum();
-        sink.send("mask", &[masked]);
+        sink.send("mask", &[dot_eq(&data.mask, column)]);
         let beta = sink.transcript.challenge();
         let weights = scaled_eq(row, beta);
         let mut fold = combine_rows(data.values(), 0, self.code.message, &weights).unpack();
@@ -176,7 +174,7 @@ impl Scheme {
         let masked = tape.hear("mask", 1)?[0];
         let beta = tape.challenge();
         let fold = tape.clear("fold", self.code.length())?;
-        let at_column: E = fold.iter().zip(eq_table(column)).map(|(&f, e)| f * e).sum();
+        let at_column = dot_eq(&fold, column);
         let difference = tape.sum(-at_column, &[(E::ONE, masked), (beta, value)]);
         tape.zero(difference, "the opening of the witness")?;
         let Some(source) = tape.source() else {

@@ -37,9 +37,7 @@ fn case(constants: &[i32]) -> Case {
 
 /// The key for its proof number `before`.
 fn key(case: &Case, secret: &WeightsSecret, before: u32) -> ProvingKey {
-    let (program, weights) = (&case.program, &case.weights);
-    let (name, roots) = HidingRoots::new(program, weights, PROFILE, secret).unwrap();
-    ProvingKey::hiding(program, weights, &name, secret, &roots, before).unwrap()
+    hiding_key(&case.program, &case.weights, secret, before).unwrap()
 }
 
 fn prove_under(case: &Case, key: &ProvingKey) -> Proof {

@@ -83,7 +83,7 @@ fn said(case: &Case, seed: u64, stage: Stage) -> (Proof, Vec<(String, Vec<F>)>) 
         ..stage
     });
     let secret = WeightsSecret::from_bytes(bytes);
-    let key = hiding_key(&case.program, &case.weights, &secret).unwrap();
+    let key = hiding_key(&case.program, &case.weights, &secret, 0).unwrap();
     let options = Options {
         mode: ALL_HIDDEN,
         seeds: &seeds(instances.len()),

@@ -70,14 +70,15 @@ fn secret() -> WeightsSecret {
     WeightsSecret::from_bytes([5; 32])
 }
 
-/// The key that hides constants with a secret, for its first proof.
+/// The key that hides constants with a secret, for its proof number `before`.
 fn hiding_key(
     program: &Program,
     weights: &Weights,
     secret: &WeightsSecret,
+    before: u32,
 ) -> Result<ProvingKey, Error> {
     let (key, roots) = HidingRoots::new(program, weights, PROFILE, secret)?;
-    ProvingKey::hiding(program, weights, &key, secret, &roots, 0)
+    ProvingKey::hiding(program, weights, &key, secret, &roots, before)
 }
 
 /// What the `io/v1` commitment of a statement is made from.
@@ -141,7 +142,7 @@ impl Case {
             return (&self.key, &self.plan);
         }
         let (key, plan) = self.hiding.get_or_init(|| {
-            let key = hiding_key(&self.program, &self.weights, &secret());
+            let key = hiding_key(&self.program, &self.weights, &secret(), 0);
             let plan = Plan::of(&self.program, self.runs.len(), ALL_HIDDEN);
             (key.unwrap(), plan.unwrap())
         });

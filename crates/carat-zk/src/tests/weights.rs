@@ -58,7 +58,7 @@ fn model(change: impl Fn(&mut Vec<i32>, usize)) -> (Program, Weights) {
 
 /// Registers constants whatever they are, and asks the verifier.
 fn insisted(program: &Program, weights: &Weights) -> (ProvingKey, Result<(), Error>) {
-    let key = hiding_key(program, weights, &secret()).unwrap();
+    let key = hiding_key(program, weights, &secret(), 0).unwrap();
     let plan = Plan::registration(program).unwrap();
     let keep = |_: usize, honest: &[i32]| Some(honest.to_vec());
     let values = Values::new(program, weights, &plan.graph, &[]).forge(&keep);
@@ -72,7 +72,7 @@ fn insisted(program: &Program, weights: &Weights) -> (ProvingKey, Result<(), Err
 }
 
 fn registered(program: &Program, weights: &Weights) -> Result<(ModelKey, Proof), Error> {
-    let key = hiding_key(program, weights, &secret())?;
+    let key = hiding_key(program, weights, &secret(), 0)?;
     let proof = register(program, weights, &key, &Options::default())?;
     Ok((*key.key(), proof))
 }
@@ -191,7 +191,7 @@ fn a_proof_is_for_one_secret() {
     let (program, weights) = model(|_, _| ());
     let key = |byte| {
         let secret = WeightsSecret::from_bytes([byte; 32]);
-        *hiding_key(&program, &weights, &secret).unwrap().key()
+        *hiding_key(&program, &weights, &secret, 0).unwrap().key()
     };
     assert_eq!(key(1), key(1));
     assert_ne!(key(1).root, key(2).root);
@@ -266,7 +266,7 @@ fn every_commitment_of_a_key_is_opened_twice() {
     }
     // A commitment that is none of the key's: beside the others, or in the place of one.
     let mut honest = key(5).unwrap();
-    let mut strange = hiding_key(program, weights, &other).unwrap();
+    let mut strange = hiding_key(program, weights, &other, 0).unwrap();
     let own = honest.hidden.take().unwrap();
     let theirs = strange.hidden.take().unwrap();
     for data in own.exchanged(&theirs) {
@@ -409,7 +409,7 @@ fn a_tree_of_two_polynomials_stands_for_one() {
     });
     let theirs = Case::new((program.clone(), second.1), 1);
     theirs.mode.set(ALL_HIDDEN);
-    let mine = hiding_key(&program, &first, &secret()).unwrap();
+    let mine = hiding_key(&program, &first, &secret(), 0).unwrap();
     let stage = Stage {
         challenges: Some(3),
         ..Stage::default()
