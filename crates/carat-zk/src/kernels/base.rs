@@ -1,9 +1,14 @@
 //! Polynomials over the base field: their values at points, and powers of places of a code.
 
-use super::{Vector, WIDTH, compact};
-use crate::field::{E, F};
-use p3_field::PrimeCharacteristicRing;
+use super::{P, Vector, WIDTH, compact};
+use crate::field::{DEGREE, E, F};
+use p3_field::{BasedVectorSpace, Field, PackedValue, PrimeCharacteristicRing};
 use rayon::prelude::*;
+
+type Packed = <F as Field>::Packing;
+
+/// Packed products that one task sums.
+const TASK: usize = 1 << 9;
 
 /// The value of a base field polynomial at a point.
 pub(crate) fn evaluate_base(values: &[F], point: &[E]) -> E {
@@ -15,6 +20,56 @@ pub(crate) fn evaluate_base(values: &[F], point: &[E]) -> E {
         .zip(crate::layout::eq_table(row))
         .map(|(&v, w)| v * w)
         .sum()
+}
+
+/// The values of rows, each as long as the weights: `out[i] = sum_k values[i * width + k] * weights[k]`.
+pub(crate) fn dot_base(values: &[F], weights: &Vector) -> Vec<E> {
+    /// Products that are summed before they are reduced.
+    const BATCH: usize = 8;
+    let width = weights.len();
+    let Vector::Packed(weights) = weights else {
+        let weights = weights.unpack();
+        let dot = |row: &[F]| row.iter().zip(&weights).map(|(&v, &w)| w * v).sum();
+        return values.chunks_exact(width).map(dot).collect();
+    };
+    let dot = |row: &[F]| {
+        let mut sums = [Packed::ZERO; DEGREE];
+        let row = Packed::pack_slice(row).chunks(BATCH);
+        for (v, w) in row.zip(weights.chunks(BATCH)) {
+            let at = |i: usize| v.get(i).copied().unwrap_or_default();
+            let v: [Packed; BATCH] = core::array::from_fn(at);
+            for (d, sum) in sums.iter_mut().enumerate() {
+                let of = |w: &P| w.as_basis_coefficients_slice()[d];
+                let w = core::array::from_fn(|i| w.get(i).map_or(Packed::ZERO, of));
+                *sum += Packed::dot_product(&w, &v);
+            }
+        }
+        E::from_basis_coefficients_fn(|d: usize| sums[d].as_slice().iter().copied().sum::<F>())
+    };
+    let rows = values.par_chunks_exact(width);
+    rows.with_min_len((TASK / weights.len()).max(1))
+        .map(dot)
+        .collect()
+}
+
+/// A combination of rows, each `width` long: `out[k] = sum_i weights[i] * values[i * width + k]`.
+pub(crate) fn combine_base(values: &[F], width: usize, weights: &[E]) -> Vector {
+    /// Registers that are summed together: their sums stay in the first-level cache.
+    const TILE: usize = 1 << 4;
+    if width < 2 * WIDTH {
+        return compact::combine_rows(compact::Values::Plain(values), 0, width, weights);
+    }
+    let mut out = super::filled(P::ZERO, width / WIDTH);
+    out.par_chunks_mut(TILE)
+        .with_min_len((TASK / (TILE * weights.len())).max(1))
+        .enumerate()
+        .for_each(|(t, out)| {
+            let from = t * TILE * WIDTH;
+            let row = |row: usize| &values[row * width + from..][..out.len() * WIDTH];
+            let rows: Vec<&[F]> = (0..weights.len()).map(row).collect();
+            compact::combine_wide(out, &rows, weights);
+        });
+    Vector::Packed(out)
 }
 
 /// Adds `sum_k scales[k] * places[k]^i` to element i.

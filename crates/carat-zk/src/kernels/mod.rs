@@ -16,10 +16,10 @@ mod vector;
 use crate::field::{E, F};
 use p3_field::{ExtensionField, Field, PackedValue};
 
-pub(crate) use base::{add_powers, evaluate_base};
+pub(crate) use base::{add_powers, combine_base, dot_base, evaluate_base};
 pub(crate) use eq_products::eq_products;
-pub(crate) use products::{product, product_base, products, triple};
-pub(crate) use vector::{Vector, add, dot, eq_vector, filled};
+pub(crate) use products::{product, product_base, product_rounds, products, triple};
+pub(crate) use vector::{Vector, add, add_scaled, dot, eq_vector, filled};
 
 /// As many extension elements as the base field packs in a register.
 pub(crate) type P = <E as ExtensionField<F>>::ExtensionPacking;

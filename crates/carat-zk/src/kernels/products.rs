@@ -12,13 +12,12 @@ use crate::{
 use p3_field::{Algebra, Field, PackedValue, PrimeCharacteristicRing};
 use rayon::prelude::*;
 
-/// Sends a round polynomial given by its values at 0, 1, 2, ...; draws the challenge and returns it with the new claim.
-fn send_round(sink: &mut Sink, values: &[E]) -> (E, E) {
+/// Sends a round polynomial given by its values at 0, 1, 2, ...; draws the challenge.
+fn send_round(sink: &mut Sink, values: &[E]) -> E {
     let mut message = vec![values[0]];
     message.extend_from_slice(&values[2..]);
     sink.send("round", &message);
-    let r = sink.transcript.challenge();
-    (r, interpolate(values, r))
+    sink.transcript.challenge()
 }
 
 fn product_round(f: &Vector, g: &Vector) -> (E, E) {
@@ -64,46 +63,58 @@ fn next_product_round(f: &mut Vector, g: &mut Vector, r: E) -> (E, E) {
     product_round(f, g)
 }
 
-/// Proves `sum f g`. Returns the point and both factors there.
-pub(crate) fn product(
-    sink: &mut Sink,
+/// Binds variables of sums of products, one in each round: `round` takes the values of the round's polynomial at 0, 1 and
+/// 2, and gives the challenge. Returns the point and the claim left.
+pub(crate) fn product_rounds(
+    rounds: usize,
     mut claim: E,
-    mut f: Vector,
-    mut g: Vector,
-) -> (Vec<E>, E, E) {
-    let mut point = Vec::new();
-    let (mut zero, mut two) = product_round(&f, &g);
-    while f.len() > 1 {
-        let (r, next) = send_round(sink, &[zero, claim - zero, two]);
-        claim = next;
-        (zero, two) = next_product_round(&mut f, &mut g, r);
+    pairs: &mut [(Vector, Vector)],
+    mut round: impl FnMut([E; 3]) -> E,
+) -> (Vec<E>, E) {
+    let none = || (E::ZERO, E::ZERO);
+    let sum = |(a, b): (E, E), (c, d)| (a + c, b + d);
+    let mut point = Vec::with_capacity(rounds);
+    let (mut zero, mut two) = match &*pairs {
+        [(f, g)] => product_round(f, g),
+        pairs => {
+            let terms = pairs.par_iter().map(|(f, g)| product_round(f, g));
+            terms.reduce(none, sum)
+        }
+    };
+    for _ in 0..rounds {
+        let values = [zero, claim - zero, two];
+        let r = round(values);
+        claim = interpolate(&values, r);
+        (zero, two) = match &mut *pairs {
+            [(f, g)] => next_product_round(f, g, r),
+            pairs => {
+                let next = |(f, g): &mut (Vector, Vector)| next_product_round(f, g, r);
+                pairs.par_iter_mut().map(next).reduce(none, sum)
+            }
+        };
         point.push(r);
     }
+    (point, claim)
+}
+
+/// Proves `sum f g`. Returns the point and both factors there.
+pub(crate) fn product(sink: &mut Sink, claim: E, f: Vector, g: Vector) -> (Vec<E>, E, E) {
+    let rounds = f.len().ilog2() as usize;
+    let mut pair = [(f, g)];
+    let (point, _) = product_rounds(rounds, claim, &mut pair, |values| send_round(sink, &values));
+    let [(f, g)] = pair;
     (point, f.single(), g.single())
 }
 
 /// Proves the sum of several sums of products over the same `rounds` variables. Returns the point and the claim left.
 pub(crate) fn products(
     sink: &mut Sink,
-    mut claim: E,
+    claim: E,
     mut pairs: Vec<(Vector, Vector)>,
     rounds: usize,
 ) -> (Vec<E>, E) {
-    let none = || (E::ZERO, E::ZERO);
-    let sum = |(a, b): (E, E), (c, d)| (a + c, b + d);
-    let mut point = Vec::with_capacity(rounds);
-    let terms = pairs.par_iter().map(|(f, g)| product_round(f, g));
-    let (mut zero, mut two) = terms.reduce(none, sum);
-    for _ in 0..rounds {
-        let (r, next) = send_round(sink, &[zero, claim - zero, two]);
-        claim = next;
-        let terms = pairs
-            .par_iter_mut()
-            .map(|(f, g)| next_product_round(f, g, r));
-        (zero, two) = terms.reduce(none, sum);
-        point.push(r);
-    }
-    (point, claim)
+    let round = |values: [E; 3]| send_round(sink, &values);
+    product_rounds(rounds, claim, &mut pairs, round)
 }
 
 /// Proves `sum f g` for a committed polynomial f over the base field. Returns the point and f there.
@@ -134,7 +145,9 @@ pub(crate) fn product_base(sink: &mut Sink, claim: E, f: &[F], mut g: Vector) ->
         g => sums(0, packed(g)),
     };
     let (zero, two) = (horizontal(zero), horizontal(two));
-    let (r, claim) = send_round(sink, &[zero, claim - zero, two]);
+    let values = [zero, claim - zero, two];
+    let r = send_round(sink, &values);
+    let claim = interpolate(&values, r);
     g.fold(r);
     let scale = P::from(r);
     let folded = |s: usize| -> Vec<P> {
@@ -180,8 +193,8 @@ pub(crate) fn triple(
         }
         debug_assert_eq!(values[0] + values[1], claim);
         values[1] = claim - values[0];
-        let (r, next) = send_round(sink, &values);
-        claim = next;
+        let r = send_round(sink, &values);
+        claim = interpolate(&values, r);
         for v in [&mut e, &mut f, &mut g] {
             fold(v, r);
         }

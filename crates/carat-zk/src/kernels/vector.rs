@@ -26,6 +26,14 @@ impl Vector {
         Self::Packed(packed.map(P::from_ext_slice).collect())
     }
 
+    /// Of zeros; their number is a power of two.
+    pub(crate) fn zero(len: usize) -> Self {
+        if len < 2 * WIDTH {
+            return Self::Plain(E::zero_vec(len));
+        }
+        Self::Packed(filled(P::ZERO, len / WIDTH))
+    }
+
     /// Elements.
     pub(crate) fn len(&self) -> usize {
         match self {
@@ -285,7 +293,7 @@ pub(crate) fn add(a: &mut Vector, b: &Vector) {
 }
 
 /// `a += m * b`
-pub(super) fn add_scaled(a: &mut Vector, b: &Vector, m: E) {
+pub(crate) fn add_scaled(a: &mut Vector, b: &Vector, m: E) {
     match (a, b) {
         (Vector::Packed(a), Vector::Packed(b)) => {
             a.par_chunks_mut(GRAIN)

@@ -161,7 +161,7 @@ impl Fold {
         at_slices.resize(1 << SLICES, E::ZERO);
         sink.send("pcs slices", &at_slices);
         let slice = sink.transcript.point(SLICES);
-        let _ = self.inner.open_last(data, &[slice, at].concat(), sink)?;
+        let _ = self.inner.open(&data, &[slice, at].concat(), sink)?;
         Ok(())
     }
 

@@ -11,7 +11,6 @@
 mod direct;
 pub(crate) mod fold;
 #[cfg(feature = "prover")]
-mod layout;
 pub(crate) mod leaves;
 mod rows;
 mod schedule;
@@ -81,7 +80,7 @@ pub struct ProverData {
 #[derive(Debug, Clone)]
 enum ProverForm {
     Direct(alloc::sync::Arc<Vec<F>>),
-    Whir(whir::Data),
+    Whir(alloc::sync::Arc<whir::Data>),
     Rows(rows::Data),
 }
 
@@ -104,7 +103,7 @@ impl ProverData {
     pub(crate) fn values(&self) -> Values<'_> {
         match &self.form {
             ProverForm::Direct(values) => Values::Plain(values),
-            ProverForm::Whir(data) => Values::Plain(data.evaluations()),
+            ProverForm::Whir(data) => Values::Plain(&data.evaluations),
             ProverForm::Rows(data) => data.values(),
         }
     }
@@ -215,7 +214,7 @@ impl Whir {
             ),
             Form::Whir(scheme) => {
                 let (root, data) = scheme.commit(evaluations);
-                (root, ProverForm::Whir(data))
+                (root, ProverForm::Whir(alloc::sync::Arc::new(data)))
             }
             Form::Rows(scheme) => {
                 let compact = Compact::new(&evaluations);
@@ -251,17 +250,6 @@ impl Whir {
     /// [`Error::Values`] if the data or the point are of another size.
     #[cfg(feature = "prover")]
     pub fn open(&self, data: &ProverData, point: &[E], sink: &mut Sink) -> Result<E, Error> {
-        self.open_last(data.clone(), point, sink)
-    }
-
-    /// [`Whir::open`] for data that is not needed any more, which then is not copied.
-    #[cfg(feature = "prover")]
-    pub(crate) fn open_last(
-        &self,
-        data: ProverData,
-        point: &[E],
-        sink: &mut Sink,
-    ) -> Result<E, Error> {
         self.check_point(point)?;
         if data.values().len() != 1 << self.n {
             return Err(Error::Values(format!(
@@ -270,10 +258,10 @@ impl Whir {
             )));
         }
         self.absorb(data.root, point, &mut sink.transcript);
-        match (&self.form, data.form) {
-            (Form::Direct, ProverForm::Direct(values)) => Ok(direct::open(&values, point, sink)),
-            (Form::Whir(scheme), ProverForm::Whir(data)) => scheme.open(data, point, sink),
-            (Form::Rows(scheme), ProverForm::Rows(data)) => scheme.open(&data, point, sink),
+        match (&self.form, &data.form) {
+            (Form::Direct, ProverForm::Direct(values)) => Ok(direct::open(values, point, sink)),
+            (Form::Whir(scheme), ProverForm::Whir(data)) => Ok(scheme.open(data, point, sink)),
+            (Form::Rows(scheme), ProverForm::Rows(data)) => scheme.open(data, point, sink),
             _ => Err(Error::Values(
                 "an opening with the data of another scheme".into(),
             )),

@@ -21,15 +21,18 @@ use p3_symmetric::{CompressionFunctionFromHasher, MerkleCap, SerializingHasher};
 use p3_whir::{ProtocolParameters, WhirConfig, WhirProver};
 
 #[cfg(feature = "prover")]
+mod encode;
+#[cfg(feature = "prover")]
+mod prove;
+#[cfg(feature = "prover")]
+mod seeds;
+#[cfg(all(test, feature = "prover"))]
+mod tests;
+
+#[cfg(feature = "prover")]
 use crate::transcript::Sink;
 #[cfg(feature = "prover")]
-use p3_commit::MultilinearPcs;
-#[cfg(feature = "prover")]
-use p3_matrix::dense::RowMajorMatrix;
-#[cfg(feature = "prover")]
-use p3_sumcheck::layout::{Layout as _, Table};
-#[cfg(feature = "prover")]
-use p3_whir::WhirProverData;
+pub(super) use prove::Data;
 
 /// Leaves are the bytes of a row, nodes the bytes of two digests.
 pub(super) type Mmcs = MerkleTreeMmcs<
@@ -40,18 +43,17 @@ pub(super) type Mmcs = MerkleTreeMmcs<
     2,
     32,
 >;
-#[cfg(feature = "prover")]
-type Layout = super::layout::Single;
-#[cfg(not(feature = "prover"))]
-type Layout = p3_sumcheck::layout::PrefixProver<F, E>;
-type Pcs = WhirProver<E, F, Radix2DFTSmallBatch<F>, Mmcs, Challenger, Layout>;
+type Pcs = WhirProver<
+    E,
+    F,
+    Radix2DFTSmallBatch<F>,
+    Mmcs,
+    Challenger,
+    p3_sumcheck::layout::PrefixProver<F, E>,
+>;
 
 /// The derived parameters.
 pub(super) type Config = WhirConfig<E, F, Challenger>;
-/// What the committer keeps.
-#[cfg(feature = "prover")]
-pub(super) type P3Data = WhirProverData<F, E, Mmcs, Layout>;
-
 pub(super) fn mmcs() -> Mmcs {
     Mmcs::new(
         SerializingHasher::new(Blake3),
@@ -76,6 +78,8 @@ fn dft() -> Radix2DFTSmallBatch<F> {
 pub(super) struct Scheme {
     pcs: Pcs,
     protocol: OpeningProtocol,
+    #[cfg(feature = "prover")]
+    seeds: seeds::Seeds,
 }
 
 impl core::fmt::Debug for Scheme {
@@ -83,28 +87,6 @@ impl core::fmt::Debug for Scheme {
         f.debug_struct("Scheme")
             .field("parameters", self.config().params())
             .finish_non_exhaustive()
-    }
-}
-
-/// What the committer keeps.
-#[cfg(feature = "prover")]
-#[derive(Clone)]
-pub(super) struct Data(P3Data);
-
-#[cfg(feature = "prover")]
-impl core::fmt::Debug for Data {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Data").finish_non_exhaustive()
-    }
-}
-
-#[cfg(feature = "prover")]
-impl Data {
-    pub(super) fn evaluations(&self) -> &[F] {
-        match self.0.table(0).column(0) {
-            p3_sumcheck::layout::ColumnView::Dense(values) => values,
-            p3_sumcheck::layout::ColumnView::Boolean { .. } => &[],
-        }
     }
 }
 
@@ -118,6 +100,8 @@ impl Scheme {
             vec![OpeningBatch::new(vec![0], vec![])],
         )]);
         Ok(Self {
+            #[cfg(feature = "prover")]
+            seeds: seeds::Seeds::new(n, &config),
             pcs: Pcs::new(config, dft(), mmcs()),
             protocol,
         })
@@ -185,31 +169,26 @@ impl Scheme {
 
     #[cfg(feature = "prover")]
     pub(super) fn commit(&self, evaluations: Vec<F>) -> (Root, Data) {
-        let width = evaluations.len();
-        let table = Table::new(RowMajorMatrix::new(evaluations, width));
-        let witness = Layout::new_witness(vec![table], self.config().round_folding_factor(0));
-        // The library absorbs the root where it commits; our callers absorb it themselves, so this transcript is lost.
-        let mut lost = crate::transcript::Transcript::new("");
-        let (cap, data) =
-            <Pcs as MultilinearPcs<E, Challenger>>::commit(&self.pcs, witness, lost.challenger())
-                .expect("committing has no way to fail");
-        (Root(cap.roots()[0]), Data(data))
+        let config = self.config();
+        prove::commit(
+            evaluations,
+            config.round_folding_factor(0),
+            config.starting_log_inv_rate,
+        )
     }
 
     #[cfg(feature = "prover")]
-    pub(super) fn open(&self, data: Data, point: &[E], sink: &mut Sink) -> Result<E, Error> {
-        let proof = self
-            .pcs
-            .open_at(
-                data.0,
-                &self.protocol,
-                &[Point::new(point.to_vec())],
-                sink.transcript.challenger(),
-            )
-            .map_err(|e| Error::Unsupported(e.to_string()))?;
-        let value = proof.evals[0].current()[0];
-        sink.append(&wire::encode(&wire::Shape::of(self.config()), &proof.whir));
-        Ok(value)
+    pub(super) fn open(&self, data: &Data, point: &[E], sink: &mut Sink) -> E {
+        let (bytes, value) = prove::open(
+            self.config(),
+            &self.seeds,
+            data,
+            point,
+            sink.transcript.challenger(),
+            self.max_opening_bytes(),
+        );
+        sink.append(&bytes);
+        value
     }
 
     pub(super) fn verify(

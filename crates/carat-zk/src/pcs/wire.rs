@@ -154,81 +154,40 @@ impl Rows {
 
 /// Writes an opening.
 #[cfg(feature = "prover")]
-pub(super) fn encode(shape: &Shape, proof: &Proof) -> Vec<u8> {
-    let mut out = Writer(Vec::with_capacity(shape.max_bytes()));
-    out.elements(&proof.initial_ood_answers);
-    out.sumcheck(shape.initial, &proof.initial_sumcheck);
-    for (counts, round) in shape.rounds.iter().zip(&proof.rounds) {
-        if let Some(cap) = &round.commitment {
-            out.0.extend_from_slice(&cap.roots()[0]);
-        }
-        out.elements(&round.ood_answers);
-        out.rows(counts.rows, round.pow_witness, &round.openings);
-        out.sumcheck(counts.sumcheck, &round.sumcheck);
-    }
-    if let Some(values) = &proof.final_poly {
-        out.elements(values.as_slice());
-    }
-    out.rows(
-        shape.last_rows,
-        proof.final_pow_witness,
-        &proof.final_openings,
-    );
-    if let Some(sumcheck) = &proof.final_sumcheck {
-        out.sumcheck(shape.last, sumcheck);
-    }
-    out.0
-}
-
-#[cfg(feature = "prover")]
-struct Writer(Vec<u8>);
+pub(super) struct Writer(Vec<u8>);
 
 #[cfg(feature = "prover")]
 impl Writer {
-    fn base(&mut self, value: F) {
-        use p3_field::PrimeField32;
-        self.0
-            .extend_from_slice(&value.as_canonical_u32().to_le_bytes());
+    pub(super) fn new(capacity: usize) -> Self {
+        Self(Vec::with_capacity(capacity))
     }
 
-    fn elements(&mut self, elements: &[E]) {
+    pub(super) fn base(&mut self, values: &[F]) {
+        use p3_field::PrimeField32;
+        for v in values {
+            self.0
+                .extend_from_slice(&v.as_canonical_u32().to_le_bytes());
+        }
+    }
+
+    pub(super) fn elements(&mut self, elements: &[E]) {
         crate::field::write(elements, &mut self.0);
     }
 
-    fn sumcheck(&mut self, counts: Sumcheck, data: &SumcheckData<F, E>) {
-        for (i, pair) in data.polynomial_evaluations.iter().enumerate() {
-            self.elements(pair);
-            if counts.ground {
-                self.base(data.pow_witnesses[i]);
-            }
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    pub(super) fn siblings(&mut self, paths: &MultiProof) {
+        let count = paths.sibling_hashes.len() as u32;
+        self.bytes(&count.to_le_bytes());
+        for digest in &paths.sibling_hashes {
+            self.bytes(digest);
         }
     }
 
-    fn rows(&mut self, counts: Rows, witness: F, openings: &Openings) {
-        if counts.ground {
-            self.base(witness);
-        }
-        let paths = match openings {
-            QueryOpenings::Base(opening) => {
-                for row in &opening.rows {
-                    for value in row {
-                        self.base(*value);
-                    }
-                }
-                &opening.proof
-            }
-            QueryOpenings::Extension(opening) => {
-                for row in &opening.rows {
-                    self.elements(row);
-                }
-                &opening.proof
-            }
-        };
+    pub(super) fn finish(self) -> Vec<u8> {
         self.0
-            .extend_from_slice(&(paths.sibling_hashes.len() as u32).to_le_bytes());
-        for digest in &paths.sibling_hashes {
-            self.0.extend_from_slice(digest);
-        }
     }
 }
 

@@ -303,7 +303,7 @@ impl<'a> Prover<'a, '_> {
         rayon::in_place_scope(|scope| {
             self.reduce(options, scope)?;
             let point = self.open_witness(data.values());
-            let _ = scheme.open_last(data, &point, &mut self.sink)?;
+            let _ = scheme.open(&data, &point, &mut self.sink)?;
             self.ahead.finish();
             Ok::<(), Error>(())
         })?;
