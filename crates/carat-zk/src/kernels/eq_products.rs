@@ -3,7 +3,7 @@
 
 use super::{
     P, Vector, eq_vector, step, stripes,
-    vector::{horizontal, packed, striped, sum_pairs},
+    vector::{horizontal, packed, plain, striped, sum_pairs},
 };
 use crate::{
     field::{E, F},
@@ -194,7 +194,7 @@ fn eq_round(eq: &Vector, factors: &[[Vector; 2]]) -> (E, E) {
     }
     match eq {
         Vector::Striped(eq) => {
-            let (a, b) = stripes::both_sums(|s| {
+            let (a, b) = stripes::both_sums(eq[0].len(), |s| {
                 let pairs: Vec<[&[P]; 2]> = (factors.iter())
                     .map(|pair| pair.each_ref().map(|v| &striped(v)[s][..]))
                     .collect();
@@ -210,6 +210,14 @@ fn eq_round(eq: &Vector, factors: &[[Vector; 2]]) -> (E, E) {
             let (a, b) = round(eq, &pairs);
             (horizontal(a), horizontal(b))
         }
+        Vector::Plain(eq) if matches!(factors[0][0], Vector::Plain(_)) => {
+            let pairs: Vec<[&[E]; 2]> = factors
+                .iter()
+                .map(|pair| pair.each_ref().map(plain))
+                .collect();
+            round(eq, &pairs)
+        }
+        // One register of factors, and half of one of eq.
         rest => {
             let eq = rest.unpack();
             let plain: Vec<[Vec<E>; 2]> = factors

@@ -218,7 +218,7 @@ impl Leaves {
             unreachable!("eq has a quarter of the leaves' length")
         };
         let scale = P::from(mix);
-        let (zero, lead) = both_sums(|s| {
+        let (zero, lead) = both_sums(own, |s| {
             let (d, eq) = ([0, 1, 2, 3].map(|q| d(s, q)), &eq[s]);
             sum_pairs(own, |i| {
                 let n = [0, 1, 2, 3].map(|q| n(s, q, i));

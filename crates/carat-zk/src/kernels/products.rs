@@ -32,7 +32,7 @@ fn product_round(f: &Vector, g: &Vector) -> (E, E) {
             (horizontal(a), horizontal(b))
         }
         (Vector::Striped(f), Vector::Striped(g)) => {
-            let (a, b) = stripes::both_sums(|s| round(&f[s], &g[s]));
+            let (a, b) = stripes::both_sums(f[0].len(), |s| round(&f[s], &g[s]));
             (horizontal(a), horizontal(b))
         }
         (Vector::Plain(f), Vector::Plain(g)) => round(f, g),
@@ -141,7 +141,7 @@ pub(crate) fn product_base(sink: &mut Sink, claim: E, f: &[F], mut g: Vector) ->
         })
     };
     let (zero, two) = match &g {
-        Vector::Striped(g) => stripes::both_sums(|s| sums(s, &g[s])),
+        Vector::Striped(g) => stripes::both_sums(g[0].len(), |s| sums(s, &g[s])),
         g => sums(0, packed(g)),
     };
     let (zero, two) = (horizontal(zero), horizontal(two));

@@ -12,15 +12,31 @@ use p3_field::{PackedFieldExtension, PrimeCharacteristicRing};
 /// Registers with even numbers, and with odd ones.
 pub(crate) type Stripes = [Vec<P>; 2];
 
+/// Registers of a stripe from which on another thread is worth asking.
+const SHARED: usize = 1 << 3;
+
+/// Does something for each stripe of a vector with so many registers in it, on two threads where there are two and enough
+/// to do.
+pub(super) fn each<T: Send>(
+    registers: usize,
+    even: impl FnOnce() -> T + Send,
+    odd: impl FnOnce() -> T + Send,
+) -> (T, T) {
+    if registers < SHARED {
+        return (even(), odd());
+    }
+    rayon::join(even, odd)
+}
+
 /// Does something for each stripe, on two threads where there are two.
 pub(crate) fn both<T: Send>(of: impl Fn(usize) -> T + Sync) -> [T; 2] {
     let (even, odd) = rayon::join(|| of(0), || of(1));
     [even, odd]
 }
 
-/// [`both`], and the sums of what comes out.
-pub(crate) fn both_sums(of: impl Fn(usize) -> (P, P) + Sync) -> (P, P) {
-    let [(a, b), (c, d)] = both(of);
+/// Sums over both stripes, which have so many registers each.
+pub(super) fn both_sums(registers: usize, of: impl Fn(usize) -> (P, P) + Sync) -> (P, P) {
+    let ((a, b), (c, d)) = each(registers, || of(0), || of(1));
     (a + c, b + d)
 }
 
@@ -71,7 +87,9 @@ pub(super) fn fold_and_sum<const K: usize>(
         Some([even, odd]) => (Some(even), Some(odd)),
         None => (None, None),
     };
-    let (even, odd) = rayon::join(
+    let registers = even[0].len();
+    let (even, odd) = each(
+        registers,
         || step::fold_and_sum(even, rest_even, r, &term),
         || step::fold_and_sum(odd, rest_odd, r, &term),
     );

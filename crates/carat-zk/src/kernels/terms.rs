@@ -4,8 +4,12 @@ use super::{
     GRAIN, P, Vector, WIDTH, eq_vector, filled,
     stripes::{Stripes, both, eq_stripe},
 };
-use crate::{field::E, layout::eq_table, plan::Block};
-use p3_field::{PackedFieldExtension, PrimeCharacteristicRing};
+use crate::{
+    field::{E, F},
+    layout::eq_table,
+    plan::Block,
+};
+use p3_field::{Field, PackedFieldExtension, PackedValue, PrimeCharacteristicRing};
 use rayon::prelude::*;
 
 /// Packed elements of a row of a term's kernel: it stays in the first-level cache.
@@ -31,17 +35,19 @@ pub(crate) fn sum_terms(vars: usize, mut terms: Vec<Term>) -> Vector {
         return Vector::new(out);
     }
     terms.sort_by_key(|t| t.block.offset);
-    // Blocks that fill registers of both stripes have stretches of their own. Shorter ones, and those with padding, are few
-    // elements.
+    // Blocks that fill registers of both stripes have stretches of their own. Shorter ones are few elements.
     let (long, rest): (Vec<&Term>, Vec<&Term>) =
-        (terms.iter()).partition(|t| 1 << t.block.vars >= 2 * WIDTH && t.mask.is_none());
+        (terms.iter()).partition(|t| 1 << t.block.vars >= 2 * WIDTH);
+    let long: Vec<(&Term, Option<Vec<F>>)> = (long.par_iter().with_max_len(1))
+        .map(|t| (*t, t.factors()))
+        .collect();
     // A stripe is written by the thread that will read it.
     let mut out = both(|s| {
         let mut out = filled(P::ZERO, size / WIDTH / 2);
         let (mut after, mut at) = (&mut out[..], 0);
         let mut parts = Vec::new();
-        for same in long.chunk_by(|a, b| a.block == b.block) {
-            let range = same[0].block.range();
+        for same in long.chunk_by(|(a, _), (b, _)| a.block == b.block) {
+            let range = same[0].0.block.range();
             // A block begins at a multiple of its length, so each stripe has half of it.
             let (from, to) = (range.start / WIDTH / 2, range.end / WIDTH / 2);
             let (own, others) = core::mem::take(&mut after)[from - at..].split_at_mut(to - from);
@@ -50,7 +56,12 @@ pub(crate) fn sum_terms(vars: usize, mut terms: Vec<Term>) -> Vector {
         }
         // The first are as large as all others together: each is a task of its own.
         let parts = parts.into_par_iter().with_max_len(1);
-        parts.for_each(|(same, own)| same.iter().for_each(|t| t.add_to(s, own)));
+        let add = |(same, own): (&[(&Term, Option<Vec<F>>)], &mut [P])| {
+            for (t, factors) in same {
+                t.add_to(s, factors.as_deref(), own);
+            }
+        };
+        parts.for_each(add);
         out
     });
     for t in rest {
@@ -75,8 +86,17 @@ impl Term {
         }
     }
 
-    /// Adds to a stripe of its block, which has two registers at least and no padding.
-    fn add_to(&self, s: usize, out: &mut [P]) {
+    /// One where a slot counts, zero elsewhere, if not all do.
+    fn factors(&self) -> Option<Vec<F>> {
+        let slots = self.mask.as_ref()?;
+        let mut out = F::zero_vec(1 << self.block.vars);
+        slots.iter().for_each(|&i| out[i] = F::ONE);
+        Some(out)
+    }
+
+    /// Adds to a stripe of its block, which has two registers at least.
+    fn add_to(&self, s: usize, factors: Option<&[F]>, out: &mut [P]) {
+        let factors = factors.map(<F as Field>::Packing::pack_slice);
         // Rows that are multiples of one: the kernel itself is never held.
         let row = (2 * out.len()).min(ROW);
         let (head, tail) = self
@@ -87,9 +107,16 @@ impl Term {
         out.par_chunks_mut(row / 2)
             .zip(&rows)
             .with_min_len(GRAIN / row)
-            .for_each(|(out, &scale)| {
-                for (o, &c) in out.iter_mut().zip(&column) {
-                    *o += c * scale;
+            .enumerate()
+            .for_each(|(i, (out, &scale))| {
+                let kernel = column.iter().map(|&c| c * scale);
+                match factors {
+                    None => out.iter_mut().zip(kernel).for_each(|(o, e)| *o += e),
+                    Some(factors) => {
+                        let own = factors[i * row..][s..].iter().step_by(2);
+                        let kernel = kernel.zip(own).map(|(e, &f)| e * f);
+                        out.iter_mut().zip(kernel).for_each(|(o, e)| *o += e);
+                    }
                 }
             });
     }

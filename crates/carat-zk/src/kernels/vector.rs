@@ -94,7 +94,7 @@ impl Vector {
         match self {
             Self::Packed(v) => fold(v, r),
             Self::Striped([even, odd]) => {
-                rayon::join(|| fold(even, r), || fold(odd, r));
+                stripes::each(even.len(), || fold(even, r), || fold(odd, r));
             }
             Self::Plain(v) => fold(v, r),
         }
@@ -120,7 +120,7 @@ impl Vector {
         match self {
             Self::Packed(v) => sum(v),
             Self::Striped([even, odd]) => {
-                rayon::join(|| sum(even), || sum(odd));
+                stripes::each(even.len(), || sum(even), || sum(odd));
             }
             Self::Plain(v) => sum(v),
         }
@@ -246,6 +246,13 @@ pub(super) fn striped(v: &Vector) -> &Stripes {
     }
 }
 
+pub(super) fn plain(v: &Vector) -> &[E] {
+    match v {
+        Vector::Plain(v) => v,
+        _ => unreachable!("vectors of one length are stored alike"),
+    }
+}
+
 /// Sums a pair of values over all indices of the first half.
 pub(super) fn sum_pairs<A: Algebra<E> + Copy + Send + Sync>(
     half: usize,
@@ -309,7 +316,7 @@ pub(crate) fn add_scaled(a: &mut Vector, b: &Vector, m: E) {
                 let chunks = a.par_chunks_mut(GRAIN).zip(b.par_chunks(GRAIN));
                 chunks.for_each(|(a, b)| a.iter_mut().zip(b).for_each(|(a, &b)| *a += b * m));
             };
-            rayon::join(|| scaled(a, b), || scaled(c, d));
+            stripes::each(a.len(), || scaled(a, b), || scaled(c, d));
         }
         (Vector::Plain(a), Vector::Plain(b)) => a.iter_mut().zip(b).for_each(|(a, &b)| *a += b * m),
         _ => unreachable!("vectors of one length are stored alike"),
