@@ -24,9 +24,9 @@ use crate::{
     transcript::{Source, Transcript},
 };
 use alloc::{
-    boxed::Box,
     format,
     string::{String, ToString},
+    sync::Arc,
 };
 
 pub use schedule::{MAX_VARIABLES, Profile, Schedule, Use};
@@ -63,7 +63,7 @@ enum Form {
     /// All values, hashed; opened by showing them.
     Direct,
     /// A proximity proof.
-    Whir(Box<whir::Scheme>),
+    Whir(Arc<whir::Scheme>),
     /// Encoded rows.
     Rows(rows::Scheme),
 }
@@ -79,8 +79,8 @@ pub struct ProverData {
 #[cfg(feature = "prover")]
 #[derive(Debug, Clone)]
 enum ProverForm {
-    Direct(alloc::sync::Arc<Vec<F>>),
-    Whir(alloc::sync::Arc<whir::Data>),
+    Direct(Arc<Vec<F>>),
+    Whir(Arc<whir::Data>),
     Rows(rows::Data),
 }
 
@@ -117,7 +117,9 @@ impl Whir {
     pub fn new(profile: Profile, n: usize, purpose: Use) -> Result<Self, Error> {
         let form = match Schedule::new(profile, n, purpose)? {
             Schedule::Direct => Form::Direct,
-            Schedule::Whir(parameters) => Form::Whir(Box::new(whir::Scheme::new(n, &parameters)?)),
+            Schedule::Whir(parameters) => {
+                Form::Whir(whir::Scheme::shared(profile, n, purpose, &parameters)?)
+            }
             Schedule::Rows(parameters) => Form::Rows(rows::Scheme::new(profile, n, parameters)?),
         };
         Ok(Self {
@@ -210,11 +212,11 @@ impl Whir {
         let (root, form) = match &self.form {
             Form::Direct => (
                 direct::root(self.n, &evaluations),
-                ProverForm::Direct(alloc::sync::Arc::new(evaluations)),
+                ProverForm::Direct(Arc::new(evaluations)),
             ),
             Form::Whir(scheme) => {
                 let (root, data) = scheme.commit(evaluations);
-                (root, ProverForm::Whir(alloc::sync::Arc::new(data)))
+                (root, ProverForm::Whir(Arc::new(data)))
             }
             Form::Rows(scheme) => {
                 let compact = Compact::new(&evaluations);

@@ -1,6 +1,6 @@
 //! The proximity proof of `p3-whir` behind our interface.
 
-use super::{Refused, Root, Security, wire};
+use super::{Profile, Refused, Root, Security, Use, wire};
 use crate::{
     Error,
     field::{E, F},
@@ -9,6 +9,7 @@ use crate::{
 use alloc::{
     format,
     string::{String, ToString},
+    sync::Arc,
     vec,
     vec::Vec,
 };
@@ -91,6 +92,34 @@ impl core::fmt::Debug for Scheme {
 }
 
 impl Scheme {
+    /// The scheme of a size. A prover keeps each that it has used: to derive one takes as long as a small transform.
+    pub(super) fn shared(
+        profile: Profile,
+        n: usize,
+        purpose: Use,
+        parameters: &ProtocolParameters,
+    ) -> Result<Arc<Self>, Error> {
+        #[cfg(feature = "prover")]
+        {
+            use std::{collections::BTreeMap, sync::Mutex, sync::PoisonError};
+            static KEPT: Mutex<BTreeMap<(Profile, usize, Use), Arc<Scheme>>> =
+                Mutex::new(BTreeMap::new());
+            let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+            let key = (profile, n, purpose);
+            if let Some(scheme) = kept.get(&key) {
+                return Ok(Arc::clone(scheme));
+            }
+            let scheme = Arc::new(Self::new(n, parameters)?);
+            kept.insert(key, Arc::clone(&scheme));
+            Ok(scheme)
+        }
+        #[cfg(not(feature = "prover"))]
+        {
+            let _ = (profile, purpose);
+            Self::new(n, parameters).map(Arc::new)
+        }
+    }
+
     pub(super) fn new(n: usize, parameters: &ProtocolParameters) -> Result<Self, Error> {
         // One opened point; the library adds the out-of-domain claims.
         let config = Config::new_with_initial_claims(n, parameters.clone(), 1)
