@@ -402,16 +402,6 @@ pub fn proof_with(
     }
     doing.say("proving: running the model");
     let started = Instant::now();
-    let inputs: Vec<&[Tensor]> = subjects.iter().map(|s| &s.inputs[..]).collect();
-    let (runs, outputs) = run(executable, &inputs)?;
-    if let Some((subject, _)) = (subjects.iter().zip(&outputs)).find(|(s, y)| s.outputs != **y) {
-        let message = format!(
-            "this machine computes another answer than receipt {} says: the receipt is wrong, or this machine is; \
-             nothing was proven",
-            subject.statement
-        );
-        return Err(Failure::new(Exit::Mismatch, message));
-    }
     let instances: Vec<Instance<'_>> = subjects
         .iter()
         .enumerate()
@@ -432,15 +422,28 @@ pub fn proof_with(
         seeds: &seeds,
         observer: Some(&clock),
     };
-    let proof = prove(
-        program,
-        &model.file.weights,
-        key,
-        &instances,
-        &runs,
-        &options,
-    )
-    .map_err(failure)?;
+    let proof = carat_zk::on_pool(|| {
+        let inputs: Vec<&[Tensor]> = subjects.iter().map(|s| &s.inputs[..]).collect();
+        let (runs, outputs) = run(executable, &inputs)?;
+        if let Some((subject, _)) = (subjects.iter().zip(&outputs)).find(|(s, y)| s.outputs != **y)
+        {
+            let message = format!(
+                "this machine computes another answer than receipt {} says: the receipt is wrong, or this machine is; \
+             nothing was proven",
+                subject.statement
+            );
+            return Err(Failure::new(Exit::Mismatch, message));
+        }
+        prove(
+            program,
+            &model.file.weights,
+            key,
+            &instances,
+            &runs,
+            &options,
+        )
+        .map_err(failure)
+    })?;
     let end = Instant::now();
     let phases = clock.phases(end);
     let proving = end - started;

@@ -45,7 +45,7 @@ pub use plan::{Sizes, sizes};
 #[cfg(feature = "prover")]
 pub use prove::{
     Observer, Options, Phase, ProvingKey, Run, WeightsSecret, estimate_memory,
-    estimate_registration_memory, prove, register,
+    estimate_registration_memory, on_pool, prove, register,
 };
 pub use registration::{hidden_weights_budget, verify_registration};
 pub use verify::verify;

@@ -395,7 +395,10 @@ impl Executable {
 
     /// Calls `f` among the worker threads if there is enough work, else here.
     fn spread<T: Send>(&self, work: usize, f: impl FnOnce() -> T + Send) -> Result<T, ExecError> {
-        if !self.spreads(work) {
+        // A caller among as many worker threads already, as a prover is, needs no others: those would have to be woken.
+        let among =
+            rayon::current_thread_index().is_some() && rayon::current_num_threads() == self.threads;
+        if among || !self.spreads(work) {
             return Ok(f());
         }
         let pool = self.pool.get_or_init(|| {

@@ -186,6 +186,12 @@ fn memory(plan: &Plan, mode: Mode) -> Result<u64, Error> {
     Ok(values + 110 * size(plan.witness.vars) + 110 * size(plan.leaves.vars) + constants)
 }
 
+/// Does something on one of the threads that make proofs: what leads to a proof, and the proof. Each time that work comes
+/// from elsewhere, these threads have to be woken first.
+pub fn on_pool<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    rayon::scope(|_| work())
+}
+
 /// Proves that a model gave these outputs for these inputs: one proof for all `instances`, each with the run that it
 /// came from.
 ///
@@ -220,8 +226,8 @@ pub fn prove(
     options.fits(memory(&plan, options.mode)?)?;
     key.spend()?;
     let counted = Counted::new();
-    // On one of the pool's own threads: from outside, each parallel loop would wake and wait for another thread.
-    rayon::scope(|_| {
+    // From outside, each parallel loop would wake and wait for another thread.
+    on_pool(|| {
         counted.keep_awake();
         options.begin(Phase::Witness)?;
         let values = Values::new(program, weights, &plan.graph, runs);

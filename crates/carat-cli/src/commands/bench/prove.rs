@@ -241,6 +241,12 @@ impl Times {
     }
 }
 
+/// What is proven of runs without a Statement.
+fn of_values<'a>(inputs: &'a [Vec<Tensor>], outputs: &'a [Vec<Tensor>]) -> Vec<Instance<'a>> {
+    let both = inputs.iter().zip(outputs);
+    both.map(|(x, y)| Instance::of_values(x, y)).collect()
+}
+
 fn measure(path: &Path, args: &Args) -> Result<Value, Failure> {
     let threads = args.threads.first().copied().unwrap_or(0);
     let statements = args.batch.first().copied().unwrap_or(1) as usize;
@@ -274,28 +280,32 @@ fn measure(path: &Path, args: &Args) -> Result<Value, Failure> {
         if key.hides() {
             key = keys.next(i as u32 + 1)?.0;
         }
-        let started = Instant::now();
-        let (runs, edges) = prover::run(&executable, &each)?;
-        let ran = started.elapsed();
-        let mut instances: Vec<Instance<'_>> = inputs
-            .iter()
-            .zip(&edges)
-            .map(|(x, y)| Instance::of_values(x, y))
-            .collect();
-        let seeds = commit(program, &how, &mut instances)?;
         let clock = Clock::default();
-        let options = Options {
-            observer: Some(&clock),
-            mode: how.mode,
-            seeds: &seeds,
-            memory_limit: how.memory_limit,
-        };
-        let began = Instant::now();
-        let proof =
-            prove(program, weights, &key, &instances, &runs, &options).map_err(prover::failure)?;
-        let end = Instant::now();
+        let started = Instant::now();
+        let (edges, roots, proof, aside, end) = carat_zk::on_pool(|| -> Result<_, Failure> {
+            let (runs, edges) = prover::run(&executable, &each)?;
+            let ran = Instant::now();
+            let mut instances = of_values(&inputs, &edges);
+            let seeds = commit(program, &how, &mut instances)?;
+            let options = Options {
+                observer: Some(&clock),
+                mode: how.mode,
+                seeds: &seeds,
+                memory_limit: how.memory_limit,
+            };
+            let began = Instant::now();
+            let proof = prove(program, weights, &key, &instances, &runs, &options);
+            let proof = proof.map_err(prover::failure)?;
+            let end = Instant::now();
+            let roots: Vec<_> = instances.iter().map(|instance| instance.io).collect();
+            Ok((edges, roots, proof, began - ran, end))
+        })?;
         // The digests of values without a Statement, and the commitment that a receipt has already, are no part of a proof.
-        let time = ran + (end - began);
+        let time = end - started - aside;
+        let mut instances = of_values(&inputs, &edges);
+        for (instance, root) in instances.iter_mut().zip(roots) {
+            instance.io = root;
+        }
         let known = prover::as_verified(&instances);
         let started = Instant::now();
         verify(program, key.key(), args.profile, how.mode, &known, &proof)
