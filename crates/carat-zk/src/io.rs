@@ -110,6 +110,10 @@ impl Table {
 }
 
 /// A commitment with everything under it.
+#[cfg_attr(
+    not(feature = "prover"),
+    expect(dead_code, reason = "a checker looks at the root only")
+)]
 pub(crate) struct Committed {
     pub(crate) root: Digest,
     /// Coefficients of the columns, row by row: values, then random numbers.

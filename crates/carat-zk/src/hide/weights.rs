@@ -149,6 +149,7 @@ impl Scheme {
     }
 
     /// `log2` of how many commitments a key has.
+    #[cfg(feature = "prover")]
     pub(crate) fn commitments(&self) -> usize {
         self.commitments
     }

@@ -10,7 +10,6 @@
 
 mod direct;
 pub(crate) mod fold;
-#[cfg(feature = "prover")]
 pub(crate) mod leaves;
 mod rows;
 mod schedule;
