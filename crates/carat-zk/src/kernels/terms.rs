@@ -38,16 +38,16 @@ pub(crate) fn sum_terms(vars: usize, mut terms: Vec<Term>) -> Vector {
     // Blocks that fill registers of both stripes have stretches of their own. Shorter ones are few elements.
     let (long, rest): (Vec<&Term>, Vec<&Term>) =
         (terms.iter()).partition(|t| 1 << t.block.vars >= 2 * WIDTH);
-    let long: Vec<(&Term, Option<Vec<F>>)> = (long.par_iter().with_max_len(1))
-        .map(|t| (*t, t.factors()))
+    let long: Vec<Long<'_>> = (long.into_par_iter().with_max_len(1))
+        .map(Long::of)
         .collect();
     // A stripe is written by the thread that will read it.
     let mut out = both(|s| {
         let mut out = filled(P::ZERO, size / WIDTH / 2);
         let (mut after, mut at) = (&mut out[..], 0);
         let mut parts = Vec::new();
-        for same in long.chunk_by(|(a, _), (b, _)| a.block == b.block) {
-            let range = same[0].0.block.range();
+        for same in long.chunk_by(|a, b| a.term.block == b.term.block) {
+            let range = same[0].term.block.range();
             // A block begins at a multiple of its length, so each stripe has half of it.
             let (from, to) = (range.start / WIDTH / 2, range.end / WIDTH / 2);
             let (own, others) = core::mem::take(&mut after)[from - at..].split_at_mut(to - from);
@@ -56,12 +56,7 @@ pub(crate) fn sum_terms(vars: usize, mut terms: Vec<Term>) -> Vector {
         }
         // The first are as large as all others together: each is a task of its own.
         let parts = parts.into_par_iter().with_max_len(1);
-        let add = |(same, own): (&[(&Term, Option<Vec<F>>)], &mut [P])| {
-            for (t, factors) in same {
-                t.add_to(s, factors.as_deref(), own);
-            }
-        };
-        parts.for_each(add);
+        parts.for_each(|(same, own)| same.iter().for_each(|t| t.add_to(s, own)));
         out
     });
     for t in rest {
@@ -85,24 +80,38 @@ impl Term {
             None => eq.into_iter().enumerate().for_each(|(i, e)| put(i, e)),
         }
     }
+}
 
+/// A term whose block fills registers of both stripes.
+struct Long<'a> {
+    term: &'a Term,
     /// One where a slot counts, zero elsewhere, if not all do.
-    fn factors(&self) -> Option<Vec<F>> {
-        let slots = self.mask.as_ref()?;
-        let mut out = F::zero_vec(1 << self.block.vars);
-        slots.iter().for_each(|&i| out[i] = F::ONE);
-        Some(out)
+    factors: Option<Vec<F>>,
+}
+
+impl<'a> Long<'a> {
+    fn of(term: &'a Term) -> Self {
+        let factors = term.mask.as_ref().map(|slots| {
+            let mut out = F::zero_vec(1 << term.block.vars);
+            slots.iter().for_each(|&i| out[i] = F::ONE);
+            out
+        });
+        Self { term, factors }
     }
 
-    /// Adds to a stripe of its block, which has two registers at least.
-    fn add_to(&self, s: usize, factors: Option<&[F]>, out: &mut [P]) {
-        let factors = factors.map(<F as Field>::Packing::pack_slice);
+    /// Adds to a stripe of its block.
+    fn add_to(&self, s: usize, out: &mut [P]) {
+        let factors = (self.factors.as_deref()).map(<F as Field>::Packing::pack_slice);
         // Rows that are multiples of one: the kernel itself is never held.
         let row = (2 * out.len()).min(ROW);
-        let (head, tail) = self
-            .point
-            .split_at(self.block.vars - (row * WIDTH).ilog2() as usize);
-        let rows: Vec<E> = eq_table(head).iter().map(|&e| e * self.scale).collect();
+        let Term {
+            block,
+            point,
+            scale,
+            ..
+        } = self.term;
+        let (head, tail) = point.split_at(block.vars - (row * WIDTH).ilog2() as usize);
+        let rows: Vec<E> = eq_table(head).iter().map(|&e| e * *scale).collect();
         let column = eq_stripe(tail, E::ONE, s);
         out.par_chunks_mut(row / 2)
             .zip(&rows)
