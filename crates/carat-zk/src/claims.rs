@@ -40,6 +40,18 @@ impl<V> Claims<V> {
         core::mem::take(&mut self.open[id])
     }
 
+    /// Takes the claims on constants, as a store of their own.
+    #[cfg(feature = "prover")]
+    pub(crate) fn constants(&mut self, graph: &Graph) -> Self {
+        let mut constants = Self::new(self.open.len());
+        for (id, node) in graph.nodes.iter().enumerate() {
+            if matches!(node.kind, Kind::Constant(_)) {
+                constants.open[id] = self.take(id);
+            }
+        }
+        constants
+    }
+
     /// Takes the claims on the columns of the witness, or on the constants: (index, value, claim), by value and then in
     /// the order in which they were made.
     pub(crate) fn committed(

@@ -7,6 +7,8 @@
 
 extern crate alloc;
 
+#[cfg(feature = "prover")]
+mod aside;
 mod chain;
 mod checks;
 mod claims;

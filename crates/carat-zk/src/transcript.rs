@@ -66,6 +66,14 @@ impl Transcript {
         self.bytes(label, &bytes);
     }
 
+    /// A transcript that goes on by itself from here, for a part that nothing else depends on.
+    #[must_use]
+    pub(crate) fn fork(&self, part: &str) -> Self {
+        let mut fork = self.clone();
+        fork.bytes("part", part.as_bytes());
+        fork
+    }
+
     /// Elements that follow from what was absorbed, and that no verifier draws.
     pub(crate) fn derived(mut self, n: usize) -> Vec<E> {
         (0..n).map(|_| self.challenger.sample()).collect()
@@ -73,6 +81,8 @@ impl Transcript {
 
     /// Draws an element of [`E`], uniform.
     pub fn challenge(&mut self) -> E {
+        #[cfg(feature = "prover")]
+        crate::aside::give_way();
         let drawn = self.challenger.sample();
         #[cfg(all(test, feature = "prover"))]
         let drawn = crate::tests::hooks::challenge().unwrap_or(drawn);
@@ -174,6 +184,12 @@ impl Sink {
             #[cfg(feature = "prover")]
             pads: None,
         }
+    }
+
+    /// A sink for a part that nothing else depends on, whose bytes are [`Sink::append`]ed.
+    #[cfg(feature = "prover")]
+    pub(crate) fn fork(&self, part: &str) -> Self {
+        Self::new(self.transcript.fork(part))
     }
 
     /// From now on elements are sent under these pads.

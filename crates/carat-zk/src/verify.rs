@@ -73,9 +73,12 @@ fn succinct(
     let roots = weights_roots(&mut v.checks, plan, key)?;
     let root = read_root(&mut v.checks, "witness")?;
     v.reduce(instances)?;
+    // Every claim is there: neither opening depends on the other.
+    let constants = v.checks.transcript.fork("constants");
     let (point, value) = v.open_witness()?;
     witness.verify(&root, &point, value, &mut v.checks)?;
     if plan.has_constants() {
+        v.checks.transcript = constants;
         let join = v.join(plan.weights.len(), false, None)?;
         for (i, (store, root)) in plan.weights.iter().zip(&roots).enumerate() {
             let (point, value) = v.open_weights(&join, i)?;

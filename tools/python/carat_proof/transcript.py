@@ -1,5 +1,7 @@
 """The Fiat-Shamir transcript, and the reading end of a proof."""
 
+import copy
+
 from blake3 import blake3
 
 from .field import DEGREE, E, E_BYTES, F_BYTES, MONTGOMERY, P
@@ -16,6 +18,12 @@ class Transcript:
         self.pending = bytearray()
         self.ready = bytearray()
         self.bytes("protocol", domain.encode())
+
+    def fork(self, part):
+        """A transcript that goes on by itself from here."""
+        fork = copy.deepcopy(self)
+        fork.bytes("part", part.encode())
+        return fork
 
     # The chain ---------------------------------------------------------------
 

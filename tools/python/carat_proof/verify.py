@@ -113,8 +113,11 @@ def argue(v, program, profile, root, statements, hidden):
     v.edges(statements, hides_values)
     v.lookups()
     v.walk()
+    # In the mode that hides, what follows both openings depends on both.
+    constants = source.transcript if hidden is not None else source.transcript.fork("constants")
     v.open_all("column", [plan.witness], [witness], profile, "witness")
     if program.constants:
+        source.transcript = constants
         v.open_all("constant", plan.weights, roots, profile, "weights")
     need(not any(v.claims), "a claim is left over")
     if hides_values:

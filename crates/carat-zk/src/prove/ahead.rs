@@ -1,11 +1,14 @@
-//! Sums of rows of the constants, made while other parts of a proof leave a thread idle.
+//! The opening of the constants, made while other parts of a proof leave a thread idle.
 //!
-//! Between the claims on the last layer and the opening of the constants lie thousands of rounds too short to share. What
-//! that opening sums of the constants for a claim depends on the claim's point alone, so threads that have nothing else
-//! to do make it meanwhile. They look for other work after every few thousand values, for the rounds must not wait.
+//! Between the claims on the last layer and the end of a proof lie thousands of rounds too short to share. What the opening
+//! sums of the constants for a claim depends on the claim's point alone, and once all claims are made it depends on
+//! nothing else at all. So threads that have nothing else to do make the sums, and then the rest of it. They look for
+//! other work every few microseconds, for the rounds must not wait.
 
 use super::Prover;
 use crate::{
+    Error,
+    aside::{aside, give_way},
     field::E,
     graph::{Id, Kind},
     kernels::{
@@ -16,59 +19,11 @@ use crate::{
     plan::{Block, Plan, row_vars},
     store::Piece,
 };
-use rayon::{Scope, Yield, prelude::*};
+use rayon::{Scope, prelude::*};
 use std::{
     collections::VecDeque,
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
-
-/// Proofs that this process is making. A thread that looks for other work may find a whole proof, and then this one
-/// would wait for that one: where there are several, no thread is idle anyway.
-static PROOFS: AtomicUsize = AtomicUsize::new(0);
-
-/// Counts a proof while it is made, and keeps a thread awake for it.
-pub(super) struct Counted {
-    done: Arc<AtomicBool>,
-}
-
-impl Counted {
-    pub(super) fn new() -> Self {
-        PROOFS.fetch_add(1, Relaxed);
-        Self {
-            done: Arc::default(),
-        }
-    }
-
-    /// Keeps one of the pool's other threads awake until the proof is done or another one begins. A proof shares its work
-    /// many times in each millisecond, with stretches in between that are too short to share. A thread that fell asleep
-    /// in one of them would be back only after what it was woken for.
-    pub(super) fn keep_awake(&self) {
-        if rayon::current_num_threads() == 1 {
-            return;
-        }
-        let proof = rayon::current_thread_index();
-        let done = Arc::clone(&self.done);
-        // Not in the proof's scope: what this thread finds may be a whole proof, for which this one must not wait.
-        rayon::spawn(move || {
-            let wanted = || !done.load(Relaxed) && PROOFS.load(Relaxed) == 1;
-            while wanted() && rayon::current_thread_index() != proof {
-                if rayon::yield_now() != Some(Yield::Executed) {
-                    std::thread::yield_now();
-                }
-            }
-        });
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.done.store(true, Relaxed);
-        PROOFS.fetch_sub(1, Relaxed);
-    }
-}
 
 /// The rows of a box, weighed by the row coordinates of a claim's point.
 pub(super) struct Rows {
@@ -113,42 +68,58 @@ impl Task<'_> {
         let Key { offset, point, .. } = self.key;
         let weights = eq_table(&point);
         let sums = RowSums::new(self.polynomial, offset, 1 << self.columns, &weights);
-        let sum = sums.by_one(|| {
-            while PROOFS.load(Relaxed) == 1 && rayon::yield_now() == Some(Yield::Executed) {}
-        });
+        let sum = aside(|| sums.by_one(give_way));
         let _ = self.rows.set(Rows { weights, sum });
     }
 }
 
+/// What is done after everything else.
+type Last<'a> = Box<dyn FnOnce() + Send + 'a>;
+
 /// What is to be done.
 #[derive(Default)]
 struct Queue<'a> {
-    tasks: Mutex<VecDeque<Task<'a>>>,
+    tasks: VecDeque<Task<'a>>,
+    last: Option<Last<'a>>,
     /// Threads that are at it.
-    helpers: AtomicUsize,
+    helpers: usize,
 }
 
-impl<'a> Queue<'a> {
-    fn tasks(&self) -> MutexGuard<'_, VecDeque<Task<'a>>> {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<'q, 'a>(queue: &'q Mutex<Queue<'a>>) -> MutexGuard<'q, Queue<'a>> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
-    /// Works until nothing is left. The thread of the proof itself has better things to do.
-    fn help(&self, proof: Option<usize>) {
-        while rayon::current_thread_index() != proof {
-            let task = self.tasks().pop_front();
-            let Some(task) = task else { break };
+/// Works until nothing is left. The thread of the proof itself has better things to do.
+fn help(queue: &Mutex<Queue<'_>>, proof: Option<usize>) {
+    loop {
+        let mut all = lock(queue);
+        let able = rayon::current_thread_index() != proof;
+        if able && let Some(task) = all.tasks.pop_front() {
+            drop(all);
             task.run_aside();
+        } else if able
+            && all.helpers == 1
+            && let Some(last) = all.last.take()
+        {
+            // No other thread is at a task, so all are done.
+            drop(all);
+            aside(last);
+        } else {
+            all.helpers -= 1;
+            return;
         }
-        self.helpers.fetch_sub(1, Relaxed);
     }
 }
+
+/// Where the bytes of an opening will be.
+#[derive(Default)]
+pub(super) struct Opening(Arc<OnceLock<Result<Vec<u8>, Error>>>);
 
 /// What has been begun.
 pub(super) struct Ahead<'a> {
     large: Vec<Large>,
     begun: Vec<(Key, Arc<OnceLock<Rows>>)>,
-    queue: Arc<Queue<'a>>,
+    queue: Arc<Mutex<Queue<'a>>>,
 }
 
 /// A constant that fills rows.
@@ -164,7 +135,7 @@ fn fills_rows(piece: &Piece, columns: usize) -> bool {
     piece.block.vars >= columns && piece.is_full()
 }
 
-impl Ahead<'_> {
+impl<'a> Ahead<'a> {
     pub(super) fn new(plan: &Plan) -> Self {
         let fills = |index: usize| {
             plan.weights.iter().any(|store| {
@@ -184,9 +155,30 @@ impl Ahead<'_> {
         }
     }
 
+    /// Nothing, for the same constants.
+    fn empty(&self) -> Self {
+        Self {
+            large: Vec::new(),
+            begun: Vec::new(),
+            queue: Arc::clone(&self.queue),
+        }
+    }
+
+    /// Has other threads begin, as many as can be used.
+    fn call(&self, scope: &Scope<'a>, useful: usize) {
+        let proof = rayon::current_thread_index();
+        let others = rayon::current_num_threads() - 1;
+        let mut queue = lock(&self.queue);
+        for _ in queue.helpers..others.min(useful) {
+            queue.helpers += 1;
+            let queue = Arc::clone(&self.queue);
+            scope.spawn(move |_| help(&queue, proof));
+        }
+    }
+
     /// Does what nobody has begun, by all threads. What others have begun is done when the scope ends.
     pub(super) fn finish(&self) {
-        let tasks = core::mem::take(&mut *self.queue.tasks());
+        let tasks = core::mem::take(&mut lock(&self.queue).tasks);
         tasks.into_par_iter().with_max_len(1).for_each(Task::run);
     }
 
@@ -225,7 +217,7 @@ impl<'a> Prover<'a, '_> {
                         };
                         let rows = Arc::default();
                         self.ahead.begun.push((key.clone(), Arc::clone(&rows)));
-                        self.ahead.queue.tasks().push_back(Task {
+                        lock(&self.ahead.queue).tasks.push_back(Task {
                             key,
                             polynomial: self.key.polynomial(part),
                             columns,
@@ -235,16 +227,46 @@ impl<'a> Prover<'a, '_> {
                 }
             }
         }
-        if self.ahead.begun.is_empty() {
-            return;
+        let waiting = lock(&self.ahead.queue).tasks.len();
+        self.ahead.call(scope, waiting);
+    }
+
+    /// Begins the opening of the constants, if there are any; nothing that is still to be sent matters to it.
+    pub(super) fn begin_constants(&mut self, scope: &Scope<'a>) -> Option<Opening> {
+        if !self.plan.has_constants() {
+            return None;
         }
-        let queue = &self.ahead.queue;
-        let proof = rayon::current_thread_index();
-        let wanted = others.min(queue.tasks().len());
-        for _ in queue.helpers.load(Relaxed)..wanted {
-            queue.helpers.fetch_add(1, Relaxed);
-            let queue = Arc::clone(queue);
-            scope.spawn(move |_| queue.help(proof));
+        let ahead = self.ahead.empty();
+        let mut prover = Prover {
+            key: self.key,
+            sink: self.sink.fork("constants"),
+            claims: self.claims.constants(&self.plan.graph),
+            plan: self.plan,
+            values: self.values,
+            ties: None,
+            ahead: core::mem::replace(&mut self.ahead, ahead),
+        };
+        let opening = Opening::default();
+        let out = Arc::clone(&opening.0);
+        lock(&self.ahead.queue).last = Some(Box::new(move || {
+            let opened = prover.open_constants();
+            debug_assert!(prover.claims.is_empty());
+            let _ = out.set(opened.map(|()| prover.sink.finish()));
+        }));
+        // A caller from elsewhere, as tests are, has all of its proof made where it is.
+        if rayon::current_thread_index().is_some() {
+            self.ahead.call(scope, 1);
         }
+        Some(opening)
+    }
+
+    /// The bytes of the opening, after the scope in which it was begun.
+    pub(super) fn end_constants(&self, opening: Opening) -> Result<Vec<u8>, Error> {
+        let last = lock(&self.ahead.queue).last.take();
+        if let Some(last) = last {
+            last();
+        }
+        let opened = Arc::into_inner(opening.0).and_then(OnceLock::into_inner);
+        opened.expect("it is done, by others or here")
     }
 }

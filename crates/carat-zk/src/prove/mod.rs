@@ -14,6 +14,7 @@ mod values;
 
 use crate::{
     Error, Instance, Profile, Proof,
+    aside::{Awake, Counted},
     claims::Claims,
     field::{self, E, F},
     graph::{Id, Kind, Rows, Table},
@@ -30,7 +31,7 @@ use crate::{
     transcript::{Sink, Transcript},
     verify::{TensorClaim, statement},
 };
-use ahead::{Ahead, Counted};
+use ahead::Ahead;
 use carat_program::{Ints, Program, Tensor, Weights};
 use carat_receipt::Digest;
 use fold::{evaluate, evaluate_each};
@@ -189,7 +190,10 @@ fn memory(plan: &Plan, mode: Mode) -> Result<u64, Error> {
 /// Does something on one of the threads that make proofs: what leads to a proof, and the proof. Each time that work comes
 /// from elsewhere, these threads have to be woken first.
 pub fn on_pool<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    rayon::scope(|_| work())
+    rayon::scope(|_| {
+        let _awake = Awake::new();
+        work()
+    })
 }
 
 /// Proves that a model gave these outputs for these inputs: one proof for all `instances`, each with the run that it
@@ -225,10 +229,9 @@ pub fn prove(
     let plan = Plan::of(program, instances.len(), options.mode)?;
     options.fits(memory(&plan, options.mode)?)?;
     key.spend()?;
-    let counted = Counted::new();
+    let _counted = Counted::new();
     // From outside, each parallel loop would wake and wait for another thread.
     on_pool(|| {
-        counted.keep_awake();
         options.begin(Phase::Witness)?;
         let values = Values::new(program, weights, &plan.graph, runs);
         values.check()?;
@@ -306,14 +309,22 @@ impl<'a> Prover<'a, '_> {
         let scheme = Whir::new(self.key.key.profile, self.plan.witness.vars, Use::Witness)?;
         let (root, data) = scheme.commit(polynomial)?;
         self.sink.send_bytes("witness", &root.0);
-        rayon::in_place_scope(|scope| {
+        let constants = rayon::in_place_scope(|scope| {
             self.reduce(options, scope)?;
+            let constants = self.begin_constants(scope);
             let point = self.open_witness(data.values());
             let _ = scheme.open(&data, &point, &mut self.sink)?;
-            self.ahead.finish();
-            Ok::<(), Error>(())
+            if constants.is_some() {
+                options.begin(Phase::OpenWeights)?;
+                self.ahead.finish();
+            }
+            Ok::<_, Error>(constants)
         })?;
-        self.open_constants(options)
+        if let Some(constants) = constants {
+            let opened = self.end_constants(constants)?;
+            self.sink.append(&opened);
+        }
+        Ok(())
     }
 
     /// The same argument, with every message under a pad, and a proof that what is under the pads passes all checks.
@@ -363,7 +374,11 @@ impl<'a> Prover<'a, '_> {
         })?;
         match &self.key.hidden {
             Some(data) => self.open_hidden(data, &mut random, options)?,
-            None => self.open_constants(options)?,
+            None if self.plan.has_constants() => {
+                options.begin(Phase::OpenWeights)?;
+                self.open_constants()?;
+            }
+            None => {}
         }
         if let (Some(ties), Some(table)) = (self.ties.take(), &table) {
             for (claims, edges) in ties.iter().zip(&edges) {
@@ -388,11 +403,7 @@ impl<'a> Prover<'a, '_> {
         options.begin(Phase::OpenWitness)
     }
 
-    fn open_constants(&mut self, options: &Options<'_>) -> Result<(), Error> {
-        if !self.plan.has_constants() {
-            return Ok(());
-        }
-        options.begin(Phase::OpenWeights)?;
+    fn open_constants(&mut self) -> Result<(), Error> {
         let key = self.key;
         let polynomials: Vec<_> = key.data.iter().map(ProverData::values).collect();
         let mut join = self.join(false, &polynomials, None);

@@ -1,8 +1,9 @@
 //! The prover of registrations.
 
-use super::{Options, Phase, ProvingKey, Values, ahead::Counted, memory, prove_from};
+use super::{Options, Phase, ProvingKey, Values, memory, on_pool, prove_from};
 use crate::{
     Error, Proof,
+    aside::Counted,
     key::Mode,
     plan::Plan,
     registration::{HIDDEN, statement},
@@ -35,7 +36,7 @@ pub fn register(
     options.fits(memory(&plan, options.mode)?)?;
     key.spend()?;
     let _counted = Counted::new();
-    rayon::scope(|_| {
+    on_pool(|| {
         options.begin(Phase::Witness)?;
         let values = Values::new(program, weights, &plan.graph, &[]);
         values.check()?;

@@ -70,6 +70,19 @@ fn challenges_depend_on_every_message() {
         .filter(|e| matches!(e, Event::Sent(..)))
         .count();
     assert!(messages > 100);
+    // The openings begin with what they join: first the witness's, then that of the constants, which goes on from the same
+    // state as it.
+    let sent = honest.iter().filter_map(|e| match e {
+        Event::Sent(label, _) => Some(label),
+        Event::Drawn(_) => None,
+    });
+    let joins: Vec<usize> = (sent.enumerate())
+        .filter(|(_, label)| *label == "parts")
+        .map(|(i, _)| i)
+        .collect();
+    let [witness, constants] = joins[..] else {
+        panic!("two openings, not {}", joins.len())
+    };
     for message in 0..messages {
         let lie = Lie {
             message,
@@ -80,17 +93,24 @@ fn challenges_depend_on_every_message() {
         let (_, lied) = case.lie(lie);
         assert_eq!(honest.len(), lied.len());
         let (mut seen, mut empty) = (0, false);
-        for (a, b) in honest.iter().zip(&lied) {
+        for (i, (a, b)) in honest.iter().zip(&lied).enumerate() {
             match (a, b) {
-                (Event::Sent(label, len), Event::Sent(..)) => {
+                (Event::Sent(_, len), Event::Sent(..)) => {
                     empty |= seen == message && *len == 0;
                     seen += 1;
-                    let _ = label;
                 }
-                // A message without elements cannot be changed.
-                (Event::Drawn(a), Event::Drawn(b)) if seen <= message || empty => assert_eq!(a, b),
                 (Event::Drawn(a), Event::Drawn(b)) => {
-                    assert_ne!(a, b, "a challenge does not depend on message {message}");
+                    // What joins the claims on constants is drawn before `parts` is sent.
+                    let next = honest[i..].iter().find(|e| matches!(e, Event::Sent(..)));
+                    let joins = matches!(next, Some(Event::Sent(label, _)) if label == "parts");
+                    let of_constants = seen > constants || seen == constants && joins;
+                    let beside = (witness..constants).contains(&message) && of_constants;
+                    // A message without elements cannot be changed.
+                    if seen <= message || empty || beside {
+                        assert_eq!(a, b, "a challenge before message {message}, or beside it");
+                    } else {
+                        assert_ne!(a, b, "a challenge does not depend on message {message}");
+                    }
                 }
                 _ => panic!("another order of messages"),
             }

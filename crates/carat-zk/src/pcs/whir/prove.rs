@@ -6,6 +6,7 @@
 
 use super::{Config, encode::encode, seeds::Seed, seeds::Seeds, wire::Writer};
 use crate::{
+    aside::give_way,
     field::{DEGREE, E, F},
     kernels::{
         Vector, add_powers, add_scaled, combine_base, dot, dot_base, eq_vector, product_rounds,
@@ -99,6 +100,7 @@ impl Channel<'_> {
     }
 
     fn draw(&mut self) -> E {
+        give_way();
         self.challenger.sample()
     }
 

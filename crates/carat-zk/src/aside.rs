@@ -1,0 +1,86 @@
+//! How proofs share the threads of the pool: one is kept awake for a proof, and work that can wait gives way to work that
+//! others wait for.
+
+use rayon::Yield;
+use std::{
+    cell::Cell,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+/// Proofs that this process is making. A thread that looks for other work may find a whole proof, and then this one
+/// would wait for that one: where there are several, no thread is idle anyway.
+static PROOFS: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    /// Whether this thread is at something that can wait.
+    static ASIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Counts a proof while it is made.
+pub(crate) struct Counted(());
+
+impl Counted {
+    pub(crate) fn new() -> Self {
+        PROOFS.fetch_add(1, Relaxed);
+        Self(())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        PROOFS.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Keeps one of the pool's other threads awake until this is dropped or several proofs are made. A proof shares its work
+/// many times in each millisecond, with stretches in between that are too short to share. A thread that fell asleep in
+/// one of them would be back only after what it was woken for.
+pub(crate) struct Awake(Arc<AtomicBool>);
+
+impl Awake {
+    /// Of the threads that do not call this.
+    pub(crate) fn new() -> Self {
+        let done = Arc::new(AtomicBool::new(false));
+        if rayon::current_num_threads() > 1 {
+            let caller = rayon::current_thread_index();
+            let done = Arc::clone(&done);
+            // Not in the caller's scope: what this thread finds may be a whole proof, for which the caller must not wait.
+            rayon::spawn(move || {
+                let wanted = || !done.load(Relaxed) && PROOFS.load(Relaxed) <= 1;
+                while wanted() && rayon::current_thread_index() != caller {
+                    if rayon::yield_now() != Some(Yield::Executed) {
+                        std::thread::yield_now();
+                    }
+                }
+            });
+        }
+        Self(done)
+    }
+}
+
+impl Drop for Awake {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+/// Does something that can wait: at each [`give_way`] in it, what others wait for is done first.
+pub(crate) fn aside<T>(work: impl FnOnce() -> T) -> T {
+    let before = ASIDE.replace(true);
+    let result = work();
+    ASIDE.set(before);
+    result
+}
+
+/// Does what others wait for, if this thread is at something that can wait.
+pub(crate) fn give_way() {
+    if ASIDE.get() {
+        // What is found is not to wait.
+        ASIDE.set(false);
+        while PROOFS.load(Relaxed) == 1 && rayon::yield_now() == Some(Yield::Executed) {}
+        ASIDE.set(true);
+    }
+}

@@ -1,0 +1,74 @@
+//! A proof is the same on any number of threads, also beside others, and none waits for another.
+
+mod support;
+
+use carat_program::{Contraction, Op, Program, Weights};
+use carat_zk::{Instance, Options, ProvingKey, on_pool, prove};
+use support::{
+    PROFILE,
+    programs::{Builder, Rng, inputs},
+    run,
+};
+
+/// Layers whose constants fill rows, so that their sums are begun ahead.
+fn network() -> (Program, Weights) {
+    let mut b = Builder::new(31);
+    let mut x = b.input(&[3, 48], -100, 90);
+    for (columns, rows) in [(48, 96), (96, 96), (96, 20)] {
+        let w = b.random(&[columns, rows], -60, 60);
+        let spec = Contraction {
+            a: "ij".into(),
+            b: "jk".into(),
+            out: "ik".into(),
+        };
+        let y = b.push(Op::Contract { spec, l1: None }, &[x, w]);
+        let y = b.push(Op::Shift { bits: 12 }, &[y]);
+        x = b.push(Op::Clamp { lo: 0, hi: 90 }, &[y]);
+    }
+    b.finish(&[x])
+}
+
+#[test]
+fn the_same_bytes_on_any_number_of_threads() {
+    let (program, weights) = network();
+    let key = ProvingKey::new(&program, &weights, PROFILE).unwrap();
+    let mut rng = Rng(5);
+    let (runs, values): (Vec<_>, Vec<_>) = (0..4)
+        .map(|_| {
+            let x = inputs(&program, &mut rng);
+            let (run, y) = run(&program, &weights, &x);
+            (run, (x, y))
+        })
+        .unzip();
+    let instances: Vec<Instance<'_>> = values
+        .iter()
+        .map(|(x, y)| Instance::of_values(x, y))
+        .collect();
+    let make = || {
+        let options = Options::default();
+        prove(&program, &weights, &key, &instances, &runs, &options).unwrap()
+    };
+    let expected = make();
+    for threads in 1..=5 {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        for _ in 0..8 {
+            assert_eq!(pool.install(make), expected, "{threads} threads");
+        }
+        // Several at once, some of them within others' threads.
+        pool.in_place_scope(|scope| {
+            for _ in 0..6 {
+                scope.spawn(|_| assert_eq!(make(), expected, "one of several"));
+                scope.spawn(|_| assert_eq!(on_pool(make), expected, "one of several"));
+            }
+        });
+        // From threads that are not the pool's.
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| assert_eq!(make(), expected, "from elsewhere"));
+            }
+        });
+    }
+}
