@@ -8,24 +8,42 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
+    thread::LocalKey,
 };
 
-/// Proofs that this process is making. A thread that looks for other work may find a whole proof, and then this one
-/// would wait for that one: where there are several, no thread is idle anyway.
+/// Proofs that this process is making, from what leads to them on. A thread that looks for other work may find a whole
+/// proof, and then this one would wait for that one: where there are several, no thread is idle anyway.
 static PROOFS: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     /// Whether this thread is at something that can wait.
     static ASIDE: Cell<bool> = const { Cell::new(false) };
+    /// Whether this thread is within [`on_pool`].
+    static WITHIN: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Counts a proof while it is made.
-pub(crate) struct Counted(());
+/// Sets something on this thread until it is dropped.
+struct Set(&'static LocalKey<Cell<bool>>, bool);
+
+impl Set {
+    fn new(of: &'static LocalKey<Cell<bool>>, to: bool) -> Self {
+        Self(of, of.replace(to))
+    }
+}
+
+impl Drop for Set {
+    fn drop(&mut self) {
+        self.0.set(self.1);
+    }
+}
+
+/// Counts a proof until it is dropped.
+struct Counted;
 
 impl Counted {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         PROOFS.fetch_add(1, Relaxed);
-        Self(())
+        Self
     }
 }
 
@@ -35,21 +53,36 @@ impl Drop for Counted {
     }
 }
 
+/// Does something on one of the threads that make proofs: what leads to a proof, and the proof. Each time that work comes
+/// from elsewhere, these threads have to be woken first.
+pub fn on_pool<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    if WITHIN.get() {
+        return work();
+    }
+    // Before anyone can find it.
+    let _counted = Counted::new();
+    rayon::scope(|_| {
+        let _within = Set::new(&WITHIN, true);
+        let _awake = Awake::new();
+        work()
+    })
+}
+
 /// Keeps one of the pool's other threads awake until this is dropped or several proofs are made. A proof shares its work
 /// many times in each millisecond, with stretches in between that are too short to share. A thread that fell asleep in
 /// one of them would be back only after what it was woken for.
-pub(crate) struct Awake(Arc<AtomicBool>);
+struct Awake(Arc<AtomicBool>);
 
 impl Awake {
     /// Of the threads that do not call this.
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         let done = Arc::new(AtomicBool::new(false));
         if rayon::current_num_threads() > 1 {
             let caller = rayon::current_thread_index();
             let done = Arc::clone(&done);
             // Not in the caller's scope: what this thread finds may be a whole proof, for which the caller must not wait.
             rayon::spawn(move || {
-                let wanted = || !done.load(Relaxed) && PROOFS.load(Relaxed) <= 1;
+                let wanted = || !done.load(Relaxed) && PROOFS.load(Relaxed) == 1;
                 while wanted() && rayon::current_thread_index() != caller {
                     if rayon::yield_now() != Some(Yield::Executed) {
                         std::thread::yield_now();
@@ -69,18 +102,15 @@ impl Drop for Awake {
 
 /// Does something that can wait: at each [`give_way`] in it, what others wait for is done first.
 pub(crate) fn aside<T>(work: impl FnOnce() -> T) -> T {
-    let before = ASIDE.replace(true);
-    let result = work();
-    ASIDE.set(before);
-    result
+    let _aside = Set::new(&ASIDE, true);
+    work()
 }
 
 /// Does what others wait for, if this thread is at something that can wait.
 pub(crate) fn give_way() {
     if ASIDE.get() {
         // What is found is not to wait.
-        ASIDE.set(false);
+        let _urgent = Set::new(&ASIDE, false);
         while PROOFS.load(Relaxed) == 1 && rayon::yield_now() == Some(Yield::Executed) {}
-        ASIDE.set(true);
     }
 }

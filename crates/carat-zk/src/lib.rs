@@ -37,6 +37,8 @@ mod tests;
 pub mod transcript;
 mod verify;
 
+#[cfg(feature = "prover")]
+pub use aside::on_pool;
 pub use error::Error;
 #[cfg(feature = "prover")]
 pub use hide::pin::HidingRoots;
@@ -47,7 +49,7 @@ pub use plan::{Sizes, sizes};
 #[cfg(feature = "prover")]
 pub use prove::{
     Observer, Options, Phase, ProvingKey, Run, WeightsSecret, estimate_memory,
-    estimate_registration_memory, on_pool, prove, register,
+    estimate_registration_memory, prove, register,
 };
 pub use registration::{hidden_weights_budget, verify_registration};
 pub use verify::verify;

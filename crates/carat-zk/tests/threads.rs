@@ -3,7 +3,8 @@
 mod support;
 
 use carat_program::{Contraction, Op, Program, Weights};
-use carat_zk::{Instance, Options, ProvingKey, on_pool, prove};
+use carat_zk::{Error, Instance, Observer, Options, Phase, ProvingKey, on_pool, prove};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use support::{
     PROFILE,
     programs::{Builder, Rng, inputs},
@@ -26,6 +27,52 @@ fn network() -> (Program, Weights) {
         x = b.push(Op::Clamp { lo: 0, hi: 90 }, &[y]);
     }
     b.finish(&[x])
+}
+
+/// Stops a proof when a phase begins.
+struct Until(Phase, AtomicBool);
+
+impl Observer for Until {
+    fn begin(&self, phase: Phase) {
+        self.1.fetch_or(phase == self.0, Relaxed);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.1.load(Relaxed)
+    }
+}
+
+#[test]
+fn a_proof_that_is_stopped_leaves_the_threads_to_others() {
+    let (program, weights) = network();
+    let key = ProvingKey::new(&program, &weights, PROFILE).unwrap();
+    let x = inputs(&program, &mut Rng(6));
+    let (run, y) = run(&program, &weights, &x);
+    let make = |observer: Option<&dyn Observer>| {
+        let options = Options {
+            observer,
+            ..Options::default()
+        };
+        let instance = Instance::of_values(&x, &y);
+        let run = std::slice::from_ref(&run);
+        prove(&program, &weights, &key, &[instance], run, &options)
+    };
+    let expected = make(None).unwrap();
+    for threads in 1..=3 {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        for phase in Phase::ALL {
+            let until = Until(phase, AtomicBool::new(false));
+            let stopped = pool.install(|| make(Some(&until)));
+            assert!(
+                matches!(stopped, Err(Error::Cancelled)),
+                "{phase:?}: {stopped:?}"
+            );
+            assert_eq!(pool.install(|| make(None)).unwrap(), expected);
+        }
+    }
 }
 
 #[test]

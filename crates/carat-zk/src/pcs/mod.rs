@@ -5,7 +5,7 @@
 //! significant first: the value at `(x_0, ..., x_{n-1})` has index `sum x_i 2^(n-1-i)`. A point lists its coordinates
 //! in the same order.
 //!
-//! The proximity test and its tree are `p3-whir`'s; the parameters, the encoding and the interface are ours. The exact
+//! The proximity test is `p3-whir`'s, and so are its verifier and its tree; the parameters, the encoding, the prover and the interface are ours. The exact
 //! protocol, byte for byte, is `docs/protocol-whir.md`.
 
 mod direct;

@@ -155,18 +155,22 @@ impl<'a> Ahead<'a> {
         }
     }
 
-    /// Nothing, for the same constants.
-    fn empty(&self) -> Self {
+    /// What the opening of the constants needs of this.
+    fn done(&mut self) -> Self {
         Self {
             large: Vec::new(),
-            begun: Vec::new(),
-            queue: Arc::clone(&self.queue),
+            begun: core::mem::take(&mut self.begun),
+            queue: Arc::default(),
         }
     }
 
     /// Has other threads begin, as many as can be used.
     fn call(&self, scope: &Scope<'a>, useful: usize) {
         let proof = rayon::current_thread_index();
+        if proof.is_none() {
+            // A caller from elsewhere, as tests are, has all of its proof made where it is.
+            return;
+        }
         let others = rayon::current_num_threads() - 1;
         let mut queue = lock(&self.queue);
         for _ in queue.helpers..others.min(useful) {
@@ -178,8 +182,21 @@ impl<'a> Ahead<'a> {
 
     /// Does what nobody has begun, by all threads. What others have begun is done when the scope ends.
     pub(super) fn finish(&self) {
-        let tasks = core::mem::take(&mut lock(&self.queue).tasks);
+        let mut queue = lock(&self.queue);
+        let tasks = core::mem::take(&mut queue.tasks);
+        // What comes last waits for these, too.
+        queue.helpers += 1;
+        drop(queue);
         tasks.into_par_iter().with_max_len(1).for_each(Task::run);
+        lock(&self.queue).helpers -= 1;
+    }
+
+    /// Nothing of what nobody has begun is to be done any more.
+    pub(super) fn abandon(&self) {
+        let mut queue = lock(&self.queue);
+        let abandoned = (core::mem::take(&mut queue.tasks), queue.last.take());
+        drop(queue);
+        drop(abandoned);
     }
 
     /// What was done for a box and the row coordinates of a point.
@@ -193,8 +210,7 @@ impl<'a> Ahead<'a> {
 impl<'a> Prover<'a, '_> {
     /// Gives other threads the sums for all claims on constants that are new.
     pub(super) fn begin_rows(&mut self, scope: &Scope<'a>) {
-        let others = rayon::current_num_threads() - 1;
-        if others == 0 {
+        if rayon::current_num_threads() == 1 || rayon::current_thread_index().is_none() {
             return;
         }
         let plan = self.plan;
@@ -236,7 +252,6 @@ impl<'a> Prover<'a, '_> {
         if !self.plan.has_constants() {
             return None;
         }
-        let ahead = self.ahead.empty();
         let mut prover = Prover {
             key: self.key,
             sink: self.sink.fork("constants"),
@@ -244,7 +259,7 @@ impl<'a> Prover<'a, '_> {
             plan: self.plan,
             values: self.values,
             ties: None,
-            ahead: core::mem::replace(&mut self.ahead, ahead),
+            ahead: self.ahead.done(),
         };
         let opening = Opening::default();
         let out = Arc::clone(&opening.0);
@@ -253,10 +268,7 @@ impl<'a> Prover<'a, '_> {
             debug_assert!(prover.claims.is_empty());
             let _ = out.set(opened.map(|()| prover.sink.finish()));
         }));
-        // A caller from elsewhere, as tests are, has all of its proof made where it is.
-        if rayon::current_thread_index().is_some() {
-            self.ahead.call(scope, 1);
-        }
+        self.ahead.call(scope, 1);
         Some(opening)
     }
 

@@ -14,7 +14,7 @@ mod values;
 
 use crate::{
     Error, Instance, Profile, Proof,
-    aside::{Awake, Counted},
+    aside::on_pool,
     claims::Claims,
     field::{self, E, F},
     graph::{Id, Kind, Rows, Table},
@@ -31,7 +31,7 @@ use crate::{
     transcript::{Sink, Transcript},
     verify::{TensorClaim, statement},
 };
-use ahead::Ahead;
+use ahead::{Ahead, Opening};
 use carat_program::{Ints, Program, Tensor, Weights};
 use carat_receipt::Digest;
 use fold::{evaluate, evaluate_each};
@@ -56,7 +56,8 @@ pub enum Phase {
     Steps,
     /// Joining all claims on the witness, and opening it.
     OpenWitness,
-    /// Joining all claims on the constants, and opening them.
+    /// Joining all claims on the constants, and opening them: what is left of that where another thread did some of it
+    /// while the witness was opened.
     OpenWeights,
 }
 
@@ -187,15 +188,6 @@ fn memory(plan: &Plan, mode: Mode) -> Result<u64, Error> {
     Ok(values + 110 * size(plan.witness.vars) + 110 * size(plan.leaves.vars) + constants)
 }
 
-/// Does something on one of the threads that make proofs: what leads to a proof, and the proof. Each time that work comes
-/// from elsewhere, these threads have to be woken first.
-pub fn on_pool<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    rayon::scope(|_| {
-        let _awake = Awake::new();
-        work()
-    })
-}
-
 /// Proves that a model gave these outputs for these inputs: one proof for all `instances`, each with the run that it
 /// came from.
 ///
@@ -229,7 +221,6 @@ pub fn prove(
     let plan = Plan::of(program, instances.len(), options.mode)?;
     options.fits(memory(&plan, options.mode)?)?;
     key.spend()?;
-    let _counted = Counted::new();
     // From outside, each parallel loop would wake and wait for another thread.
     on_pool(|| {
         options.begin(Phase::Witness)?;
@@ -310,21 +301,36 @@ impl<'a> Prover<'a, '_> {
         let (root, data) = scheme.commit(polynomial)?;
         self.sink.send_bytes("witness", &root.0);
         let constants = rayon::in_place_scope(|scope| {
-            self.reduce(options, scope)?;
-            let constants = self.begin_constants(scope);
-            let point = self.open_witness(data.values());
-            let _ = scheme.open(&data, &point, &mut self.sink)?;
-            if constants.is_some() {
-                options.begin(Phase::OpenWeights)?;
-                self.ahead.finish();
+            let opened = self.reduce_and_open(&scheme, &data, options, scope);
+            if opened.is_err() {
+                self.ahead.abandon();
             }
-            Ok::<_, Error>(constants)
+            opened
         })?;
         if let Some(constants) = constants {
             let opened = self.end_constants(constants)?;
             self.sink.append(&opened);
         }
         Ok(())
+    }
+
+    /// Opens the witness, while the opening of the constants may be made beside.
+    fn reduce_and_open(
+        &mut self,
+        scheme: &Whir,
+        data: &ProverData,
+        options: &Options<'_>,
+        scope: &rayon::Scope<'a>,
+    ) -> Result<Option<Opening>, Error> {
+        self.reduce(options, scope)?;
+        let constants = self.begin_constants(scope);
+        let point = self.open_witness(data.values());
+        let _ = scheme.open(data, &point, &mut self.sink)?;
+        if constants.is_some() {
+            options.begin(Phase::OpenWeights)?;
+            self.ahead.finish();
+        }
+        Ok(constants)
     }
 
     /// The same argument, with every message under a pad, and a proof that what is under the pads passes all checks.

@@ -1,9 +1,9 @@
 //! The prover of registrations.
 
-use super::{Options, Phase, ProvingKey, Values, memory, on_pool, prove_from};
+use super::{Options, Phase, ProvingKey, Values, memory, prove_from};
 use crate::{
     Error, Proof,
-    aside::Counted,
+    aside::on_pool,
     key::Mode,
     plan::Plan,
     registration::{HIDDEN, statement},
@@ -35,7 +35,6 @@ pub fn register(
     let plan = Plan::registration(program)?;
     options.fits(memory(&plan, options.mode)?)?;
     key.spend()?;
-    let _counted = Counted::new();
     on_pool(|| {
         options.begin(Phase::Witness)?;
         let values = Values::new(program, weights, &plan.graph, &[]);

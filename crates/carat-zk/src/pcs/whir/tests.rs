@@ -58,7 +58,7 @@ fn text(proof: &wire::Proof) -> String {
     )
 }
 
-/// For every row of the table up to 2^20, both profiles, a commitment and an opening are the library's, and what the
+/// For every row of the table up to 2^20 (`proven-120`: 2^17), a commitment and an opening are the library's, and what the
 /// transcript gives afterwards as well.
 #[test]
 fn openings_are_what_the_library_makes() {
