@@ -89,6 +89,12 @@ fn lock<'q, 'a>(queue: &'q Mutex<Queue<'a>>) -> MutexGuard<'q, Queue<'a>> {
     queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Threads that can help the one of the proof. A proof that is made elsewhere than on the pool, as tests make them, has all
+/// of it made where it is.
+fn others() -> usize {
+    rayon::current_thread_index().map_or(0, |_| rayon::current_num_threads() - 1)
+}
+
 /// Works until nothing is left. The thread of the proof itself has better things to do.
 fn help(queue: &Mutex<Queue<'_>>, proof: Option<usize>) {
     loop {
@@ -167,13 +173,8 @@ impl<'a> Ahead<'a> {
     /// Has other threads begin, as many as can be used.
     fn call(&self, scope: &Scope<'a>, useful: usize) {
         let proof = rayon::current_thread_index();
-        if proof.is_none() {
-            // A caller from elsewhere, as tests are, has all of its proof made where it is.
-            return;
-        }
-        let others = rayon::current_num_threads() - 1;
         let mut queue = lock(&self.queue);
-        for _ in queue.helpers..others.min(useful) {
+        for _ in queue.helpers..others().min(useful) {
             queue.helpers += 1;
             let queue = Arc::clone(&self.queue);
             scope.spawn(move |_| help(&queue, proof));
@@ -210,7 +211,7 @@ impl<'a> Ahead<'a> {
 impl<'a> Prover<'a, '_> {
     /// Gives other threads the sums for all claims on constants that are new.
     pub(super) fn begin_rows(&mut self, scope: &Scope<'a>) {
-        if rayon::current_num_threads() == 1 || rayon::current_thread_index().is_none() {
+        if others() == 0 {
             return;
         }
         let plan = self.plan;
