@@ -68,6 +68,42 @@ pub fn on_pool<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     })
 }
 
+/// A thread that has nothing to do, and stays awake.
+#[derive(Default)]
+pub(crate) struct Idle {
+    rounds: u32,
+}
+
+impl Idle {
+    /// Rounds in which the processor is not offered to others: that takes several times as long as to look for work.
+    const ROUNDS: u32 = 1 << 6;
+
+    /// How often nothing was found.
+    pub(crate) fn rounds(&self) -> u32 {
+        self.rounds
+    }
+
+    /// Does something that others wait for, if there is something.
+    pub(crate) fn look(&mut self) {
+        if found() {
+            return;
+        }
+        self.rounds = self.rounds.wrapping_add(1);
+        if self.rounds.is_multiple_of(Self::ROUNDS) {
+            std::thread::yield_now();
+        } else {
+            core::hint::spin_loop();
+        }
+    }
+}
+
+/// Does something that others wait for. Whether there was something.
+fn found() -> bool {
+    // What is found is not to wait.
+    let _urgent = Set::new(&ASIDE, false);
+    rayon::yield_now() == Some(Yield::Executed)
+}
+
 /// Keeps one of the pool's other threads awake until this is dropped or several proofs are made. A proof shares its work
 /// many times in each millisecond, with stretches in between that are too short to share. A thread that fell asleep in
 /// one of them would be back only after what it was woken for.
@@ -83,10 +119,9 @@ impl Awake {
             // Not in the caller's scope: what this thread finds may be a whole proof, for which the caller must not wait.
             rayon::spawn(move || {
                 let wanted = || !done.load(Relaxed) && PROOFS.load(Relaxed) == 1;
+                let mut idle = Idle::default();
                 while wanted() && rayon::current_thread_index() != caller {
-                    if rayon::yield_now() != Some(Yield::Executed) {
-                        std::thread::yield_now();
-                    }
+                    idle.look();
                 }
             });
         }
@@ -109,8 +144,6 @@ pub(crate) fn aside<T>(work: impl FnOnce() -> T) -> T {
 /// Does what others wait for, if this thread is at something that can wait.
 pub(crate) fn give_way() {
     if ASIDE.get() {
-        // What is found is not to wait.
-        let _urgent = Set::new(&ASIDE, false);
-        while PROOFS.load(Relaxed) == 1 && rayon::yield_now() == Some(Yield::Executed) {}
+        while PROOFS.load(Relaxed) == 1 && found() {}
     }
 }

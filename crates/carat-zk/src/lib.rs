@@ -29,6 +29,8 @@ mod plan;
 #[cfg(feature = "prover")]
 mod prove;
 mod registration;
+#[cfg(feature = "prover")]
+mod share;
 mod steps;
 mod store;
 mod sumcheck;

@@ -1,7 +1,10 @@
 //! Polynomials over the base field: their values at points, and powers of places of a code.
 
 use super::{P, Vector, WIDTH, compact};
-use crate::field::{DEGREE, E, F};
+use crate::{
+    field::{DEGREE, E, F},
+    share,
+};
 use p3_field::{BasedVectorSpace, Field, PackedValue, PrimeCharacteristicRing};
 use rayon::prelude::*;
 
@@ -60,15 +63,16 @@ pub(crate) fn combine_base(values: &[F], width: usize, weights: &[E]) -> Vector 
         return compact::combine_rows(compact::Values::Plain(values), 0, width, weights);
     }
     let mut out = super::filled(P::ZERO, width / WIDTH);
-    out.par_chunks_mut(TILE)
-        .with_min_len((TASK / (TILE * weights.len())).max(1))
-        .enumerate()
-        .for_each(|(t, out)| {
-            let from = t * TILE * WIDTH;
+    let mut tiles: Vec<(usize, &mut [P])> = out.chunks_mut(TILE).enumerate().collect();
+    let most = TASK / (TILE * weights.len());
+    share::each(&mut tiles[..], most, &|tiles| {
+        for (t, out) in tiles {
+            let from = *t * TILE * WIDTH;
             let row = |row: usize| &values[row * width + from..][..out.len() * WIDTH];
             let rows: Vec<&[F]> = (0..weights.len()).map(row).collect();
             compact::combine_wide(out, &rows, weights);
-        });
+        }
+    });
     Vector::Packed(out)
 }
 
@@ -89,12 +93,19 @@ pub(crate) fn add_powers(out: &mut Vector, places: &[F], scales: &[E]) {
     const RUN: usize = 1 << 6;
     // Of each place, the first powers; those of a run are a multiple of them.
     let powers = |x: &F| -> Vec<F> { x.powers().take(RUN.min(out.len()) * WIDTH).collect() };
-    let rows: Vec<Vec<F>> = places.par_iter().with_min_len(1 << 3).map(powers).collect();
+    let mut rows: Vec<Vec<F>> = vec![Vec::new(); places.len()];
+    share::each((places, &mut rows[..]), 1 << 3, &|(places, rows)| {
+        let each = rows.iter_mut().zip(places);
+        each.for_each(|(row, x)| *row = powers(x));
+    });
     let rows: Vec<&[F]> = rows.iter().map(|row| &row[..]).collect();
-    out.par_chunks_mut(RUN).enumerate().for_each(|(c, out)| {
-        let first = (c * RUN * WIDTH) as u64;
-        let scales = scales.iter().zip(places);
-        let scales: Vec<E> = scales.map(|(&g, x)| g * x.exp_u64(first)).collect();
-        compact::combine_wide(out, &rows, &scales);
+    let mut runs: Vec<(usize, &mut [P])> = out.chunks_mut(RUN).enumerate().collect();
+    share::each(&mut runs[..], 1, &|runs| {
+        for (c, out) in runs {
+            let first = (*c * RUN * WIDTH) as u64;
+            let scales = scales.iter().zip(places);
+            let scales: Vec<E> = scales.map(|(&g, x)| g * x.exp_u64(first)).collect();
+            compact::combine_wide(out, &rows, &scales);
+        }
     });
 }

@@ -31,8 +31,13 @@ impl<'a> EqRounds<'a> {
         } else {
             eq_vector
         };
+        Self::with(z, eq(rest, E::ONE))
+    }
+
+    /// With `eq` over all variables but the first.
+    pub(super) fn with(z: &'a [E], rest: Vector) -> Self {
         Self {
-            rest: eq(rest, E::ONE),
+            rest,
             inverses: inverses(z),
             z,
             bound: E::ONE,
@@ -97,18 +102,22 @@ pub(crate) fn eq_products(
     factors: Vec<[Vector; 2]>,
 ) -> (Vec<E>, Vec<[E; 2]>) {
     let striped = matches!(factors[0][0], Vector::Striped(_));
-    rest_of_eq_products(sink, claim, EqRounds::new(z, striped), factors)
+    let mut rounds = EqRounds::new(z, striped);
+    let mut factors = factors;
+    align(&mut rounds.rest, &mut factors);
+    let first = eq_round(&rounds.rest, &factors);
+    rest_of_eq_products(sink, claim, rounds, factors, first)
 }
 
+/// From the sums of the next round on.
 pub(super) fn rest_of_eq_products(
     sink: &mut Sink,
     mut claim: E,
     mut rounds: EqRounds<'_>,
     mut factors: Vec<[Vector; 2]>,
+    (mut zero, mut lead): (E, E),
 ) -> (Vec<E>, Vec<[E; 2]>) {
     let mut point = Vec::new();
-    align(&mut rounds.rest, &mut factors);
-    let (mut zero, mut lead) = eq_round(&rounds.rest, &factors);
     while factors[0][0].len() > 1 {
         let (r, next) = rounds.round(sink, claim, zero, lead);
         claim = next;
@@ -180,25 +189,13 @@ fn next_eq_round(eq: &mut Vector, factors: &mut [[Vector; 2]], r: E) -> (E, E) {
 /// The sums over the first half of `eq (a b + c d)`: its value at zero of the first variable, and the coefficient of its
 /// square.
 fn eq_round(eq: &Vector, factors: &[[Vector; 2]]) -> (E, E) {
-    fn round<A: Algebra<E> + Copy + Send + Sync>(eq: &[A], pairs: &[[&[A]; 2]]) -> (A, A) {
-        let half = pairs[0][0].len() / 2;
-        sum_pairs(half, |i| {
-            let (mut zero, mut lead) = (A::ZERO, A::ZERO);
-            for [a, b] in pairs {
-                let (a0, b0) = (a[i], b[i]);
-                zero += a0 * b0;
-                lead += (a[i + half] - a0) * (b[i + half] - b0);
-            }
-            (zero * eq[i], lead * eq[i])
-        })
-    }
     match eq {
         Vector::Striped(eq) => {
             let (a, b) = stripes::both_sums(eq[0].len(), |s| {
                 let pairs: Vec<[&[P]; 2]> = (factors.iter())
                     .map(|pair| pair.each_ref().map(|v| &striped(v)[s][..]))
                     .collect();
-                round(&eq[s], &pairs)
+                sums(&eq[s], &pairs)
             });
             (horizontal(a), horizontal(b))
         }
@@ -207,7 +204,7 @@ fn eq_round(eq: &Vector, factors: &[[Vector; 2]]) -> (E, E) {
                 .iter()
                 .map(|[a, b]| [packed(a), packed(b)])
                 .collect();
-            let (a, b) = round(eq, &pairs);
+            let (a, b) = sums(eq, &pairs);
             (horizontal(a), horizontal(b))
         }
         Vector::Plain(eq) if matches!(factors[0][0], Vector::Plain(_)) => {
@@ -215,7 +212,7 @@ fn eq_round(eq: &Vector, factors: &[[Vector; 2]]) -> (E, E) {
                 .iter()
                 .map(|pair| pair.each_ref().map(plain))
                 .collect();
-            round(eq, &pairs)
+            sums(eq, &pairs)
         }
         // One register of factors, and half of one of eq.
         rest => {
@@ -225,7 +222,21 @@ fn eq_round(eq: &Vector, factors: &[[Vector; 2]]) -> (E, E) {
                 .map(|[a, b]| [a.unpack(), b.unpack()])
                 .collect();
             let pairs: Vec<[&[E]; 2]> = plain.iter().map(|[a, b]| [&a[..], &b[..]]).collect();
-            round(&eq, &pairs)
+            sums(&eq, &pairs)
         }
     }
+}
+
+/// [`eq_round`] of slices, or of a stripe.
+pub(super) fn sums<A: Algebra<E> + Copy + Send + Sync>(eq: &[A], pairs: &[[&[A]; 2]]) -> (A, A) {
+    let half = pairs[0][0].len() / 2;
+    sum_pairs(half, |i| {
+        let (mut zero, mut lead) = (A::ZERO, A::ZERO);
+        for [a, b] in pairs {
+            let (a0, b0) = (a[i], b[i]);
+            zero += a0 * b0;
+            lead += (a[i + half] - a0) * (b[i + half] - b0);
+        }
+        (zero * eq[i], lead * eq[i])
+    })
 }

@@ -5,15 +5,15 @@
 
 use super::{
     GRAIN, P, Vector, WIDTH,
-    eq_products::{EqRounds, eq_products, rest_of_eq_products},
-    stripes::{Stripes, both, both_sums},
-    vector::{add_scaled, horizontal, sum_pairs},
+    eq_products::{self, EqRounds, eq_products, rest_of_eq_products},
+    stripes::{self, Stripes, both, both_of, both_sums, eq_stripe},
+    vector::{add_scaled, add_scaled_slice, horizontal, sum_halves, sum_pairs},
 };
 use crate::{
     field::{E, F},
     transcript::Sink,
 };
-use p3_field::{Algebra, Field, PackedFieldExtension, PackedValue};
+use p3_field::{Algebra, Field, PackedFieldExtension, PackedValue, PrimeCharacteristicRing};
 use rayon::prelude::*;
 
 type Packed = <F as Field>::Packing;
@@ -72,7 +72,7 @@ where
 {
     let half = len / 2;
     let of = |from: usize| sums(half, |i| at(from + i));
-    let ((n0, d0), (n1, d1)) = rayon::join(|| of(0), || of(half));
+    let ((n0, d0), (n1, d1)) = stripes::each(half, || of(0), || of(half));
     [[n0, n1], [d0, d1]]
 }
 
@@ -107,7 +107,7 @@ impl Layer {
                 Vector::Striped(n1),
                 Vector::Striped(d0),
                 Vector::Striped(d1),
-            ) => Above::Layer(Self::striped(both(|s| {
+            ) => Above::Layer(Self::striped(both(n0[0].len(), |s| {
                 let (n0, n1, d0, d1) = (&n0[s], &n1[s], &d0[s], &d1[s]);
                 sums_in_halves(d0.len(), |i| ([n0[i], n1[i]], [d0[i], d1[i]]))
             }))),
@@ -143,8 +143,37 @@ impl Layer {
 
     /// Proves `sum eq(z, x) (n0 d1 + n1 d0 + mix d0 d1)`. Returns the point, and n0, n1, d0, d1 there.
     pub(crate) fn prove(self, sink: &mut Sink, claim: E, z: &[E], mix: E) -> (Vec<E>, [E; 4]) {
-        let (at, ends) = eq_products(sink, claim, z, self.factors(mix));
+        let (at, ends) = if self.is_long() {
+            let stripes = self.into_stripes();
+            let registers = stripes[0].numerators[0].len();
+            let begun = both_of(registers, stripes, |s, stripe| {
+                stripe.begin(eq_stripe(&z[1..], E::ONE, s), mix)
+            });
+            Begun::rest(begun, sink, claim, |eq| EqRounds::with(z, eq))
+        } else {
+            eq_products(sink, claim, z, self.factors(mix))
+        };
         (at, separate(&ends, mix))
+    }
+
+    /// Whether eq has two registers and more in each stripe.
+    fn is_long(&self) -> bool {
+        matches!(&self.numerators[0], Vector::Striped([v, _]) if v.len() >= 4)
+    }
+
+    fn into_stripes(self) -> [Stripe; 2] {
+        let parts = |pair: [Vector; 2]| {
+            let [[a, b], [c, d]] = pair.map(|v| match v {
+                Vector::Striped(v) => v,
+                _ => unreachable!("vectors of one length are stored alike"),
+            });
+            [[a, c], [b, d]]
+        };
+        let ([n, m], [d, e]) = (parts(self.numerators), parts(self.denominators));
+        [(n, d), (m, e)].map(|(numerators, denominators)| Stripe {
+            numerators,
+            denominators,
+        })
     }
 
     /// Two products whose sum is that of [`Layer::prove`], since `n1 d0 + mix d0 d1 = (n1 + mix d1) d0`.
@@ -155,6 +184,49 @@ impl Layer {
     }
 }
 
+/// A stripe of a layer.
+struct Stripe {
+    numerators: [Vec<P>; 2],
+    denominators: [Vec<P>; 2],
+}
+
+/// A stripe of what a layer's sumcheck works on: eq, [`Layer::factors`], and the sums of the first round.
+struct Begun {
+    eq: Vec<P>,
+    factors: [[Vec<P>; 2]; 2],
+    sums: (P, P),
+}
+
+impl Stripe {
+    fn begin(self, eq: Vec<P>, mix: E) -> Begun {
+        let ([n0, mut mixed], [d0, d1]) = (self.numerators, self.denominators);
+        add_scaled_slice(&mut mixed, &d1, mix);
+        let sums = eq_products::sums(&eq, &[[&n0, &d1], [&mixed, &d0]]);
+        Begun {
+            eq,
+            factors: [[n0, d1], [mixed, d0]],
+            sums,
+        }
+    }
+}
+
+impl Begun {
+    /// The rounds, from both stripes of what they work on.
+    fn rest<'a>(
+        [even, odd]: [Self; 2],
+        sink: &mut Sink,
+        claim: E,
+        rounds: impl FnOnce(Vector) -> EqRounds<'a>,
+    ) -> (Vec<E>, Vec<[E; 2]>) {
+        let (a, b) = (even.sums, odd.sums);
+        let sums = (horizontal(a.0 + b.0), horizontal(a.1 + b.1));
+        let pairs = even.factors.into_iter().zip(odd.factors);
+        let factors = pairs.map(|([a, b], [c, d])| [[a, c], [b, d]].map(Vector::Striped));
+        let rounds = rounds(Vector::Striped([even.eq, odd.eq]));
+        rest_of_eq_products(sink, claim, rounds, factors.collect(), sums)
+    }
+}
+
 /// What the ends of [`Layer::factors`] say of n0, n1, d0, d1.
 fn separate(ends: &[[E; 2]], mix: E) -> [E; 4] {
     let ([n0, d1], [mixed, d0]) = (ends[0], ends[1]);
@@ -162,9 +234,9 @@ fn separate(ends: &[[E; 2]], mix: E) -> [E; 4] {
 }
 
 impl Leaves {
-    /// Whether each stripe has two registers and more of every quarter.
+    /// Whether each stripe has four registers and more of every quarter.
     fn is_long(&self) -> bool {
-        self.numerators.len() >= 16 * WIDTH
+        self.numerators.len() >= 32 * WIDTH
     }
 
     /// The layer above.
@@ -180,7 +252,7 @@ impl Leaves {
         }
         let numerators = Packed::pack_slice(&self.numerators);
         let (n0, n1) = numerators.split_at(numerators.len() / 2);
-        Above::Layer(Layer::striped(both(|s| {
+        Above::Layer(Layer::striped(both(n0.len() / 2, |s| {
             let (d0, d1) = self.denominators[s].split_at(n0.len() / 2);
             sums_in_halves(d0.len(), |i| {
                 ([n0[2 * i + s], n1[2 * i + s]], [d0[i], d1[i]])
@@ -237,9 +309,12 @@ impl Leaves {
             })
         });
         let (r, next) = rounds.round(sink, claim, horizontal(zero), horizontal(lead));
-        rounds.rest.sum_halves();
+        let Vector::Striped(eq) = core::mem::replace(&mut rounds.rest, Vector::zero(1)) else {
+            unreachable!("as before the round")
+        };
         let step = P::from(r);
-        let layer = Layer::striped(both(|s| {
+        let begun = both_of(own, eq, |s, mut eq| {
+            sum_halves(&mut eq);
             let all = || (0..own).into_par_iter().with_min_len(GRAIN);
             let base = |q: usize| -> Vec<P> {
                 all()
@@ -250,10 +325,17 @@ impl Leaves {
                 let (low, high) = (d(s, q), d(s, q + 1));
                 all().map(|i| low[i] + (high[i] - low[i]) * step).collect()
             };
-            [[base(0), base(2)], [extension(0), extension(2)]]
-        }));
+            let stripe = Stripe {
+                numerators: [base(0), base(2)],
+                denominators: [extension(0), extension(2)],
+            };
+            stripe.begin(eq, mix)
+        });
         drop(self);
-        let (mut at, ends) = rest_of_eq_products(sink, next, rounds, layer.factors(mix));
+        let (mut at, ends) = Begun::rest(begun, sink, next, |eq| {
+            rounds.rest = eq;
+            rounds
+        });
         at.insert(0, r);
         (at, separate(&ends, mix))
     }

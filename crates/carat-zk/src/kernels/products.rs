@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     field::{E, F},
+    share,
     sumcheck::interpolate,
     transcript::Sink,
 };
@@ -77,8 +78,11 @@ pub(crate) fn product_rounds(
     let (mut zero, mut two) = match &*pairs {
         [(f, g)] => product_round(f, g),
         pairs => {
-            let terms = pairs.par_iter().map(|(f, g)| product_round(f, g));
-            terms.reduce(none, sum)
+            let some = |pairs: &[(Vector, Vector)]| {
+                let terms = pairs.iter().map(|(f, g)| product_round(f, g));
+                terms.fold(none(), sum)
+            };
+            share::sum(pairs, 1, &some, &sum)
         }
     };
     for _ in 0..rounds {
@@ -88,8 +92,11 @@ pub(crate) fn product_rounds(
         (zero, two) = match &mut *pairs {
             [(f, g)] => next_product_round(f, g, r),
             pairs => {
-                let next = |(f, g): &mut (Vector, Vector)| next_product_round(f, g, r);
-                pairs.par_iter_mut().map(next).reduce(none, sum)
+                let some = |pairs: &mut [(Vector, Vector)]| {
+                    let terms = pairs.iter_mut().map(|(f, g)| next_product_round(f, g, r));
+                    terms.fold(none(), sum)
+                };
+                share::sum(pairs, 1, &some, &sum)
             }
         };
         point.push(r);
@@ -159,7 +166,7 @@ pub(crate) fn product_base(sink: &mut Sink, claim: E, f: &[F], mut g: Vector) ->
         registers.map(fold).collect()
     };
     let mut folded = if parts == 2 {
-        Vector::Striped(stripes::both(folded))
+        Vector::Striped(stripes::both(f0.len() / 2, folded))
     } else {
         Vector::Packed(folded(0))
     };

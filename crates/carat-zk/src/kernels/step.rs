@@ -4,9 +4,8 @@
 //! cache, so that each round reads memory once, and asks the other threads once.
 
 use super::{P, vector::fold_slice};
-use crate::field::E;
+use crate::{field::E, share};
 use p3_field::PrimeCharacteristicRing;
-use rayon::prelude::*;
 
 /// Elements of a stretch: four quarters of each vector fit the second-level cache.
 const STRETCH: usize = 1 << 5;
@@ -53,8 +52,8 @@ pub(super) fn fold_and_sum<const K: usize>(
     }
     let zero = || (P::ZERO, P::ZERO);
     let add = |(a, b): (P, P), (c, d)| (a + c, b + d);
-    let run = |(mut parts, rest): Task<'_, K>| {
-        for part in &mut parts {
+    let run = |(parts, rest): &mut Task<'_, K>| {
+        for part in &mut *parts {
             for (low, high) in part.low.iter_mut().zip(part.high) {
                 fold_slice(low, high, r);
             }
@@ -67,7 +66,7 @@ pub(super) fn fold_and_sum<const K: usize>(
             let all = 0..parts[0].low[0].len();
             return all.map(|i| at(P::ONE, i)).fold(zero(), add);
         };
-        let rest = low.iter_mut().zip(high).map(|(low, &high)| {
+        let rest = low.iter_mut().zip(*high).map(|(low, &high)| {
             *low += high;
             *low
         });
@@ -79,19 +78,16 @@ pub(super) fn fold_and_sum<const K: usize>(
         let (low, high) = v.split_at_mut(len / 4);
         low.chunks_mut(STRETCH).zip(high.chunks(STRETCH))
     });
-    let tasks: Vec<_> = (0..(len / 4).div_ceil(STRETCH))
+    let mut tasks: Vec<Task<'_, K>> = (0..(len / 4).div_ceil(STRETCH))
         .map(|_| {
             let next = |p: &mut _| Iterator::next(p).expect("vectors have one length");
             let parts = parts.each_mut().map(next);
             (parts, rests.as_mut().and_then(Iterator::next))
         })
         .collect();
-    let sums = if tasks.len() > TASK {
-        let tasks = tasks.into_par_iter().with_min_len(TASK);
-        tasks.map(run).reduce(zero, add)
-    } else {
-        tasks.into_iter().map(run).fold(zero(), add)
-    };
+    let some = |tasks: &mut [Task<'_, K>]| tasks.iter_mut().map(run).fold(zero(), add);
+    let sums = share::sum(&mut tasks[..], TASK, &some, &add);
+    drop(tasks);
     drop(parts);
     for v in vectors {
         v.truncate(len / 2);

@@ -6,14 +6,14 @@
 //! since binding the first variable combines them.
 
 use super::{P, Vector, WIDTH, eq_vector, step};
-use crate::field::E;
+use crate::{field::E, share};
 use p3_field::{PackedFieldExtension, PrimeCharacteristicRing};
 
 /// Registers with even numbers, and with odd ones.
 pub(crate) type Stripes = [Vec<P>; 2];
 
 /// Registers of a stripe from which on another thread is worth asking.
-const SHARED: usize = 1 << 3;
+const SHARED: usize = 1 << 2;
 
 /// Does something for each stripe of a vector with so many registers in it, on two threads where there are two and enough
 /// to do.
@@ -25,12 +25,21 @@ pub(super) fn each<T: Send>(
     if registers < SHARED {
         return (even(), odd());
     }
-    rayon::join(even, odd)
+    share::join(even, odd)
 }
 
-/// Does something for each stripe, on two threads where there are two.
-pub(crate) fn both<T: Send>(of: impl Fn(usize) -> T + Sync) -> [T; 2] {
-    let (even, odd) = rayon::join(|| of(0), || of(1));
+/// Does something for each stripe of a vector with so many registers in it, as [`each`].
+pub(crate) fn both<T: Send>(registers: usize, of: impl Fn(usize) -> T + Sync) -> [T; 2] {
+    both_of(registers, [(); 2], |s, ()| of(s))
+}
+
+/// [`both`], with what each stripe has.
+pub(super) fn both_of<T: Send, R: Send>(
+    registers: usize,
+    [even, odd]: [T; 2],
+    of: impl Fn(usize, T) -> R + Sync,
+) -> [R; 2] {
+    let (even, odd) = each(registers, || of(0, even), || of(1, odd));
     [even, odd]
 }
 
@@ -51,7 +60,8 @@ pub(crate) fn eq_striped(point: &[E], scale: E) -> Vector {
     if point.len() < lanes + 2 {
         return eq_vector(point, scale);
     }
-    Vector::Striped(both(|s| eq_stripe(point, scale, s)))
+    let registers = 1 << (point.len() - lanes - 1);
+    Vector::Striped(both(registers, |s| eq_stripe(point, scale, s)))
 }
 
 /// A stripe of `eq(point, .)`, which has at least one register in it.

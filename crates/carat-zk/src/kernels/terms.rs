@@ -8,6 +8,7 @@ use crate::{
     field::{E, F},
     layout::eq_table,
     plan::Block,
+    share,
 };
 use p3_field::{Field, PackedFieldExtension, PackedValue, PrimeCharacteristicRing};
 use rayon::prelude::*;
@@ -42,7 +43,7 @@ pub(crate) fn sum_terms(vars: usize, mut terms: Vec<Term>) -> Vector {
         .map(Long::of)
         .collect();
     // A stripe is written by the thread that will read it.
-    let mut out = both(|s| {
+    let mut out = both(size / WIDTH / 2, |s| {
         let mut out = filled(P::ZERO, size / WIDTH / 2);
         let (mut after, mut at) = (&mut out[..], 0);
         let mut parts = Vec::new();
@@ -55,8 +56,11 @@ pub(crate) fn sum_terms(vars: usize, mut terms: Vec<Term>) -> Vector {
             (after, at) = (others, to);
         }
         // The first are as large as all others together: each is a task of its own.
-        let parts = parts.into_par_iter().with_max_len(1);
-        parts.for_each(|(same, own)| same.iter().for_each(|t| t.add_to(s, own)));
+        share::each(&mut parts[..], 1, &|parts| {
+            for (same, own) in parts {
+                same.iter().for_each(|t| t.add_to(s, own));
+            }
+        });
         out
     });
     for t in rest {

@@ -1,7 +1,11 @@
 //! Vectors of extension elements, and what can be done with one or two of them.
 
 use super::{GRAIN, P, WIDTH, stripes, stripes::Stripes};
-use crate::field::{DEGREE, E, F};
+use crate::{
+    field::{DEGREE, E, F},
+    share,
+};
+use core::ops::Range;
 use p3_field::{
     Algebra, BasedVectorSpace, Field, PackedFieldExtension, PackedValue, PrimeCharacteristicRing,
 };
@@ -103,26 +107,12 @@ impl Vector {
 
     /// Sums over the first variable.
     pub(super) fn sum_halves(&mut self) {
-        fn sum<A: Algebra<E> + Copy + Send + Sync>(v: &mut Vec<A>) {
-            let half = v.len() / 2;
-            let (low, high) = v.split_at_mut(half);
-            let add = |(low, high): (&mut [A], &[A])| {
-                low.iter_mut().zip(high).for_each(|(a, &b)| *a += b);
-            };
-            if half > 4 * GRAIN {
-                let chunks = low.par_chunks_mut(GRAIN).zip(high.par_chunks(GRAIN));
-                chunks.for_each(add);
-            } else {
-                add((low, high));
-            }
-            v.truncate(half);
-        }
         match self {
-            Self::Packed(v) => sum(v),
+            Self::Packed(v) => sum_halves(v),
             Self::Striped([even, odd]) => {
-                stripes::each(even.len(), || sum(even), || sum(odd));
+                stripes::each(even.len(), || sum_halves(even), || sum_halves(odd));
             }
-            Self::Plain(v) => sum(v),
+            Self::Plain(v) => sum_halves(v),
         }
         self.settle();
     }
@@ -157,16 +147,21 @@ impl Vector {
     }
 }
 
+pub(super) fn sum_halves<A: Algebra<E> + Copy + Send + Sync>(v: &mut Vec<A>) {
+    let half = v.len() / 2;
+    let (low, high) = v.split_at_mut(half);
+    share::each((low, &*high), 4 * GRAIN, &|(low, high)| {
+        low.iter_mut().zip(high).for_each(|(a, &b)| *a += b);
+    });
+    v.truncate(half);
+}
+
 pub(super) fn fold<A: Algebra<E> + Copy + Send + Sync>(v: &mut Vec<A>, r: E) {
     let half = v.len() / 2;
     let (low, high) = v.split_at_mut(half);
-    if half > GRAIN {
-        low.par_chunks_mut(GRAIN)
-            .zip(high.par_chunks(GRAIN))
-            .for_each(|(low, high)| fold_slice(low, high, r));
-    } else {
+    share::each((low, &*high), GRAIN, &|(low, high)| {
         fold_slice(low, high, r);
-    }
+    });
     v.truncate(half);
 }
 
@@ -202,19 +197,12 @@ pub(crate) fn eq_vector(point: &[E], scale: E) -> Vector {
     for (k, &r) in head.iter().rev().enumerate() {
         let n = 1 << k;
         let (low, high) = v[..2 * n].split_at_mut(n);
-        let split = |low: &mut [P], high: &mut [P]| {
+        share::each((low, high), 2 * GRAIN, &|(low, high)| {
             for (a, b) in low.iter_mut().zip(high) {
                 *b = *a * r;
                 *a -= *b;
             }
-        };
-        if n > 4 * GRAIN {
-            low.par_chunks_mut(GRAIN)
-                .zip(high.par_chunks_mut(GRAIN))
-                .for_each(|(a, b)| split(a, b));
-        } else {
-            split(low, high);
-        }
+        });
     }
     if v.len() == 1 {
         return Vector::Plain(table_of(&v));
@@ -258,20 +246,13 @@ pub(super) fn sum_pairs<A: Algebra<E> + Copy + Send + Sync>(
     half: usize,
     term: impl Fn(usize) -> (A, A) + Sync,
 ) -> (A, A) {
-    let run = |from: usize, to: usize| {
-        (from..to).fold((A::ZERO, A::ZERO), |(x, y), i| {
+    let run = |range: Range<usize>| {
+        range.fold((A::ZERO, A::ZERO), |(x, y), i| {
             let (a, b) = term(i);
             (x + a, y + b)
         })
     };
-    if half > GRAIN {
-        (0..half.div_ceil(GRAIN))
-            .into_par_iter()
-            .map(|c| run(c * GRAIN, ((c + 1) * GRAIN).min(half)))
-            .reduce(|| (A::ZERO, A::ZERO), |(a, b), (c, d)| (a + c, b + d))
-    } else {
-        run(0, half)
-    }
+    share::sum(0..half, GRAIN, &run, &|(a, b), (c, d)| (a + c, b + d))
 }
 
 /// `sum f g`
@@ -290,9 +271,9 @@ pub(crate) fn dot(f: &Vector, g: &Vector) -> E {
 pub(crate) fn add(a: &mut Vector, b: &Vector) {
     match (a, b) {
         (Vector::Packed(a), Vector::Packed(b)) => {
-            a.par_chunks_mut(GRAIN)
-                .zip(b.par_chunks(GRAIN))
-                .for_each(|(a, b)| a.iter_mut().zip(b).for_each(|(a, &b)| *a += b));
+            share::each((&mut a[..], &b[..]), 2 * GRAIN, &|(a, b)| {
+                a.iter_mut().zip(b).for_each(|(a, &b)| *a += b);
+            });
         }
         (Vector::Plain(a), Vector::Plain(b)) => a.iter_mut().zip(b).for_each(|(a, &b)| *a += b),
         _ => unreachable!("vectors of one length are stored alike"),
@@ -302,23 +283,22 @@ pub(crate) fn add(a: &mut Vector, b: &Vector) {
 /// `a += m * b`
 pub(crate) fn add_scaled(a: &mut Vector, b: &Vector, m: E) {
     match (a, b) {
-        (Vector::Packed(a), Vector::Packed(b)) => {
-            a.par_chunks_mut(GRAIN)
-                .zip(b.par_chunks(GRAIN))
-                .for_each(|(a, b)| {
-                    for (a, &b) in a.iter_mut().zip(b) {
-                        *a += b * m;
-                    }
-                });
-        }
+        (Vector::Packed(a), Vector::Packed(b)) => add_scaled_slice(a, b, m),
         (Vector::Striped([a, c]), Vector::Striped([b, d])) => {
-            let scaled = |a: &mut [P], b: &[P]| {
-                let chunks = a.par_chunks_mut(GRAIN).zip(b.par_chunks(GRAIN));
-                chunks.for_each(|(a, b)| a.iter_mut().zip(b).for_each(|(a, &b)| *a += b * m));
-            };
-            stripes::each(a.len(), || scaled(a, b), || scaled(c, d));
+            let even = || add_scaled_slice(a, b, m);
+            stripes::each(b.len(), even, || add_scaled_slice(c, d, m));
         }
-        (Vector::Plain(a), Vector::Plain(b)) => a.iter_mut().zip(b).for_each(|(a, &b)| *a += b * m),
+        (Vector::Plain(a), Vector::Plain(b)) => add_scaled_slice(a, b, m),
         _ => unreachable!("vectors of one length are stored alike"),
     }
+}
+
+/// `a += m * b`
+pub(super) fn add_scaled_slice<A>(a: &mut [A], b: &[A], m: E)
+where
+    A: Algebra<E> + Copy + Send + Sync,
+{
+    share::each((a, b), GRAIN, &|(a, b)| {
+        a.iter_mut().zip(b).for_each(|(a, &b)| *a += b * m);
+    });
 }

@@ -162,6 +162,10 @@ impl Writer {
         Self(Vec::with_capacity(capacity))
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn base(&mut self, values: &[F]) {
         use p3_field::PrimeField32;
         for v in values {

@@ -4,6 +4,7 @@ use crate::{
     field::{DEGREE, E, F},
     kernels::compact::{Halves, ROWS, SPAN, Sums, TILE, element, halves, whole},
     layout::{bits, eq_index, eq_table, split},
+    share,
 };
 use carat_program::Ints;
 use p3_field::{BasedVectorSpace, PrimeCharacteristicRing, PrimeField32};
@@ -46,7 +47,7 @@ fn magnitude(x: &[i32]) -> u32 {
 /// `out[o][j][k] = sum_i weights[j][i] * x[o][i][k]` over integers.
 fn combine_int(x: &[i32], n: usize, inner: usize, weights: &[Vec<E>]) -> Vec<E> {
     // |x| <= 2^30 and |limb| <= 2^30: so many products fit 63 bits.
-    let largest = x.par_chunks(TASK).map(magnitude).max().unwrap_or(1);
+    let largest = share::sum(x, 2 * TASK, &magnitude, &u32::max);
     let rows = (1usize << (32 - (32 - largest.leading_zeros()).min(31))).clamp(ROWS, 1 << 20);
     let outer = x.len() / (n * inner).max(1);
     let limbs: Vec<Limbs> = weights.iter().map(|w| limbs(w)).collect();
@@ -65,10 +66,10 @@ fn combine_int(x: &[i32], n: usize, inner: usize, weights: &[Vec<E>]) -> Vec<E> 
                 }));
             }
         };
-        out.par_iter_mut()
-            .enumerate()
-            .with_min_len(TASK / n.max(1) + 1)
-            .for_each(dot);
+        let all = 0..out.len();
+        share::each((all, &mut out[..]), TASK / n.max(1) + 1, &|(range, out)| {
+            range.zip(out).for_each(dot);
+        });
         return out;
     }
     each_tile(&mut out, n, inner, |row, at, out| {
@@ -140,10 +141,9 @@ fn dot_bytes(x: &[i8], n: usize, weights: &[Vec<E>]) -> Vec<E> {
         })
         .collect();
     let mut out = E::zero_vec(x.len() / n.max(1) * weights.len());
-    out.par_iter_mut()
-        .enumerate()
-        .with_min_len(TASK / n.max(1) + 1)
-        .for_each(|(index, out)| {
+    let all = 0..out.len();
+    share::each((all, &mut out[..]), TASK / n.max(1) + 1, &|(range, out)| {
+        for (index, out) in range.zip(out) {
             let x = &x[index / factors.len() * n..][..n];
             let sums = factors[index % factors.len()].each_ref().map(|f| {
                 // So many products fit 32 bits.
@@ -151,7 +151,8 @@ fn dot_bytes(x: &[i8], n: usize, weights: &[Vec<E>]) -> Vec<E> {
                 parts.map(|(x, f)| i64::from(dot(x, f))).sum::<i64>()
             });
             *out = element(core::array::from_fn(|d| whole(sums[d], sums[DEGREE + d])));
-        });
+        }
+    });
     out
 }
 
@@ -170,11 +171,12 @@ fn each_tile(out: &mut [E], n: usize, inner: usize, tile: impl Fn(usize, usize, 
         .chunks_mut(inner.max(1))
         .flat_map(|row| row.chunks_mut(TILE))
         .collect();
-    parts
-        .par_iter_mut()
-        .enumerate()
-        .with_min_len(TASK / (n * inner.min(TILE)).max(1) + 1)
-        .for_each(|(i, part)| tile(i / tiles, i % tiles * TILE, part));
+    let most = TASK / (n * inner.min(TILE)).max(1) + 1;
+    share::each((0..parts.len(), &mut parts[..]), most, &|(range, parts)| {
+        for (i, part) in range.zip(parts) {
+            tile(i / tiles, i % tiles * TILE, part);
+        }
+    });
 }
 
 /// Products that are worth a task of their own.

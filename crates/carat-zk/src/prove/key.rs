@@ -9,13 +9,13 @@ use crate::{
     layout,
     pcs::{ProverData, Root, Use, Whir},
     plan::weights_stores,
+    share,
     store::{Piece, Store},
     verify::joint_root,
 };
 use carat_program::{Ints, Program, Weights};
 use core::ops::Range;
 use p3_field::PrimeCharacteristicRing;
-use rayon::prelude::*;
 
 /// What the prover of one model keeps: the commitment to the constants. Made once, used for every proof.
 #[derive(Clone)]
@@ -136,12 +136,13 @@ pub(super) fn place(
         parts.push((piece, own));
         (rest, at) = (after, range.end);
     }
-    let parts = parts.into_par_iter().with_max_len(1);
-    parts.for_each(|(piece, out)| {
-        let (dims, data) = tensors[piece.tensor];
-        match data {
-            Ints::Bytes(data) => place_box(piece, dims, data, F::from_i8, out),
-            Ints::Wide(data) => place_box(piece, dims, data, F::from_i32, out),
+    share::each(&mut parts[..], 1, &|parts| {
+        for (piece, out) in parts {
+            let (dims, data) = tensors[piece.tensor];
+            match data {
+                Ints::Bytes(data) => place_box(piece, dims, data, F::from_i8, out),
+                Ints::Wide(data) => place_box(piece, dims, data, F::from_i32, out),
+            }
         }
     });
     out
@@ -163,9 +164,7 @@ fn place_box<T: Copy + Sync>(
     };
     let lengths = piece.dims();
     if lengths == dims && piece.is_full() {
-        out.par_chunks_mut(RUN)
-            .zip(data.par_chunks(RUN))
-            .for_each(|(out, data)| put(out, data));
+        share::each((out, data), RUN, &|(out, data)| put(out, data));
         return;
     }
     // Row-major over the box: where each row lies in the tensor, and in the box.

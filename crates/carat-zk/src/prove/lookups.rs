@@ -6,6 +6,7 @@ use crate::{
     graph::Id,
     kernels::{P, WIDTH, filled, fractions::Leaves, stripes::both},
     plan::Plan,
+    share,
     steps::fingerprint,
 };
 use p3_field::{Field, PackedFieldExtension, PackedValue, PrimeCharacteristicRing};
@@ -100,7 +101,7 @@ fn leaves(plan: &Plan, mix: E, fill: impl Fn(usize, &mut [F]) -> Fill + Sync) ->
     let size = 1usize << plan.leaves.vars;
     let mut numerators = F::zero_vec(size);
     let registers = size.div_ceil(WIDTH);
-    let mut denominators = both(|s| filled(P::ONE, (registers + 1 - s) / 2));
+    let mut denominators = both(registers / 2, |s| filled(P::ONE, (registers + 1 - s) / 2));
     let mut order: Vec<usize> = (0..plan.leaves.blocks.len()).collect();
     order.sort_by_key(|&i| plan.leaves.blocks[i].offset);
     let (long, short): (Vec<usize>, Vec<usize>) = order
@@ -124,8 +125,11 @@ fn leaves(plan: &Plan, mix: E, fill: impl Fn(usize, &mut [F]) -> Fill + Sync) ->
         (n, at) = (rest_n, range.end);
     }
     // The first are as large as all others together: each is a task of its own.
-    let parts = parts.into_par_iter().with_max_len(1);
-    parts.for_each(|(i, n, d)| fill(i, n).write(mix, d));
+    share::each(&mut parts[..], 1, &|parts| {
+        for (i, n, d) in parts {
+            fill(*i, n).write(mix, d);
+        }
+    });
     for i in short {
         // Short blocks: lane by lane. What was there is one.
         let range = plan.leaves.blocks[i].range();
@@ -147,20 +151,21 @@ fn leaves(plan: &Plan, mix: E, fill: impl Fn(usize, &mut [F]) -> Fill + Sync) ->
 
 impl Fill {
     /// Writes both stripes.
-    fn write(&self, mix: E, [even, odd]: [&mut [P]; 2]) {
+    fn write(&self, mix: E, [even, odd]: &mut [&mut [P]; 2]) {
         let (base, scale) = (P::from(self.base), P::from(mix));
         let first = Packed::pack_slice(&self.first);
         let second = self.second.as_deref().map(Packed::pack_slice);
         let stripe = |s: usize, out: &mut [P]| {
-            let out = out.par_iter_mut().with_min_len(1 << 9).enumerate();
-            out.for_each(|(k, d)| {
-                *d = base - first[2 * k + s];
-                if let Some(second) = second {
-                    *d -= scale * second[2 * k + s];
+            share::each((0..out.len(), out), 1 << 9, &|(range, out)| {
+                for (k, d) in range.zip(out) {
+                    *d = base - first[2 * k + s];
+                    if let Some(second) = second {
+                        *d -= scale * second[2 * k + s];
+                    }
                 }
             });
         };
-        rayon::join(|| stripe(0, even), || stripe(1, odd));
+        share::join(|| stripe(0, even), || stripe(1, odd));
     }
 }
 

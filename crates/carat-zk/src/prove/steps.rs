@@ -13,6 +13,7 @@ use crate::{
     graph::{Id, Kind},
     kernels::{Vector, eq_products, eq_vector, product, product_base, triple},
     layout::{AxisMap, bits, eq_table, flat_eq, reshape_groups, split, valid, vars},
+    share,
     steps::{ContractShape, permuted, powers, summed},
 };
 use p3_field::{Field, PrimeCharacteristicRing};
@@ -61,7 +62,7 @@ impl<'a> Prover<'a, '_> {
                 .for_each(|k| crate::kernels::add(&mut sum, k));
             sum
         };
-        let (values, kernel) = rayon::join(|| padded(elements, positions.as_deref(), size), kernel);
+        let (values, kernel) = share::join(|| padded(elements, positions.as_deref(), size), kernel);
         let (point, value) = product_base(&mut self.sink, sum, &values, kernel);
         self.sink.send("merged", &[value]);
         ValueClaim { point, value }
@@ -141,7 +142,7 @@ impl<'a> Prover<'a, '_> {
                         .collect();
                     reorder(folded, &kept, &shape.shared)
                 };
-                let (va, vb) = rayon::join(|| operand(*a, a_labels), || operand(*b, b_labels));
+                let (va, vb) = share::join(|| operand(*a, a_labels), || operand(*b, b_labels));
                 let (at, ea, eb) = if shape.batched() {
                     let batch: Vec<&[E]> = shape.shared[..shape.batch]
                         .iter()
@@ -297,7 +298,7 @@ impl<'a> Prover<'a, '_> {
             axes.push(Axis::Map(taps));
         }
         let (kernels, image) = (self.ints(w), self.ints(x));
-        let (weights, windows) = rayon::join(
+        let (weights, windows) = share::join(
             || fold(&wd, kernels, &weight_axes),
             || fold(&xd, image, &axes),
         );

@@ -17,12 +17,12 @@ use crate::{
         leaves::{self, Tree},
         whir::mmcs,
     },
+    share,
     transcript::Challenger,
 };
 use p3_challenger::{CanObserve, CanSample, CanSampleBits, FieldChallenger, GrindingChallenger};
 use p3_field::{BasedVectorSpace, PrimeCharacteristicRing, TwoAdicField};
 use p3_symmetric::Hash;
-use rayon::prelude::*;
 
 /// What the committer keeps.
 pub(in crate::pcs) struct Data {
@@ -92,6 +92,9 @@ impl Claim {
 struct Channel<'a> {
     challenger: &'a mut Challenger,
     out: Writer,
+    /// Of each tree in turn: how many bytes come before what is shown of it, and the positions. No challenge depends on what
+    /// is shown, so it is looked up at the end.
+    shown: Vec<(usize, Vec<usize>)>,
 }
 
 impl Channel<'_> {
@@ -122,14 +125,8 @@ impl Channel<'_> {
         }
     }
 
-    /// Works, draws positions, and shows the rows of a tree there.
-    fn rows(
-        &mut self,
-        tree: &Tree,
-        levels: usize,
-        queries: usize,
-        work: usize,
-    ) -> (Vec<usize>, Vec<Vec<F>>) {
+    /// Works, and draws positions at which the next tree is shown.
+    fn positions(&mut self, levels: usize, queries: usize, work: usize) -> Vec<usize> {
         self.work(work);
         // With as many queries as leaves, all are shown and nothing is drawn.
         let positions: Vec<usize> = if queries < 1 << levels {
@@ -139,13 +136,29 @@ impl Channel<'_> {
         } else {
             (0..1 << levels).collect()
         };
-        let (rows, paths) = p3_commit::Mmcs::open_multi_batch(&mmcs(), &positions, tree);
-        let rows: Vec<Vec<F>> = rows.into_iter().flatten().collect();
-        for row in &rows {
-            self.out.base(row);
+        self.shown.push((self.out.len(), positions.clone()));
+        positions
+    }
+
+    /// The opening, with what is shown of the trees.
+    fn finish(self, trees: &[&Tree], capacity: usize) -> Vec<u8> {
+        let mut parts: Vec<(&Tree, &[usize], Vec<u8>)> = (trees.iter().zip(&self.shown))
+            .map(|(&tree, (_, positions))| (tree, &positions[..], Vec::new()))
+            .collect();
+        share::each(&mut parts[..], 1, &|parts| {
+            for (tree, positions, bytes) in parts {
+                *bytes = shown(tree, positions);
+            }
+        });
+        let rest = self.out.finish();
+        let (mut out, mut from) = (Vec::with_capacity(capacity), 0);
+        for ((at, _), (_, _, bytes)) in self.shown.iter().zip(parts) {
+            out.extend_from_slice(&rest[from..*at]);
+            out.extend_from_slice(&bytes);
+            from = *at;
         }
-        self.out.siblings(&paths);
-        (positions, rows)
+        out.extend_from_slice(&rest[from..]);
+        out
     }
 
     /// A batch of rounds on the sum of several sums of products. Returns the challenges, and the claim left.
@@ -170,6 +183,15 @@ impl Channel<'_> {
     }
 }
 
+/// The rows of a tree at some positions, and the paths from there to the root.
+fn shown(tree: &Tree, positions: &[usize]) -> Vec<u8> {
+    let (rows, paths) = p3_commit::Mmcs::open_multi_batch(&mmcs(), positions, tree);
+    let mut out = Writer::new(0);
+    rows.iter().flatten().for_each(|row| out.base(row));
+    out.siblings(&paths);
+    out.finish()
+}
+
 /// The value of a leaf as a polynomial in the variables that number its elements.
 fn leaf_at(row: &[F], first: bool, table: &[E]) -> E {
     if first {
@@ -192,6 +214,7 @@ pub(super) fn open(
     let mut channel = Channel {
         challenger,
         out: Writer::new(capacity),
+        shown: Vec::new(),
     };
     let n = point.len();
     let mut folding = config.round_folding_factor(0);
@@ -237,7 +260,7 @@ pub(super) fn open(
     drop(claims);
     let mut pair = [(f, kernel)];
 
-    let mut own: Option<Tree> = None;
+    let mut own: Vec<Tree> = Vec::new();
     for (i, round) in config.round_parameters().iter().enumerate() {
         let (f, kernel) = &mut pair[0];
         let next = config.round_folding_factor(i + 1);
@@ -252,12 +275,16 @@ pub(super) fn open(
             samples.push((sample, value));
         }
         let levels = (round.domain_size >> folding).ilog2() as usize;
-        let tree = own.as_ref().unwrap_or(&data.tree);
-        let (positions, rows) = channel.rows(tree, levels, round.num_queries, round.pow_bits);
+        let positions = channel.positions(levels, round.num_queries, round.pow_bits);
+        let leaves = p3_commit::Mmcs::get_matrices(&mmcs(), own.last().unwrap_or(&data.tree))[0];
         let table = eq_table(&r);
-        let at: Vec<E> = (rows.par_iter().with_min_len(1 << 4))
-            .map(|row| leaf_at(row, own.is_none(), &table))
-            .collect();
+        let mut at = E::zero_vec(positions.len());
+        share::each((&positions[..], &mut at[..]), 1 << 4, &|(positions, at)| {
+            for (&p, at) in positions.iter().zip(at) {
+                let leaf = &leaves.values[p * leaves.width..][..leaves.width];
+                *at = leaf_at(leaf, own.is_empty(), &table);
+            }
+        });
         let a = channel.draw();
         let mut scale = a;
         for (sample, value) in samples {
@@ -275,7 +302,7 @@ pub(super) fn open(
             .map(|&p| generator.exp_u64(p as u64))
             .collect();
         add_powers(kernel, &places, &scales);
-        own = Some(committed);
+        own.push(committed);
         folding = next;
         (r, sum) = channel.sumcheck(
             &seeds.sumchecks[i + 1],
@@ -289,8 +316,7 @@ pub(super) fn open(
     channel.send(&pair[0].0.unpack());
     let last = config.final_round_config();
     let levels = (last.domain_size >> folding).ilog2() as usize;
-    let tree = own.as_ref().unwrap_or(&data.tree);
-    channel.rows(tree, levels, last.num_queries, last.pow_bits);
+    channel.positions(levels, last.num_queries, last.pow_bits);
     let _ = channel.sumcheck(
         &seeds.sumchecks[config.round_parameters().len() + 1],
         config.final_sumcheck_rounds(),
@@ -298,5 +324,6 @@ pub(super) fn open(
         sum,
         &mut pair,
     );
-    (channel.out.finish(), value)
+    let trees: Vec<&Tree> = core::iter::once(&data.tree).chain(&own).collect();
+    (channel.finish(&trees, capacity), value)
 }
