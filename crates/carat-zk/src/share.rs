@@ -108,11 +108,16 @@ pub(crate) fn sum<W: Halves + Send, T: Send>(
     task: &(impl Fn(W) -> T + Sync),
     add: &(impl Fn(T, T) -> T + Sync),
 ) -> T {
-    if work.len() <= most.max(1) || rayon::current_num_threads() == 1 {
+    if work.len() <= most.max(1) {
         return task(work);
     }
     let (a, b) = work.halves();
-    let (a, b) = join(|| sum(a, most, task, add), || sum(b, most, task, add));
+    let (a, b) = (|| sum(a, most, task, add), || sum(b, most, task, add));
+    let (a, b) = if rayon::current_num_threads() == 1 {
+        (a(), b())
+    } else {
+        join(a, b)
+    };
     add(a, b)
 }
 
@@ -127,20 +132,29 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     #[test]
-    fn tasks_do_all_of_the_work_once() {
-        for len in [0, 1, 2, 3, 64, 1000] {
-            for most in [0, 1, 3, 7, 2000] {
-                let mut out = vec![0; len];
-                each((0..len, &mut out[..]), most, &|(range, out)| {
-                    for (i, o) in range.zip(out) {
-                        *o += i + 1;
-                    }
-                });
-                assert!(out.iter().copied().eq(1..=len));
-                let all = sum(&out[..], most, &|part| part.iter().sum(), &|a: usize, b| {
-                    a + b
-                });
-                assert_eq!(all, len * (len + 1) / 2);
+    fn tasks_do_all_of_the_work_once_and_are_not_too_large() {
+        let check = |len: usize, most: usize| {
+            let mut out = vec![0; len];
+            each((0..len, &mut out[..]), most, &|(range, out)| {
+                assert!(out.len() <= most.max(1));
+                for (i, o) in range.zip(out) {
+                    *o += i + 1;
+                }
+            });
+            assert!(out.iter().copied().eq(1..=len));
+            let part = |part: &[usize]| part.iter().sum();
+            let all: usize = sum(&out[..], most, &part, &|a, b| a + b);
+            assert_eq!(all, len * (len + 1) / 2);
+        };
+        for threads in 1..=3 {
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
+            for len in [0, 1, 2, 3, 64, 1000] {
+                for most in [0, 1, 3, 7, 2000] {
+                    pool.install(|| check(len, most));
+                }
             }
         }
     }

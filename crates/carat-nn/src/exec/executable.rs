@@ -41,6 +41,12 @@ const BLOCK_ELEMENTS: usize = 1 << 18;
 /// Most samples that are computed together.
 const BLOCK_SAMPLES: usize = 256;
 
+/// Blocks of a thread, where one is enough work for it.
+const BLOCK_PARTS: usize = 2;
+
+/// Samples of a block that are not parted.
+const BLOCK_LEAST: usize = 16;
+
 /// A program prepared for repeated execution: operations fused, weights packed, memory planned.
 ///
 /// Shared freely between threads. Working memory is kept between runs.
@@ -298,7 +304,10 @@ impl Executable {
         let elements = plan.slots.iter().sum::<usize>().max(1);
         let fits = (BLOCK_ELEMENTS / elements).clamp(1, BLOCK_SAMPLES);
         if self.spreads(plan.work.saturating_mul(samples)) {
-            fits.min(samples.div_ceil(self.threads)).max(1)
+            let each = samples.div_ceil(self.threads);
+            // A thread that begins late leaves some of its blocks to others, unless they would be too short.
+            let parts = each.div_ceil(each.div_ceil(BLOCK_LEAST).clamp(1, BLOCK_PARTS));
+            fits.min(parts).max(1)
         } else {
             fits
         }

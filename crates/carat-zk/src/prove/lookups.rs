@@ -99,7 +99,7 @@ fn tabled(
 /// All fractions. Each block is filled where it lies, so nothing is held twice.
 fn leaves(plan: &Plan, mix: E, fill: impl Fn(usize, &mut [F]) -> Fill + Sync) -> Leaves {
     let size = 1usize << plan.leaves.vars;
-    let mut numerators = F::zero_vec(size);
+    let mut numerators = filled(F::ZERO, size);
     let registers = size.div_ceil(WIDTH);
     let mut denominators = both(registers / 2, |s| filled(P::ONE, (registers + 1 - s) / 2));
     let mut order: Vec<usize> = (0..plan.leaves.blocks.len()).collect();

@@ -8,6 +8,7 @@ use crate::{
     field::{int, signed},
     graph::{Fill, Graph, Id, Kind, Lookup, Rows, Table},
     layout::unflatten,
+    share,
 };
 use carat_program::{Elements, Program, Rounding, Tensor, Weights, shift_round};
 use rayon::prelude::*;
@@ -130,8 +131,9 @@ impl<'a> Values<'a> {
                     terms.iter().map(|&(c, x)| (c, self.get(x))).collect();
                 let small = node.lo > i64::from(i32::MIN) && node.hi < i64::from(i32::MAX);
                 let mut out = vec![0; operands[0].1.len()];
-                (out.par_chunks_mut(TASK).enumerate())
-                    .for_each(|(i, out)| linear(&operands, *bias, small, i * TASK, out));
+                share::each((0..out.len(), &mut out[..]), TASK, &|(range, out)| {
+                    linear(&operands, *bias, small, range.start, out);
+                });
                 out
             }
             Kind::Ramp { steps } => (0..node.dims.iter().product())
@@ -358,12 +360,11 @@ impl<'a> Values<'a> {
                     .flat_map(|l| self.get(l.tuple[0]).chunks(TASK))
                     .collect();
                 let each = runs.len().div_ceil(rayon::current_num_threads()).max(1);
-                let counts = runs.par_chunks(each).map(count);
                 let add = |mut a: Vec<i32>, b: Vec<i32>| {
                     a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
                     a
                 };
-                counts.reduce_with(add).unwrap_or_else(|| vec![0; size])
+                share::sum(&runs[..], each, &count, &add)
             }
         }
     }
@@ -380,9 +381,10 @@ impl<'a> Values<'a> {
         for ids in [first, last] {
             let total = ids.iter().map(size).sum::<usize>();
             let each = TASK * ids.len() / total.max(1) + 1;
-            let ids = ids.par_iter().with_min_len(each).with_max_len(each);
-            ids.for_each(|&id| {
-                let _ = self.get(id);
+            share::each(&ids[..], each, &|ids| {
+                for &id in ids {
+                    let _ = self.get(id);
+                }
             });
         }
     }
@@ -412,7 +414,8 @@ impl<'a> Values<'a> {
             let row = |v: i64| usize::try_from(v - start).is_ok_and(|i| t.element(i).is_some());
             run.iter().all(|&v| row(v.into()))
         };
-        if runs.par_iter().all(within) {
+        let all = |runs: &[_]| runs.iter().all(within);
+        if share::sum(&runs[..], 1, &all, &|a, b| a & b) {
             Ok(())
         } else {
             Err(Error::Values(
