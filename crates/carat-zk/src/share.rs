@@ -34,10 +34,7 @@ pub(crate) fn join<A: Send, B: Send>(
     rayon::join(
         || {
             let a = a();
-            let mut idle = Idle::default();
-            while taken.load(Acquire) && idle.rounds() < PATIENCE {
-                idle.look();
-            }
+            wait_awake(|| !taken.load(Acquire));
             a
         },
         || {
@@ -46,6 +43,14 @@ pub(crate) fn join<A: Send, B: Send>(
             b()
         },
     )
+}
+
+/// Looks for other work until something is done, or for so long that it may fall asleep.
+pub(crate) fn wait_awake(done: impl Fn() -> bool) {
+    let mut idle = Idle::default();
+    while !done() && idle.rounds() < PATIENCE {
+        idle.look();
+    }
 }
 
 /// Work that can be done in halves.

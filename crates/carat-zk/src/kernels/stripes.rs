@@ -13,7 +13,7 @@ use p3_field::{PackedFieldExtension, PrimeCharacteristicRing};
 pub(crate) type Stripes = [Vec<P>; 2];
 
 /// Registers of a stripe from which on another thread is worth asking.
-const SHARED: usize = 1 << 2;
+const SHARED: usize = 1 << 3;
 
 /// Does something for each stripe of a vector with so many registers in it, on two threads where there are two and enough
 /// to do.

@@ -2,7 +2,7 @@
 
 use super::{
     ProvingKey, WeightsSecret,
-    key::{place, placed, shapes, tensors},
+    key::{Plans, place, placed, shapes, tensors},
 };
 use crate::{
     Error, Profile,
@@ -192,6 +192,7 @@ impl ProvingKey {
         Ok(Self {
             key: *key,
             data: Vec::new(),
+            plans: Plans::default(),
             hidden: Some(hide::weights::Data::new(
                 compact,
                 (tree, tails),

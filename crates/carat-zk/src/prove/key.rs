@@ -5,10 +5,10 @@ use crate::{
     field::F,
     hide,
     kernels::{compact::Values, filled},
-    key::ModelKey,
+    key::{Mode, ModelKey},
     layout,
     pcs::{ProverData, Root, Use, Whir},
-    plan::weights_stores,
+    plan::{Plan, weights_stores},
     share,
     store::{Piece, Store},
     verify::joint_root,
@@ -16,6 +16,7 @@ use crate::{
 use carat_program::{Ints, Program, Weights};
 use core::ops::Range;
 use p3_field::PrimeCharacteristicRing;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What the prover of one model keeps: the commitment to the constants. Made once, used for every proof.
 #[derive(Clone)]
@@ -24,6 +25,53 @@ pub struct ProvingKey {
     pub(super) data: Vec<ProverData>,
     /// Where the constants are hidden, instead.
     pub(crate) hidden: Option<hide::weights::Data>,
+    pub(super) plans: Plans,
+}
+
+/// The layout of the last proof, and of what it was: most proofs of a model are of as many statements as the one before.
+#[derive(Default)]
+pub(super) struct Plans(Mutex<Option<Planned>>);
+
+struct Planned {
+    program: Program,
+    statements: usize,
+    mode: Mode,
+    plan: Arc<Plan>,
+    memory: u64,
+}
+
+impl Clone for Plans {
+    /// Without what is kept.
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl Plans {
+    /// The layout of a proof, and about how many bytes one needs.
+    pub(super) fn of(
+        &self,
+        program: &Program,
+        statements: usize,
+        mode: Mode,
+    ) -> Result<(Arc<Plan>, u64), Error> {
+        let kept = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let same =
+            |p: &&Planned| (p.statements, p.mode) == (statements, mode) && p.program == *program;
+        if let Some(planned) = kept().as_ref().filter(same) {
+            return Ok((Arc::clone(&planned.plan), planned.memory));
+        }
+        let plan = Arc::new(Plan::of(program, statements, mode)?);
+        let memory = super::memory(&plan, mode)?;
+        *kept() = Some(Planned {
+            program: program.clone(),
+            statements,
+            mode,
+            plan: Arc::clone(&plan),
+            memory,
+        });
+        Ok((plan, memory))
+    }
 }
 
 impl core::fmt::Debug for ProvingKey {
@@ -61,6 +109,7 @@ impl ProvingKey {
             },
             data,
             hidden: None,
+            plans: Plans::default(),
         })
     }
 

@@ -82,10 +82,13 @@ fn tabled(
         None => (numerators.iter_mut().zip(counts)).for_each(|(n, &c)| *n = -F::from_i32(c)),
         Some(p) => (p.iter().zip(counts)).for_each(|(&at, &c)| numerators[at] = -F::from_i32(c)),
     }
-    let rows = (0..size).into_par_iter().with_min_len(1 << 12);
-    let (mut first, mut second) = (Vec::new(), Vec::new());
-    rows.map(|t| entry(table, t).map(int).into())
-        .unzip_into_vecs(&mut first, &mut second);
+    let (mut first, mut second) = (F::zero_vec(size), F::zero_vec(size));
+    let out = (&mut first[..], &mut second[..]);
+    share::each((0..size, out), 1 << 11, &|(rows, (first, second))| {
+        for (t, (first, second)) in rows.zip(first.iter_mut().zip(second)) {
+            [*first, *second] = entry(table, t).map(int);
+        }
+    });
     if let Some(id) = table.value {
         second = padded(values.get(id), positions.as_deref(), size);
     }
@@ -198,9 +201,13 @@ impl Prover<'_, '_> {
             }))
             .collect();
         let prover = &*self;
-        let sent: Vec<Vec<E>> = (ids.par_iter().zip(&points).with_max_len(1))
-            .map(|(ids, own)| ids.iter().map(|&id| prover.evaluate(id, own)).collect())
-            .collect();
+        let mut sent: Vec<Vec<E>> = vec![Vec::new(); ids.len()];
+        let blocks = (&ids[..], &points[..]);
+        share::each((blocks, &mut sent[..]), 1, &|((ids, points), sent)| {
+            for ((ids, own), sent) in ids.iter().zip(points).zip(sent) {
+                sent.extend(ids.iter().map(|&id| prover.evaluate(id, own)));
+            }
+        });
         for (i, ((ids, own), sent)) in ids.iter().zip(points).zip(sent).enumerate() {
             if i < count {
                 self.sink.send("looked up", &sent);

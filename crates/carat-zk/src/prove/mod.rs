@@ -218,8 +218,8 @@ pub fn prove(
             "one seed is needed for each statement".into(),
         ));
     }
-    let plan = Plan::of(program, instances.len(), options.mode)?;
-    options.fits(memory(&plan, options.mode)?)?;
+    let (plan, needed) = key.plans.of(program, instances.len(), options.mode)?;
+    options.fits(needed)?;
     key.spend()?;
     // From outside, each parallel loop would wake and wait for another thread.
     on_pool(|| {

@@ -346,6 +346,16 @@ impl<'a> Values<'a> {
                 let size = t.dims.iter().product();
                 let count = |runs: &[&[i32]]| {
                     let mut counts = vec![0i32; size];
+                    if let [_] = t.dims[..] {
+                        for &v in runs.iter().copied().flatten() {
+                            let row = usize::try_from(i64::from(v) - start);
+                            if let Some(c) = row.ok().and_then(|row| counts.get_mut(row)) {
+                                // No more than values are looked up.
+                                *c = c.wrapping_add(1);
+                            }
+                        }
+                        return counts;
+                    }
                     for &v in runs.iter().copied().flatten() {
                         if let Ok(i) = usize::try_from(i64::from(v) - start)
                             && let Some(i) = t.element(i)

@@ -7,7 +7,7 @@ use crate::{
     field::{DEGREE, E, E_BYTES, F, F_BYTES, read_f},
     hide::{code::element, pin::Pin, random::Purpose, weights::Scheme},
     layout::eq_table,
-    register,
+    prove, register,
     store::Store,
     verify_registration,
 };
@@ -48,6 +48,63 @@ fn prove_under(case: &Case, key: &ProvingKey) -> Proof {
         ..Options::default()
     };
     prove_with(case.setup().1, key, &instances, &case.values(), &options).unwrap()
+}
+
+/// A key keeps the layout of its last proof. The next one may be of another number of statements, of another mode, or, by
+/// mistake, of another program.
+#[test]
+fn a_kept_layout_is_used_for_nothing_else() {
+    let three = |constants: &[i32]| {
+        let (program, weights) = small(constants);
+        let input = |i: i32| tensors(&program, &[&[7 - i, -11, 13]]);
+        Case::on((program.clone(), weights), (0..3).map(input).collect())
+    };
+    let (ours, other) = (three(&[1, -2, 3, 4, -5, 6]), three(&[7, 8, 9]));
+    let made = |case: &Case, key: &ProvingKey, count: usize, mode: Mode, limit: u64| {
+        case.mode.set(mode);
+        let instances = &case.instances(&case.outputs)[..count];
+        let options = Options {
+            memory_limit: limit,
+            mode,
+            seeds: &seeds(count),
+            ..Options::default()
+        };
+        let (program, weights) = (&case.program, &case.weights);
+        let proof = prove(
+            program,
+            weights,
+            key,
+            instances,
+            &case.runs[..count],
+            &options,
+        )?;
+        let verdict = case.verify(instances, &proof);
+        Ok::<_, Error>((proof, verdict))
+    };
+    let kept = ours.key.clone();
+    for (case, count, mode) in [
+        (&ours, 2, Mode::Succinct),
+        (&ours, 2, Mode::Succinct),
+        (&ours, 3, Mode::Succinct),
+        (&ours, 3, VALUES_HIDDEN),
+        (&ours, 1, Mode::Succinct),
+        (&other, 1, Mode::Succinct),
+        (&ours, 1, Mode::Succinct),
+    ] {
+        let with = |key: &ProvingKey| made(case, key, count, mode, u64::MAX);
+        match (with(&kept), with(&ours.key.clone())) {
+            (Ok((proof, verdict)), Ok((expected, _))) => {
+                assert_eq!(verdict.is_ok(), core::ptr::eq(case, &ours));
+                // What hides is drawn anew.
+                assert!(proof.bytes == expected.bytes || mode != Mode::Succinct);
+            }
+            (Err(error), Err(expected)) => assert_eq!(error, expected),
+            _ => panic!("a kept layout matters"),
+        }
+        // The layout is kept now, and its need of memory with it.
+        let refused = made(case, &kept, count, mode, 1);
+        assert!(matches!(refused, Err(Error::Memory { .. })));
+    }
 }
 
 /// The number of the commitment that a proof opens.

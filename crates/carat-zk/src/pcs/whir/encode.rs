@@ -1,7 +1,7 @@
 //! Code words: polynomials given by their coefficients, evaluated at all places of a subgroup.
 
 use super::dft;
-use crate::field::F;
+use crate::{field::F, share};
 use p3_dft::TwoAdicSubgroupDft;
 use p3_matrix::dense::RowMajorMatrix;
 use rayon::prelude::*;
@@ -23,8 +23,7 @@ fn message(columns: &[&[F]], rate: usize) -> RowMajorMatrix<F> {
     let all = (0..(width * height) << rate).into_par_iter();
     let mut out: Vec<F> = all.with_min_len(TASK).map(|_| F::default()).collect();
     let rows = (TASK / width).clamp(1, height);
-    let parts = out[..width * height].par_chunks_mut(rows * width);
-    parts.enumerate().for_each(|(part, out)| {
+    let transpose = |part: usize, out: &mut [F]| {
         for (group, columns) in columns.chunks(LINE).enumerate() {
             let columns: Vec<&[F]> = (columns.iter())
                 .map(|c| &c[part * rows..][..out.len() / width])
@@ -35,6 +34,12 @@ fn message(columns: &[&[F]], rate: usize) -> RowMajorMatrix<F> {
                 }
             }
         }
+    };
+    let mut parts: Vec<&mut [F]> = out[..width * height].chunks_mut(rows * width).collect();
+    share::each((0..parts.len(), &mut parts[..]), 1, &|(range, parts)| {
+        range
+            .zip(parts)
+            .for_each(|(part, out)| transpose(part, out));
     });
     RowMajorMatrix::new(out, width)
 }

@@ -23,11 +23,13 @@ use crate::{
 use p3_challenger::{CanObserve, CanSample, CanSampleBits, FieldChallenger, GrindingChallenger};
 use p3_field::{BasedVectorSpace, PrimeCharacteristicRing, TwoAdicField};
 use p3_symmetric::Hash;
+use rayon::Scope;
+use std::sync::{Arc, OnceLock};
 
 /// What the committer keeps.
 pub(in crate::pcs) struct Data {
     pub(in crate::pcs) evaluations: Vec<F>,
-    tree: Tree,
+    tree: Arc<Tree>,
 }
 
 impl core::fmt::Debug for Data {
@@ -40,6 +42,7 @@ impl core::fmt::Debug for Data {
 pub(super) fn commit(evaluations: Vec<F>, folding: usize, rate: usize) -> (Root, Data) {
     let columns: Vec<&[F]> = (evaluations.chunks(evaluations.len() >> folding)).collect();
     let (root, tree) = leaves::commit(encode(&columns, rate));
+    let tree = Arc::new(tree);
     (root, Data { evaluations, tree })
 }
 
@@ -89,15 +92,18 @@ impl Claim {
 }
 
 /// The inner transcript, and what is sent in it.
-struct Channel<'a> {
+struct Channel<'a, 'scope> {
     challenger: &'a mut Challenger,
     out: Writer,
-    /// Of each tree in turn: how many bytes come before what is shown of it, and the positions. No challenge depends on what
-    /// is shown, so it is looked up at the end.
-    shown: Vec<(usize, Vec<usize>)>,
+    shown: Vec<Shown>,
+    scope: &'a Scope<'scope>,
 }
 
-impl Channel<'_> {
+/// What is shown of a tree: how many bytes come before it, and where it will be. No challenge depends on it, so a thread that
+/// is idle looks it up.
+type Shown = (usize, Arc<OnceLock<Vec<u8>>>);
+
+impl Channel<'_, '_> {
     fn seed(&mut self, seed: &Seed) {
         self.challenger.observe_slice(seed);
     }
@@ -125,8 +131,14 @@ impl Channel<'_> {
         }
     }
 
-    /// Works, and draws positions at which the next tree is shown.
-    fn positions(&mut self, levels: usize, queries: usize, work: usize) -> Vec<usize> {
+    /// Works, and draws positions at which a tree is shown.
+    fn positions(
+        &mut self,
+        tree: &Arc<Tree>,
+        levels: usize,
+        queries: usize,
+        work: usize,
+    ) -> Vec<usize> {
         self.work(work);
         // With as many queries as leaves, all are shown and nothing is drawn.
         let positions: Vec<usize> = if queries < 1 << levels {
@@ -136,29 +148,13 @@ impl Channel<'_> {
         } else {
             (0..1 << levels).collect()
         };
-        self.shown.push((self.out.len(), positions.clone()));
-        positions
-    }
-
-    /// The opening, with what is shown of the trees.
-    fn finish(self, trees: &[&Tree], capacity: usize) -> Vec<u8> {
-        let mut parts: Vec<(&Tree, &[usize], Vec<u8>)> = (trees.iter().zip(&self.shown))
-            .map(|(&tree, (_, positions))| (tree, &positions[..], Vec::new()))
-            .collect();
-        share::each(&mut parts[..], 1, &|parts| {
-            for (tree, positions, bytes) in parts {
-                *bytes = shown(tree, positions);
-            }
+        let bytes = Arc::default();
+        self.shown.push((self.out.len(), Arc::clone(&bytes)));
+        let (tree, at) = (Arc::clone(tree), positions.clone());
+        self.scope.spawn(move |_| {
+            let _ = bytes.set(shown(&tree, &at));
         });
-        let rest = self.out.finish();
-        let (mut out, mut from) = (Vec::with_capacity(capacity), 0);
-        for ((at, _), (_, _, bytes)) in self.shown.iter().zip(parts) {
-            out.extend_from_slice(&rest[from..*at]);
-            out.extend_from_slice(&bytes);
-            from = *at;
-        }
-        out.extend_from_slice(&rest[from..]);
-        out
+        positions
     }
 
     /// A batch of rounds on the sum of several sums of products. Returns the challenges, and the claim left.
@@ -181,6 +177,18 @@ impl Channel<'_> {
             self.draw()
         })
     }
+}
+
+/// What is sent, with what is shown of trees in its places.
+fn joined(sent: &[u8], shown: Vec<Shown>, capacity: usize) -> Vec<u8> {
+    let (mut out, mut from) = (Vec::with_capacity(capacity), 0);
+    for (at, bytes) in shown {
+        out.extend_from_slice(&sent[from..at]);
+        out.extend_from_slice(bytes.get().expect("looked up within the scope"));
+        from = at;
+    }
+    out.extend_from_slice(&sent[from..]);
+    out
 }
 
 /// The rows of a tree at some positions, and the paths from there to the root.
@@ -211,11 +219,26 @@ pub(super) fn open(
     challenger: &mut Challenger,
     capacity: usize,
 ) -> (Vec<u8>, E) {
-    let mut channel = Channel {
-        challenger,
-        out: Writer::new(capacity),
-        shown: Vec::new(),
-    };
+    let (sent, shown, value) = rayon::in_place_scope(|scope| {
+        let channel = Channel {
+            challenger,
+            out: Writer::new(0),
+            shown: Vec::new(),
+            scope,
+        };
+        rounds(config, seeds, data, point, channel)
+    });
+    (joined(&sent, shown, capacity), value)
+}
+
+/// All of an opening but what is shown of trees, with the places of that, and the value.
+fn rounds(
+    config: &Config,
+    seeds: &Seeds,
+    data: &Data,
+    point: &[E],
+    mut channel: Channel<'_, '_>,
+) -> (Vec<u8>, Vec<Shown>, E) {
     let n = point.len();
     let mut folding = config.round_folding_factor(0);
     let values = &data.evaluations[..];
@@ -260,7 +283,7 @@ pub(super) fn open(
     drop(claims);
     let mut pair = [(f, kernel)];
 
-    let mut own: Vec<Tree> = Vec::new();
+    let mut tree = Arc::clone(&data.tree);
     for (i, round) in config.round_parameters().iter().enumerate() {
         let (f, kernel) = &mut pair[0];
         let next = config.round_folding_factor(i + 1);
@@ -275,14 +298,14 @@ pub(super) fn open(
             samples.push((sample, value));
         }
         let levels = (round.domain_size >> folding).ilog2() as usize;
-        let positions = channel.positions(levels, round.num_queries, round.pow_bits);
-        let leaves = p3_commit::Mmcs::get_matrices(&mmcs(), own.last().unwrap_or(&data.tree))[0];
+        let positions = channel.positions(&tree, levels, round.num_queries, round.pow_bits);
+        let leaves = p3_commit::Mmcs::get_matrices(&mmcs(), &tree)[0];
         let table = eq_table(&r);
         let mut at = E::zero_vec(positions.len());
         share::each((&positions[..], &mut at[..]), 1 << 4, &|(positions, at)| {
             for (&p, at) in positions.iter().zip(at) {
                 let leaf = &leaves.values[p * leaves.width..][..leaves.width];
-                *at = leaf_at(leaf, own.is_empty(), &table);
+                *at = leaf_at(leaf, i == 0, &table);
             }
         });
         let a = channel.draw();
@@ -302,7 +325,7 @@ pub(super) fn open(
             .map(|&p| generator.exp_u64(p as u64))
             .collect();
         add_powers(kernel, &places, &scales);
-        own.push(committed);
+        tree = Arc::new(committed);
         folding = next;
         (r, sum) = channel.sumcheck(
             &seeds.sumchecks[i + 1],
@@ -316,7 +339,7 @@ pub(super) fn open(
     channel.send(&pair[0].0.unpack());
     let last = config.final_round_config();
     let levels = (last.domain_size >> folding).ilog2() as usize;
-    channel.positions(levels, last.num_queries, last.pow_bits);
+    channel.positions(&tree, levels, last.num_queries, last.pow_bits);
     let _ = channel.sumcheck(
         &seeds.sumchecks[config.round_parameters().len() + 1],
         config.final_sumcheck_rounds(),
@@ -324,6 +347,7 @@ pub(super) fn open(
         sum,
         &mut pair,
     );
-    let trees: Vec<&Tree> = core::iter::once(&data.tree).chain(&own).collect();
-    (channel.finish(&trees, capacity), value)
+    let shown = channel.shown;
+    share::wait_awake(|| shown.iter().all(|(_, bytes)| bytes.get().is_some()));
+    (channel.out.finish(), shown, value)
 }
