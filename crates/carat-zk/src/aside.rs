@@ -11,7 +11,7 @@ use std::{
     thread::LocalKey,
 };
 
-/// Proofs that this process is making, from what leads to them on. A thread that looks for other work may find a whole
+/// Proofs that this process is making, from what leads to them on, and keys. A thread that looks for other work may find a whole
 /// proof, and then this one would wait for that one: where there are several, no thread is idle anyway.
 static PROOFS: AtomicUsize = AtomicUsize::new(0);
 

@@ -96,7 +96,7 @@ impl<T> Halves for &mut [T] {
 /// Of one length.
 impl<A: Halves, B: Halves> Halves for (A, B) {
     fn len(&self) -> usize {
-        debug_assert_eq!(self.0.len(), self.1.len());
+        assert_eq!(self.0.len(), self.1.len(), "both are of one length");
         self.0.len()
     }
 
@@ -106,7 +106,7 @@ impl<A: Halves, B: Halves> Halves for (A, B) {
     }
 }
 
-/// Does work of which at most so much is one task, and sums what the tasks give. The order is theirs.
+/// Does work of which at most so much is one task, and sums what the tasks give. They are added in the order of the work.
 pub(crate) fn sum<W: Halves + Send, T: Send>(
     work: W,
     most: usize,

@@ -1,9 +1,12 @@
-//! A proof is the same on any number of threads, also beside others, and none waits for another.
+//! A proof is the same on any number of threads, also beside others, and one that is stopped leaves nothing behind.
 
 mod support;
 
 use carat_program::{Contraction, Op, Program, Weights};
-use carat_zk::{Error, Instance, Observer, Options, Phase, ProvingKey, on_pool, prove};
+use carat_receipt::Salt;
+use carat_zk::{
+    Error, Hidden, Instance, Mode, Observer, Options, Phase, ProvingKey, Values, io, on_pool, prove,
+};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use support::{
     PROFILE,
@@ -48,30 +51,50 @@ fn a_proof_that_is_stopped_leaves_the_threads_to_others() {
     let key = ProvingKey::new(&program, &weights, PROFILE).unwrap();
     let x = inputs(&program, &mut Rng(6));
     let (run, y) = run(&program, &weights, &x);
-    let make = |observer: Option<&dyn Observer>| {
+    let salt = Salt::from_bytes([7; 32]);
+    let seeds = [io::Seed::from_salts(&salt, &salt)];
+    let values = Values {
+        inputs: &x,
+        outputs: &y,
+    };
+    let hidden = Mode::Zk(Hidden {
+        values: true,
+        weights: false,
+    });
+    let make = |mode: Mode, observer: Option<&dyn Observer>| {
         let options = Options {
             observer,
+            mode,
+            seeds: &seeds,
             ..Options::default()
         };
-        let instance = Instance::of_values(&x, &y);
+        let mut instance = Instance::of_values(&x, &y);
+        if mode == hidden {
+            instance.io = Some(io::commit(&program, &values, &seeds[0]).unwrap());
+        }
         let run = std::slice::from_ref(&run);
         prove(&program, &weights, &key, &[instance], run, &options)
     };
-    let expected = make(None).unwrap();
+    let expected = make(Mode::Succinct, None).unwrap();
     for threads in 1..=3 {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .build()
             .unwrap();
-        for phase in Phase::ALL {
+        for (phase, mode) in Phase::ALL
+            .into_iter()
+            .flat_map(|p| [(p, Mode::Succinct), (p, hidden)])
+        {
             let until = Until(phase, AtomicBool::new(false));
-            let stopped = pool.install(|| make(Some(&until)));
+            let stopped = pool.install(|| make(mode, Some(&until)));
             assert!(
                 matches!(stopped, Err(Error::Cancelled)),
                 "{phase:?}: {stopped:?}"
             );
-            assert_eq!(pool.install(|| make(None)).unwrap(), expected);
+            let next = pool.install(|| make(Mode::Succinct, None));
+            assert_eq!(next.unwrap(), expected);
         }
+        assert!(pool.install(|| make(hidden, None)).is_ok());
     }
 }
 

@@ -15,7 +15,7 @@ pub(crate) type Stripes = [Vec<P>; 2];
 /// Registers of a stripe from which on another thread is worth asking.
 const SHARED: usize = 1 << 3;
 
-/// Does something for each stripe of a vector with so many registers in it, on two threads where there are two and enough
+/// Does something for each stripe, with so many registers in it, on two threads where there are two and enough
 /// to do.
 pub(super) fn each<T: Send>(
     registers: usize,
@@ -28,7 +28,7 @@ pub(super) fn each<T: Send>(
     share::join(even, odd)
 }
 
-/// Does something for each stripe of a vector with so many registers in it, as [`each`].
+/// Does something for each stripe, with so many registers in it, as [`each`].
 pub(crate) fn both<T: Send>(registers: usize, of: impl Fn(usize) -> T + Sync) -> [T; 2] {
     both_of(registers, [(); 2], |s, ()| of(s))
 }

@@ -3,7 +3,7 @@
 //! Between the claims on the last layer and the end of a proof lie thousands of rounds too short to share. What the opening
 //! sums of the constants for a claim depends on the claim's point alone, and once all claims are made it depends on
 //! nothing else at all. So threads that have nothing else to do make the sums, and then the rest of it. They look for
-//! other work every few microseconds, for the rounds must not wait.
+//! other work between tiles of the sums and at each challenge, for the rounds must not wait.
 
 use super::Prover;
 use crate::{
@@ -128,6 +128,26 @@ pub(super) struct Ahead<'a> {
     queue: Arc<Mutex<Queue<'a>>>,
 }
 
+/// Ends what a proof has begun and that has ended itself, by an error or by a panic.
+pub(super) struct Abandoned<'a>(Option<Arc<Mutex<Queue<'a>>>>);
+
+impl Abandoned<'_> {
+    pub(super) fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Abandoned<'_> {
+    fn drop(&mut self) {
+        if let Some(queue) = &self.0 {
+            let mut queue = lock(queue);
+            let abandoned = (core::mem::take(&mut queue.tasks), queue.last.take());
+            drop(queue);
+            drop(abandoned);
+        }
+    }
+}
+
 /// A constant that fills rows.
 struct Large {
     id: Id,
@@ -192,12 +212,9 @@ impl<'a> Ahead<'a> {
         lock(&self.queue).helpers -= 1;
     }
 
-    /// Nothing of what nobody has begun is to be done any more.
-    pub(super) fn abandon(&self) {
-        let mut queue = lock(&self.queue);
-        let abandoned = (core::mem::take(&mut queue.tasks), queue.last.take());
-        drop(queue);
-        drop(abandoned);
+    /// Nothing of what nobody has begun is to be done any more when this is dropped, unless it is told to keep it.
+    pub(super) fn abandoned(&self) -> Abandoned<'a> {
+        Abandoned(Some(Arc::clone(&self.queue)))
     }
 
     /// What was done for a box and the row coordinates of a point.
@@ -244,8 +261,10 @@ impl<'a> Prover<'a, '_> {
                 }
             }
         }
-        let waiting = lock(&self.ahead.queue).tasks.len();
-        self.ahead.call(scope, waiting);
+        let queue = lock(&self.ahead.queue);
+        let useful = queue.helpers + queue.tasks.len();
+        drop(queue);
+        self.ahead.call(scope, useful);
     }
 
     /// Begins the opening of the constants, if there are any; nothing that is still to be sent matters to it.

@@ -2,7 +2,7 @@
 
 use super::{
     ProvingKey, WeightsSecret,
-    key::{Plans, place, placed, shapes, tensors},
+    key::{LastPlan, place, placed, shapes, tensors},
 };
 use crate::{
     Error, Profile,
@@ -192,7 +192,7 @@ impl ProvingKey {
         Ok(Self {
             key: *key,
             data: Vec::new(),
-            plans: Plans::default(),
+            last_plan: LastPlan::default(),
             hidden: Some(hide::weights::Data::new(
                 compact,
                 (tree, tails),

@@ -2,6 +2,7 @@
 
 use crate::{
     Error, Profile,
+    aside::on_pool,
     field::F,
     hide,
     kernels::{compact::Values, filled},
@@ -25,12 +26,12 @@ pub struct ProvingKey {
     pub(super) data: Vec<ProverData>,
     /// Where the constants are hidden, instead.
     pub(crate) hidden: Option<hide::weights::Data>,
-    pub(super) plans: Plans,
+    pub(super) last_plan: LastPlan,
 }
 
-/// The layout of the last proof, and of what it was: most proofs of a model are of as many statements as the one before.
+/// The layout of the last proof that was asked for, and of what it was: most proofs of a model are of as many statements as the one before.
 #[derive(Default)]
-pub(super) struct Plans(Mutex<Option<Planned>>);
+pub(super) struct LastPlan(Mutex<Option<Planned>>);
 
 struct Planned {
     program: Program,
@@ -40,14 +41,14 @@ struct Planned {
     memory: u64,
 }
 
-impl Clone for Plans {
+impl Clone for LastPlan {
     /// Without what is kept.
     fn clone(&self) -> Self {
         Self::default()
     }
 }
 
-impl Plans {
+impl LastPlan {
     /// The layout of a proof, and about how many bytes one needs.
     pub(super) fn of(
         &self,
@@ -90,6 +91,11 @@ impl ProvingKey {
     /// # Errors
     /// [`Error::Unsupported`] for a Program that has no proof.
     pub fn new(program: &Program, weights: &Weights, profile: Profile) -> Result<Self, Error> {
+        // A proof that is made meanwhile must not take this for a part of itself.
+        on_pool(|| Self::of(program, weights, profile))
+    }
+
+    fn of(program: &Program, weights: &Weights, profile: Profile) -> Result<Self, Error> {
         let dims = shapes(program);
         let tensors = tensors(&dims, weights);
         let mut data = Vec::new();
@@ -109,7 +115,7 @@ impl ProvingKey {
             },
             data,
             hidden: None,
-            plans: Plans::default(),
+            last_plan: LastPlan::default(),
         })
     }
 

@@ -86,7 +86,8 @@ impl Phase {
     }
 }
 
-/// Hears about progress, and may stop a proof. It is called from one thread at a time, but not from the caller's.
+/// Hears about progress, and may stop a proof. It is called from one thread at a time, which need not be the
+/// caller's.
 pub trait Observer: Sync {
     /// A phase begins.
     fn begin(&self, phase: Phase);
@@ -213,12 +214,15 @@ pub fn prove(
     for instance in instances {
         instance.check(program)?;
     }
+    for run in runs {
+        run.check(program)?;
+    }
     if options.mode.hidden().values && options.seeds.len() != instances.len() {
         return Err(Error::Values(
             "one seed is needed for each statement".into(),
         ));
     }
-    let (plan, needed) = key.plans.of(program, instances.len(), options.mode)?;
+    let (plan, needed) = key.last_plan.of(program, instances.len(), options.mode)?;
     options.fits(needed)?;
     key.spend()?;
     // From outside, each parallel loop would wake and wait for another thread.
@@ -301,11 +305,10 @@ impl<'a> Prover<'a, '_> {
         let (root, data) = scheme.commit(polynomial)?;
         self.sink.send_bytes("witness", &root.0);
         let constants = rayon::in_place_scope(|scope| {
-            let opened = self.reduce_and_open(&scheme, &data, options, scope);
-            if opened.is_err() {
-                self.ahead.abandon();
-            }
-            opened
+            let unless_done = self.ahead.abandoned();
+            let opened = self.reduce_and_open(&scheme, &data, options, scope)?;
+            unless_done.keep();
+            Ok::<_, Error>(opened)
         })?;
         if let Some(constants) = constants {
             let opened = self.end_constants(constants)?;
@@ -372,10 +375,12 @@ impl<'a> Prover<'a, '_> {
         self.sink.send_bytes("witness", &root.0);
         self.sink.hide(pads);
         rayon::in_place_scope(|scope| {
+            let unless_done = self.ahead.abandoned();
             self.reduce(options, scope)?;
             let point = self.open_witness(data.values());
             scheme.open(data, &point, &mut self.sink);
             self.ahead.finish();
+            unless_done.keep();
             Ok::<(), Error>(())
         })?;
         match &self.key.hidden {

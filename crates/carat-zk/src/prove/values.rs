@@ -23,6 +23,26 @@ pub struct Run {
     pub nodes: Vec<Tensor>,
 }
 
+impl Run {
+    /// Whether it has the Program's tensors.
+    pub(super) fn check(&self, program: &Program) -> Result<(), Error> {
+        let value = |i| program.value(program.node_value(i));
+        let node = |(i, x): (usize, &Tensor)| value(i).is_some_and(|v| v.shape == x.shape());
+        let same = self.inputs.len() == program.inputs.len()
+            && self.nodes.len() == program.nodes.len()
+            && (program.inputs.iter().zip(&self.inputs))
+                .all(|(input, x)| input.shape == *x.shape())
+            && self.nodes.iter().enumerate().all(node);
+        if same {
+            Ok(())
+        } else {
+            Err(Error::Values(
+                "the trace does not belong to this Program: it has other tensors".into(),
+            ))
+        }
+    }
+}
+
 /// Given a column's index and its honest values, what a dishonest prover commits to instead.
 type Forger<'a> = dyn Fn(usize, &[i32]) -> Option<Vec<i32>> + Sync + 'a;
 

@@ -107,6 +107,40 @@ fn a_kept_layout_is_used_for_nothing_else() {
     }
 }
 
+/// A run has the Program's tensors, or there is no proof.
+#[test]
+fn a_run_with_other_tensors_is_refused() {
+    let (program, weights) = small(&[1, -2, 3, 4, -5, 6]);
+    let inputs = tensors(&program, &[&[7, -11, 13]]);
+    let case = Case::on((program, weights), vec![inputs]);
+    let instances = case.instances(&case.outputs);
+    let attempt = |run: Run| {
+        let (program, weights) = (&case.program, &case.weights);
+        prove(
+            program,
+            weights,
+            &case.key,
+            &instances,
+            &[run],
+            &Options::default(),
+        )
+    };
+    let honest = &case.runs[0];
+    assert!(attempt(honest.clone()).is_ok());
+    let shorter = |x: &Tensor| {
+        let data = x.data()[1..].to_vec();
+        Tensor::new(carat_program::Shape::new(&[data.len()]).unwrap(), data).unwrap()
+    };
+    let mut others = vec![honest.clone(); 4];
+    others[0].inputs[0] = shorter(&honest.inputs[0]);
+    others[1].nodes[0] = shorter(&honest.nodes[0]);
+    others[2].inputs.clear();
+    others[3].nodes.clear();
+    for run in others {
+        assert!(matches!(attempt(run), Err(Error::Values(_))));
+    }
+}
+
 /// The number of the commitment that a proof opens.
 fn number(proof: &Proof) -> u32 {
     let at = 32 + E_BYTES;
