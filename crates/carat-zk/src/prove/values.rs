@@ -7,7 +7,7 @@ use crate::{
     Error,
     field::{int, signed},
     graph::{Fill, Graph, Id, Kind, Lookup, Rows, Table},
-    layout::unflatten,
+    layout::{unflatten, vars},
     share,
 };
 use carat_program::{Elements, Program, Rounding, Tensor, Weights, shift_round};
@@ -363,24 +363,14 @@ impl<'a> Values<'a> {
             Fill::Multiplicity(table) => {
                 let t = &self.graph.tables[table];
                 let start = t.start();
-                let size = t.dims.iter().product();
+                // By row, padding included: what element a row belongs to is asked once, not for each value.
+                let rows = 1usize << vars(&t.dims);
                 let count = |runs: &[&[i32]]| {
-                    let mut counts = vec![0i32; size];
-                    if let [_] = t.dims[..] {
-                        for &v in runs.iter().copied().flatten() {
-                            let row = usize::try_from(i64::from(v) - start);
-                            if let Some(c) = row.ok().and_then(|row| counts.get_mut(row)) {
-                                // No more than values are looked up.
-                                *c = c.wrapping_add(1);
-                            }
-                        }
-                        return counts;
-                    }
+                    let mut counts = vec![0i32; rows];
                     for &v in runs.iter().copied().flatten() {
-                        if let Ok(i) = usize::try_from(i64::from(v) - start)
-                            && let Some(i) = t.element(i)
-                        {
-                            counts[i] += 1;
+                        let row = usize::try_from(i64::from(v) - start);
+                        if let Some(count) = row.ok().and_then(|row| counts.get_mut(row)) {
+                            *count += 1;
                         }
                     }
                     counts
@@ -394,7 +384,14 @@ impl<'a> Values<'a> {
                     a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
                     a
                 };
-                share::sum(&runs[..], each, &count, &add)
+                let counts = share::sum(&runs[..], each, &count, &add);
+                let mut out = vec![0; t.dims.iter().product()];
+                for (row, count) in counts.into_iter().enumerate() {
+                    if let Some(element) = t.element(row) {
+                        out[element] = count;
+                    }
+                }
+                out
             }
         }
     }
